@@ -1,0 +1,5 @@
+//! The operator's configuration: raw TOML -> checked -> [`Config`].
+
+mod model;
+
+pub use model::*;

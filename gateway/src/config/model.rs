@@ -1,0 +1,346 @@
+//! The validated configuration: what the rest of the controller works from.
+//!
+//! Values of these types are only made by [`super::load`]; whoever holds a [`Config`] need not check
+//! anything again. Each tenant and exemption remembers where it was written ([`Place`]), so that later
+//! answers ("why is this dropped?") can point at the line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+use serde::Serialize;
+
+/// A whole configuration that passed every check.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The main file, as it was named on the command line.
+    pub file: PathBuf,
+    /// Every file that was read (the main file first) or searched for by a pattern's directory;
+    /// a change of any of them asks for a reload.
+    pub sources: Vec<PathBuf>,
+    /// SHA-256 over all files read, in order: the version that decisions are recorded under.
+    pub digest: Digest,
+    /// Settings of the gateway itself.
+    pub gateway: Gateway,
+    /// Interfaces to police, in the order written; never empty.
+    pub interfaces: Vec<Interface>,
+    /// The fair-use ceiling and the default burst.
+    pub fair_use: FairUse,
+    /// Mail policy.
+    pub smtp: Smtp,
+    /// Ports that the operator closes for every tenant.
+    pub closed_ports: Vec<ClosedPort>,
+    /// The Prometheus endpoint; absent when the operator switched it off.
+    pub metrics: Option<Metrics>,
+    /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants.
+    pub tenants: Vec<Tenant>,
+}
+
+/// SHA-256 of the configuration's files, shown as lower-case hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Name of this router among others; `[a-z0-9-]{1,63}`.
+    pub name: String,
+    /// Where state that must survive a reboot is kept.
+    pub state_dir: PathBuf,
+    /// The Unix socket that the other commands talk to.
+    pub control_socket: PathBuf,
+    /// Group that may use the control socket besides its owner; none: the owner's group.
+    pub control_group: Option<String>,
+    /// Directory on a BPF file system that keeps maps and links alive without the controller.
+    pub pin_dir: PathBuf,
+    /// What SIGTERM does to the data plane.
+    pub on_stop: OnStop,
+    /// What happens to packets on a tenant interface whose source is no tenant's.
+    pub unknown_sources: UnknownSources,
+    /// Sizes of the data plane's tables; fixed until the data plane is loaded anew.
+    pub limits: Limits,
+}
+
+/// `on_stop`: what an orderly stop leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStop {
+    /// Policing goes on without the controller; the next one takes over.
+    Keep,
+    /// Every program is detached and nothing stays in the kernel.
+    Detach,
+}
+
+/// `unknown_sources`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownSources {
+    /// Drop and count (BCP 38).
+    Drop,
+    /// Count only, for the first days of a deployment.
+    Count,
+}
+
+/// `[limits]`: how large the tables in the kernel are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tenants that a reload may grow to; none: twice what the first config has, at least 1,024.
+    pub tenants: Option<u32>,
+}
+
+/// `[[interface]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel name.
+    pub name: String,
+    /// Which way its received packets travel.
+    pub side: Side,
+    /// Where in the driver or stack the program runs.
+    pub mode: Mode,
+    /// Whether a tenant's `vlan` must be the tag that packets carry here. On unless written otherwise
+    /// on the tenant side, off on the uplink, whose tags belong to the transit network.
+    pub match_vlan: bool,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// Which side of the gateway an interface faces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Packets received here come from tenants (outbound, "up").
+    Tenant,
+    /// Packets received here go to tenants (inbound, "down").
+    Uplink,
+}
+
+/// XDP attach mode; never another one in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the stack, for drivers without XDP; slower.
+    Generic,
+    /// In the network card.
+    Offload,
+}
+
+/// `[fair_use]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FairUse {
+    /// No tenant's cap exceeds it.
+    pub ceiling: BitRate,
+    /// How long a tenant may send at line rate before the cap holds it, as time at the cap's rate.
+    pub burst: Duration,
+}
+
+/// Bits per second of Ethernet frames without FCS. 8 kbit/s to 10 Gbit/s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct BitRate(u64);
+
+impl BitRate {
+    /// The smallest rate that the data plane's arithmetic holds to 1 %.
+    pub const MIN: Self = Self(8_000);
+    /// The largest: at 10 Gbit/s a 64-byte frame lasts 51 ns, and the cap counts whole nanoseconds.
+    pub const MAX: Self = Self(10_000_000_000);
+
+    /// A rate, if it lies between [`Self::MIN`] and [`Self::MAX`].
+    pub fn from_bits_per_sec(bits_per_sec: u64) -> Option<Self> {
+        (Self::MIN.0..=Self::MAX.0).contains(&bits_per_sec).then_some(Self(bits_per_sec))
+    }
+
+    /// In bits per second.
+    pub fn bits_per_sec(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for BitRate {
+    /// In the largest unit that needs no fraction: the form that the config reads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (unit, factor) in [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000)] {
+            if self.0.is_multiple_of(factor) {
+                return write!(f, "{} {unit}", self.0 / factor);
+            }
+        }
+        write!(f, "{} bit/s", self.0)
+    }
+}
+
+/// `[smtp]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smtp {
+    /// TCP port 25 for tenants without an exemption.
+    pub default: PortRule,
+    /// TCP ports 465, 587 and 2525 (submission), unless a tenant says otherwise.
+    pub submission: PortRule,
+    /// The provider's own relays, reachable on port 25 for tenants with `relay = true`.
+    pub relays: Vec<IpNetwork>,
+}
+
+/// Whether a port is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortRule {
+    /// Closed.
+    Block,
+    /// Open.
+    Allow,
+}
+
+/// `[[closed_port]]`: a service that the operator closes for every tenant that does not `open` it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedPort {
+    /// Name that tenants refer to; `[a-z0-9-]{1,63}`. At most [`ClosedPort::MAX`] of them.
+    pub name: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Inclusive ranges of destination ports; ranges of different closed ports do not overlap, and
+    /// none contains 25, 465, 587 or 2525 of TCP, which `[smtp]` rules.
+    pub ports: Vec<(u16, u16)>,
+    /// Which way connections are refused.
+    pub direction: Direction,
+    /// Where it was written.
+    pub place: Place,
+}
+
+impl ClosedPort {
+    /// Service classes are four bits wide in the data plane; three are taken (none, relay, submission).
+    pub const MAX: usize = 13;
+}
+
+/// Transport protocol of a closed port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Direction of a rule, seen from the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the tenant to the Internet.
+    Out,
+    /// From the Internet to the tenant.
+    In,
+    /// Both.
+    Both,
+}
+
+impl Direction {
+    /// Whether it covers connections that the tenant opens.
+    pub fn covers_out(self) -> bool {
+        self != Self::In
+    }
+
+    /// Whether it covers connections that the Internet opens.
+    pub fn covers_in(self) -> bool {
+        self != Self::Out
+    }
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where the endpoint listens.
+    pub listen: SocketAddr,
+    /// Per-tenant series for this many busiest tenants and a sum of the rest; none: for every tenant.
+    pub top_tenants: Option<usize>,
+}
+
+/// `[[tenant]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Stable key; `[a-z0-9-]{1,63}`.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// At least one; the tenant's own networks, host bits zero.
+    pub prefixes: Vec<IpNetwork>,
+    /// The tag that the tenant's packets carry.
+    pub vlan: Option<Vlan>,
+    /// Whom notices go to.
+    pub contact: Option<String>,
+    /// Cap from the tenant to the Internet.
+    pub cap_up: BitRate,
+    /// Cap from the Internet to the tenant.
+    pub cap_down: BitRate,
+    /// As [`FairUse::burst`], if the tenant has its own.
+    pub burst: Duration,
+    /// Submission ports for this tenant.
+    pub submission: PortRule,
+    /// Rents the provider's relay: [`Smtp::relays`] are reachable on port 25.
+    pub relay: bool,
+    /// Names of [`ClosedPort`]s that are open for this tenant.
+    pub open: Vec<String>,
+    /// Exemptions from the closed port 25 that had not expired when the config was read.
+    pub smtp_exemptions: Vec<SmtpExemption>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// VLAN tags of a tenant: `110`, or `"200.110"` for outer 200 and inner 110.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Vlan {
+    /// The outermost tag, 1 to 4094. Tags with VID 0 only carry a priority and are not counted.
+    pub outer: u16,
+    /// The second tag, if it matters.
+    pub inner: Option<u16>,
+}
+
+impl std::fmt::Display for Vlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.inner {
+            None => write!(f, "{}", self.outer),
+            Some(inner) => write!(f, "{}.{inner}", self.outer),
+        }
+    }
+}
+
+/// `[[tenant.smtp_exemption]]`: port 25 opened on a written justification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpExemption {
+    /// Which way connections may be opened.
+    pub direction: Direction,
+    /// Whom with; empty: anybody.
+    pub peers: Vec<IpNetwork>,
+    /// The ticket with the justification.
+    pub ticket: String,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// The first instant at which it no longer holds (a date means its end, UTC).
+    pub expires: jiff::Timestamp,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// A place in the configuration, one-based.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was opened.
+    pub file: Arc<std::path::Path>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}

@@ -1,0 +1,79 @@
+//! What the data plane has counted, at one moment.
+
+use gateway_ebpf::DropReason;
+
+use crate::config::{Mode, Side};
+
+/// Counters of every tenant and interface, read without stopping the programs: each figure is exact,
+/// figures of different tenants may be some microseconds apart.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// One entry per configured tenant, in the config's order.
+    pub tenants: Vec<TenantCounters>,
+    /// One entry per configured interface, in the config's order.
+    pub interfaces: Vec<InterfaceCounters>,
+}
+
+/// Packets and bytes (Ethernet frames without FCS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// One tenant.
+#[derive(Clone, Debug)]
+pub struct TenantCounters {
+    /// The tenant's id.
+    pub id: String,
+    /// From the tenant to the Internet.
+    pub up: DirectionCounters,
+    /// From the Internet to the tenant.
+    pub down: DirectionCounters,
+}
+
+/// One direction of one tenant: packets in = passed + dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectionCounters {
+    /// Let through.
+    pub passed: Tally,
+    /// Dropped, per reason that occurred, in the order of [`DropReason::ALL`].
+    pub dropped: Vec<(DropReason, Tally)>,
+}
+
+impl DirectionCounters {
+    /// Everything dropped, whatever the reason.
+    pub fn dropped_total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.dropped.iter().for_each(|(_, tally)| total += *tally);
+        total
+    }
+}
+
+/// One interface: packets that belong to no tenant.
+#[derive(Clone, Debug)]
+pub struct InterfaceCounters {
+    /// Kernel name.
+    pub name: String,
+    /// Side.
+    pub side: Side,
+    /// Mode it is attached in.
+    pub mode: Mode,
+    /// Link-local control (ARP, neighbour discovery, DHCP, LLDP, spanning tree...), always let through.
+    pub link_control: Tally,
+    /// Uplink: for no tenant, let through unpoliced.
+    pub unmatched: Tally,
+    /// Tenant side with `unknown_sources = "count"`: from no tenant, counted and let through.
+    pub unknown_source_passed: Tally,
+    /// Dropped before a tenant was identified, per reason that occurred.
+    pub dropped: Vec<(DropReason, Tally)>,
+}

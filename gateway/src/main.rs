@@ -1,0 +1,2 @@
+//! `fairway`: the command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The test bed: network namespaces with real programs in them.

@@ -1,0 +1,2 @@
+//! One entry for everything a developer does.
+fn main() {}
