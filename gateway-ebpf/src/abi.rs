@@ -1,0 +1,307 @@
+//! What the programs and the controller agree on byte for byte: maps, values, load-time constants.
+//!
+//! Every value is `repr(C)` and plain old data, which `bytemuck` only derives where there is no implicit
+//! padding and any bytes are a valid value; it is in the byte order of the machine unless its type
+//! says otherwise, and its size is asserted here. Any change of a layout, a map's meaning or a
+//! number raises [`ABI_VERSION`]; a controller never uses pinned maps of another version.
+//!
+//! Values that belong to the policy exist in two banks. The controller writes the bank that is not
+//! active and then changes [`Control::active_bank`], one aligned word that each packet reads once: a
+//! packet is judged by the whole old policy or the whole new one.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::cap::Cap;
+use crate::lookup::{v4, v6};
+use crate::parse::Tags;
+use crate::port::{Actions, ServiceClass};
+use crate::{Direction, REASON_SLOTS};
+
+/// Raised with every incompatible change; see the module's docs.
+pub const ABI_VERSION: u32 = 1;
+
+/// Banks of policy values.
+pub const BANKS: u32 = 2;
+
+/// Names of the programs in the object.
+pub mod program {
+    /// Judges packets received from tenants.
+    pub const TENANT_SIDE: &str = "tenant_side";
+    /// Judges packets received from the Internet.
+    pub const UPLINK_SIDE: &str = "uplink_side";
+}
+
+/// Names of the maps in the object, with what their indexes mean.
+pub mod map {
+    /// `[Control; 1]`.
+    pub const CONTROL: &str = "CONTROL";
+    /// `[BankHeader; BANKS]`.
+    pub const BANK_HEADERS: &str = "BANK_HEADERS";
+    /// `[TenantPolicy; BANKS x tenants]`, bank-major.
+    pub const TENANTS: &str = "TENANTS";
+    /// `[lookup::v4::Node; BANKS x nodes]`, bank-major.
+    pub const V4_NODES: &str = "V4_NODES";
+    /// `[lookup::v6::Entry; BANKS x entries]`, bank-major.
+    pub const V6_ENTRIES: &str = "V6_ENTRIES";
+    /// `[PortClasses; BANKS x 2]`, bank-major, then by protocol.
+    pub const PORT_CLASSES: &str = "PORT_CLASSES";
+    /// Longest-prefix match from `PeerKey` to `PeerGrant`; keys name their bank.
+    pub const PEERS: &str = "PEERS";
+    /// `[Bucket; tenants x 2]`, by slot, then direction. Outlives reloads.
+    pub const BUCKETS: &str = "BUCKETS";
+    /// `[Tally; (1 + CPUs) x tenants x 2]`, by stripe, slot, direction: packets let through. Stripe 0 is
+    /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
+    pub const PASSED: &str = "PASSED";
+    /// `[Drops; tenants x 2]`, by slot, then direction; shared by all CPUs, added to atomically.
+    pub const DROPPED: &str = "DROPPED";
+    /// `[InterfaceEntry; ifindexes]`.
+    pub const INTERFACES: &str = "INTERFACES";
+    /// `[InterfaceTallies; (1 + CPUs) x INTERFACE_SLOTS]`, by stripe as above, then interface slot.
+    pub const INTERFACE_TALLIES: &str = "INTERFACE_TALLIES";
+    /// `[TenantId; tenants]`: whose slot it is. Written and read by controllers alone, so that a new
+    /// one knows what its predecessor's counters belong to.
+    pub const TENANT_IDS: &str = "TENANT_IDS";
+    /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
+    pub const CLOCK: &str = "CLOCK";
+}
+
+/// Constants that the controller sets when it loads the object.
+pub mod constant {
+    /// `u32`: slots per bank and per counter stripe.
+    pub const TENANT_CAPACITY: &str = "TENANT_CAPACITY";
+    /// `u32`: IPv4 nodes per bank.
+    pub const V4_NODE_CAPACITY: &str = "V4_NODE_CAPACITY";
+    /// `u32`: IPv6 entries per bank, a power of two.
+    pub const V6_ENTRY_CAPACITY: &str = "V6_ENTRY_CAPACITY";
+    /// `u64`: length of a jiffy; 0: take the time from [`super::map::CLOCK`].
+    pub const NS_PER_JIFFY: &str = "NS_PER_JIFFY";
+}
+
+/// Interfaces that have counters of their own; slot 0 is for packets of unregistered ones.
+pub const INTERFACE_SLOTS: u32 = 64;
+
+/// First word of [`Control`]: "FWAY" in memory order.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"FWAY");
+
+/// The switchboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Control {
+    /// [`MAGIC`].
+    pub magic: u32,
+    /// [`ABI_VERSION`] of whoever made the maps.
+    pub abi_version: u32,
+    /// The bank in force.
+    pub active_bank: u32,
+    /// Set once packets are judged by these maps; a controller that finds it 0 finds an attempt that
+    /// another one did not finish.
+    pub live: u32,
+}
+
+/// What a bank says of all tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct BankHeader {
+    /// [`BankHeader::COUNT_UNKNOWN_ONLY`].
+    pub flags: u64,
+    /// How to search the bank's IPv6 entries.
+    pub v6: v6::Shape,
+}
+
+impl BankHeader {
+    /// Unknown sources on the tenant side are counted and let through.
+    pub const COUNT_UNKNOWN_ONLY: u64 = 1;
+}
+
+/// What a bank says of one tenant: one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct TenantPolicy {
+    caps: [Cap; 2],
+    actions: [Actions; 2],
+    tags: Tags,
+    reserved: [u32; 5],
+}
+
+impl TenantPolicy {
+    /// A tenant's policy; arrays in the order of [`Direction::ALL`].
+    #[must_use]
+    pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags) -> Self {
+        Self { caps, actions, tags, reserved: [0; 5] }
+    }
+
+    /// The cap of one direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cap(&self, direction: Direction) -> Cap {
+        self.caps[direction.index()]
+    }
+
+    /// The port actions for connections opened in one direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn actions(&self, direction: Direction) -> Actions {
+        self.actions[direction.index()]
+    }
+
+    /// VLAN tags that the tenant's packets carry; 0: any.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tags(&self) -> Tags {
+        self.tags
+    }
+}
+
+/// Service classes of all ports of one protocol, four bits each, sixteen to a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct PortClasses(pub [u64; 4096]);
+
+impl PortClasses {
+    /// The class of `port`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get(&self, port: u16) -> ServiceClass {
+        ServiceClass::new((self.0[(port >> 4) as usize] >> ((port & 15) * 4)) as u8)
+    }
+
+    /// Sets the class of `port`.
+    pub const fn set(&mut self, port: u16, class: ServiceClass) {
+        let (word, shift) = ((port >> 4) as usize, (port & 15) * 4);
+        self.0[word] = self.0[word] & !(15 << shift) | (class.number() as u64) << shift;
+    }
+}
+
+/// Key of the peers' longest-prefix match, after the prefix length: the first 64 bits always count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PeerKey {
+    /// The tenant's slot.
+    pub slot: u32,
+    /// The bank that the entry belongs to.
+    pub bank: u8,
+    /// [`Direction`] in which the connection is opened.
+    pub direction: u8,
+    /// [`ServiceClass`] of its port.
+    pub class: u8,
+    /// 4 or 6.
+    pub family: u8,
+    /// The peer, network byte order; IPv4 in the first four bytes.
+    pub address: [u8; 16],
+}
+
+impl PeerKey {
+    /// Bits before the address.
+    pub const FIXED_BITS: u32 = 64;
+}
+
+/// What a listed peer may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PeerGrant {
+    /// The first instant at which it may no longer, on the boot-time clock (the virtual clock where
+    /// there is one); `u64::MAX`: never.
+    pub expires_ns: u64,
+}
+
+/// Cap state of one tenant and direction: a cache line of its own, so that CPUs that police different
+/// tenants do not share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Bucket {
+    /// Theoretical arrival time of the next packet.
+    pub arrival_ns: u64,
+    /// Room for what the cap's successors need.
+    pub reserved: [u64; 7],
+}
+
+/// Packets and bytes (Ethernet frames without FCS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Tally {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Drops of one tenant and direction, by [`DropReason::slot`](crate::DropReason::slot).
+pub type Drops = [Tally; REASON_SLOTS];
+
+/// What the programs know of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct InterfaceEntry {
+    /// Slot of its counters; 0: unregistered.
+    pub slot: u32,
+    /// [`InterfaceEntry::MATCH_VLAN`].
+    pub flags: u32,
+}
+
+impl InterfaceEntry {
+    /// Tenants' VLAN tags are checked here.
+    pub const MATCH_VLAN: u32 = 1;
+}
+
+/// Packets of one interface that belong to no tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct InterfaceTallies {
+    /// Link control, let through.
+    pub link_control: Tally,
+    /// For no tenant (uplink), let through.
+    pub unmatched: Tally,
+    /// From no tenant (tenant side), let through because the operator only counts them.
+    pub unknown_source_passed: Tally,
+    /// Dropped, by [`DropReason::slot`](crate::DropReason::slot).
+    pub dropped: [Tally; REASON_SLOTS],
+}
+
+/// A tenant's id, padded with zeros; all zeros: the slot is free.
+pub type TenantId = [u8; 64];
+
+/// Virtual time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Clock {
+    /// Nanoseconds since the epoch that the replay chose.
+    pub now_ns: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<BankHeader>() == 152);
+    assert!(size_of::<TenantPolicy>() == 64);
+    assert!(size_of::<PortClasses>() == 32_768);
+    assert!(size_of::<PeerKey>() == 24);
+    assert!(size_of::<PeerGrant>() == 8);
+    assert!(size_of::<Bucket>() == 64);
+    assert!(size_of::<Tally>() == 16);
+    assert!(size_of::<Drops>() == 256);
+    assert!(size_of::<InterfaceEntry>() == 8);
+    assert!(size_of::<InterfaceTallies>() == 304);
+    assert!(size_of::<v4::Node>() == 1_024);
+    assert!(size_of::<v6::Entry>() == 24);
+    assert!(size_of::<v6::Shape>() == 144);
+    assert!(size_of::<Cap>() == 16);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_classes_keep_to_their_port() {
+        let mut classes = PortClasses([0; 4096]);
+        classes.set(25, ServiceClass::RELAY);
+        classes.set(24, ServiceClass::new(15));
+        classes.set(65_535, ServiceClass::SUBMISSION);
+        assert_eq!(classes.get(25), ServiceClass::RELAY);
+        assert_eq!(classes.get(24), ServiceClass::new(15));
+        assert_eq!(classes.get(26), ServiceClass::NONE);
+        assert_eq!(classes.get(65_535), ServiceClass::SUBMISSION);
+        classes.set(24, ServiceClass::NONE);
+        assert_eq!(classes.get(24), ServiceClass::NONE);
+        assert_eq!(classes.get(25), ServiceClass::RELAY);
+    }
+}

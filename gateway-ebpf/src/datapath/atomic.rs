@@ -1,0 +1,26 @@
+//! Atomic read-modify-write.
+//!
+//! `bpfel-unknown-none` declares no atomic compare-and-swap, so `AtomicU64` offers none; the
+//! intrinsics compile to BPF's own instructions all the same (cpu v3, Linux 5.12).
+
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+
+/// Adds to a shared counter.
+///
+/// # Safety
+/// `counter` points to an aligned, live `u64` that is only accessed atomically by other CPUs.
+#[inline(always)]
+pub unsafe fn add(counter: *mut u64, value: u64) {
+    // SAFETY: as the caller promises. The result is unused, so this is one `lock add`.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Stores `new` if the word still is `old`; says whether it did.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: as the caller promises. BPF's CMPXCHG is sequentially consistent.
+    unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1 }
+}

@@ -1,0 +1,89 @@
+//! The maps, and typed access to them. Sizes are set at load time; the ones here are placeholders.
+//!
+//! Arrays are memory-mapped by the controller (`BPF_F_MMAPABLE`, Linux 5.5), so that writing a policy
+//! for 100,000 tenants, or reading their counters, takes no system calls.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LpmTrie};
+use gateway_ebpf::abi::{
+    BankHeader, Bucket, Clock, Control, Drops, InterfaceEntry, InterfaceTallies, PeerGrant, PeerKey,
+    PortClasses, Tally, TenantId, TenantPolicy,
+};
+use gateway_ebpf::lookup::{v4, v6};
+
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static BANK_HEADERS: Array<BankHeader> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+#[map]
+pub static TENANTS: Array<TenantPolicy> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static V4_NODES: Array<v4::Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static V6_ENTRIES: Array<v6::Entry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static PORT_CLASSES: Array<PortClasses> = Array::with_max_entries(4, BPF_F_MMAPABLE);
+#[map]
+pub static PEERS: LpmTrie<PeerKey, PeerGrant> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
+#[map]
+pub static BUCKETS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static PASSED: Array<Tally> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static DROPPED: Array<Drops> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static INTERFACE_TALLIES: Array<InterfaceTallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static TENANT_IDS: Array<TenantId> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static CLOCK: Array<Clock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+macro_rules! constants {
+    ($($(#[doc = $doc:literal])+ $getter:ident = $name:ident: $type:ty;)+) => {$(
+        #[unsafe(no_mangle)]
+        static $name: $type = 0;
+
+        $(#[doc = $doc])+
+        #[inline(always)]
+        pub fn $getter() -> $type {
+            // SAFETY: an aligned, initialised static. Volatile, because its value is only known once
+            // the object is loaded; it then lies in a frozen map, and the verifier treats it as a
+            // constant and drops the branches that it rules out.
+            unsafe { core::ptr::read_volatile(&raw const $name) }
+        }
+    )+};
+}
+
+constants! {
+    /// Slots per bank and per stripe.
+    tenant_capacity = TENANT_CAPACITY: u32;
+    /// IPv4 nodes per bank.
+    v4_node_capacity = V4_NODE_CAPACITY: u32;
+    /// IPv6 entries per bank.
+    v6_entry_capacity = V6_ENTRY_CAPACITY: u32;
+    /// Length of a jiffy; 0: virtual time.
+    ns_per_jiffy = NS_PER_JIFFY: u64;
+}
+
+/// One bank of the IPv4 trie.
+pub struct V4Bank(pub u32);
+
+impl v4::Nodes for V4Bank {
+    #[inline(always)]
+    fn entry(&self, node: u32, index: u8) -> Option<v4::Entry> {
+        V4_NODES.get(self.0 * v4_node_capacity() + node).map(|node| node[index as usize])
+    }
+}
+
+/// One bank of the IPv6 table.
+pub struct V6Bank(pub u32);
+
+impl v6::Table for V6Bank {
+    #[inline(always)]
+    fn entry(&self, index: u32) -> Option<&v6::Entry> {
+        V6_ENTRIES.get(self.0 * v6_entry_capacity() + index)
+    }
+}

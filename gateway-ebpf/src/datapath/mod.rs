@@ -1,0 +1,113 @@
+//! From a packet to a verdict: parse, identify, decide, count.
+
+mod atomic;
+mod clock;
+mod count;
+mod decide;
+mod identify;
+mod maps;
+mod packet;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::programs::XdpContext;
+use gateway_ebpf::abi::InterfaceEntry;
+use gateway_ebpf::lookup::Slot;
+use gateway_ebpf::parse::{self, Frame as _, Network};
+use gateway_ebpf::{Direction, DropReason};
+use identify::Owner;
+use maps::INTERFACES;
+use packet::Packet;
+
+/// Which side of the gateway a program stands on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Packets come from tenants.
+    Tenant,
+    /// Packets come from the Internet.
+    Uplink,
+}
+
+impl Side {
+    #[inline(always)]
+    const fn direction(self) -> Direction {
+        match self {
+            Self::Tenant => Direction::Up,
+            Self::Uplink => Direction::Down,
+        }
+    }
+}
+
+/// A packet that goes on.
+pub enum Pass {
+    /// A tenant's, within its policy.
+    Tenant(Slot),
+    /// Control traffic of the link.
+    LinkControl,
+    /// For no tenant, on the uplink: the router's own, or transit.
+    Unmatched,
+    /// From no tenant, where the operator only counts them.
+    UnknownSource,
+}
+
+/// A packet that ends here, with the tenant that it is held against, if one was identified.
+pub struct Refusal {
+    reason: DropReason,
+    slot: Option<Slot>,
+}
+
+impl From<DropReason> for Refusal {
+    /// Before a tenant is identified.
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self { reason, slot: None }
+    }
+}
+
+/// The one place where verdicts are taken and counted.
+#[inline(always)]
+pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
+    let packet = Packet::new(context);
+    let bytes = packet.length();
+    let direction = side.direction();
+    let interface = INTERFACES.get(context.ingress_ifindex() as u32).copied().unwrap_or_default();
+    match judge(&packet, side, interface) {
+        Ok(Pass::Tenant(slot)) => count::passed(slot, direction, bytes),
+        Ok(Pass::LinkControl) => count::interface(interface.slot, bytes, |t| &mut t.link_control),
+        Ok(Pass::Unmatched) => count::interface(interface.slot, bytes, |t| &mut t.unmatched),
+        Ok(Pass::UnknownSource) => count::interface(interface.slot, bytes, |t| &mut t.unknown_source_passed),
+        Err(Refusal { reason, slot }) => {
+            match slot {
+                Some(slot) => count::dropped(slot, direction, reason, bytes),
+                None => count::interface(interface.slot, bytes, |t| &mut t.dropped[reason.slot()]),
+            }
+            return xdp_action::XDP_DROP;
+        }
+    }
+    xdp_action::XDP_PASS
+}
+
+/// Decides, without side effects but for the tenant's bucket.
+#[inline(always)]
+fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass, Refusal> {
+    let link = parse::ethernet(packet)?;
+    let ip = match link.network {
+        Network::Ipv4 => parse::ipv4(packet, link.next),
+        Network::Ipv6 => parse::ipv6(packet, link.next),
+        Network::LinkControl => return Ok(Pass::LinkControl),
+        Network::Unknown => Err(DropReason::Ethertype),
+    };
+    let ip = match (ip, side) {
+        (Ok(ip), _) => ip,
+        (Err(reason), Side::Tenant) => return Err(reason.into()),
+        // No address to tell a tenant by. Nobody forwards such a packet as IP either: Linux drops a
+        // header that lies (ip_rcv_core, ip6_rcv_core).
+        (Err(_), Side::Uplink) => return Ok(Pass::Unmatched),
+    };
+    match identify::owner(packet, side, interface, link.tags, &ip)? {
+        Owner::Nobody(pass) => Ok(pass),
+        Owner::Tenant(tenant) => match decide::decide(packet, side.direction(), &ip, &tenant) {
+            Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+            Err(reason) => Err(Refusal { reason, slot: Some(tenant.slot) }),
+        },
+    }
+}

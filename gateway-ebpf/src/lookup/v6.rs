@@ -1,0 +1,135 @@
+//! IPv6: binary search on prefix lengths over one hash table (Waldvogel, Varghese, Turner and
+//! Plattner, SIGCOMM 1997).
+//!
+//! The lengths in use are searched by halves: an entry found at a length means that something at
+//! least as long exists, so the search goes on among the longer ones, else among the shorter. Prefixes
+//! leave markers at the shorter lengths on their search path; an entry carries the best match known at
+//! its length, so the search never goes back. Three lengths in use cost two probes, all 128 cost eight.
+//!
+//! The table is open-addressed with linear probing over at most [`PROBES`] neighbours; the controller
+//! builds it with a seed and size for which that is enough.
+
+use super::Slot;
+
+/// Different prefix lengths that a table can hold: 1 to 128.
+pub const LEVELS: usize = 128;
+/// Steps of the search over [`LEVELS`] lengths.
+pub const SEARCH_STEPS: u32 = 8;
+/// Neighbouring entries that a probe looks at.
+pub const PROBES: u32 = 8;
+
+/// One entry of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Entry {
+    /// Upper half of the masked address, host byte order.
+    pub high: u64,
+    /// Lower half.
+    pub low: u64,
+    /// Prefix length; 0: the entry is free.
+    pub length: u32,
+    /// Slot of the longest match at this length, plus one; 0: none.
+    pub best: u32,
+}
+
+/// How to search one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Shape {
+    /// Seeds the hash, so that nobody outside can aim at one chain.
+    pub seed: u64,
+    /// Table size minus one; the size is a power of two.
+    pub mask: u32,
+    /// Lengths in use.
+    pub levels: u32,
+    /// The lengths in use, ascending.
+    pub lengths: [u8; LEVELS],
+}
+
+impl Shape {
+    /// A table without prefixes.
+    pub const EMPTY: Self = Self { seed: 0, mask: 0, levels: 0, lengths: [0; LEVELS] };
+}
+
+/// Where entries are read from: a map in the kernel, a slice on the host.
+pub trait Table {
+    /// Entry number `index`; `None` outside the table.
+    fn entry(&self, index: u32) -> Option<&Entry>;
+}
+
+/// `address` with all but the first `length` bits (1 to 128) cleared.
+#[inline(always)]
+#[must_use]
+pub const fn masked(high: u64, low: u64, length: u32) -> (u64, u64) {
+    if length <= 64 {
+        (high & (u64::MAX << ((64 - length) & 63)), 0)
+    } else {
+        (high, low & (u64::MAX << ((128 - length) & 63)))
+    }
+}
+
+/// Where the probe for a masked address starts, before masking to the table's size.
+#[inline(always)]
+#[must_use]
+pub const fn hash(seed: u64, high: u64, low: u64, length: u32) -> u32 {
+    // Two rounds of multiply and fold, after wyhash and MurmurHash3's finaliser constants.
+    let mut x = (high ^ seed).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x ^= x >> 32;
+    x = (x ^ low ^ (length as u64) << 56).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    (x >> 32) as u32
+}
+
+/// The tenant that the address (host byte order halves) belongs to.
+#[inline(always)]
+pub fn find(table: &impl Table, shape: &Shape, high: u64, low: u64) -> Option<Slot> {
+    let (mut from, mut to) = (0_u32, shape.levels);
+    let mut best = 0;
+    for _ in 0..SEARCH_STEPS {
+        if from >= to {
+            break;
+        }
+        let middle = (from + to) / 2;
+        let length = u32::from(shape.lengths[middle as usize & (LEVELS - 1)]);
+        match probe(table, shape, high, low, length) {
+            Some(entry) => {
+                if entry.best != 0 {
+                    best = entry.best;
+                }
+                from = middle + 1;
+            }
+            None => to = middle,
+        }
+    }
+    if best == 0 { None } else { Some(Slot(best - 1)) }
+}
+
+#[inline(always)]
+fn probe<'t>(table: &'t impl Table, shape: &Shape, high: u64, low: u64, length: u32) -> Option<&'t Entry> {
+    let (high, low) = masked(high, low, length);
+    let start = hash(shape.seed, high, low, length);
+    for step in 0..PROBES {
+        let entry = table.entry(start.wrapping_add(step) & shape.mask)?;
+        if entry.length == 0 {
+            return None;
+        }
+        if entry.length == length && entry.high == high && entry.low == low {
+            return Some(entry);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_at_every_edge() {
+        let all = u64::MAX;
+        assert_eq!(masked(all, all, 1), (1 << 63, 0));
+        assert_eq!(masked(all, all, 63), (all << 1, 0));
+        assert_eq!(masked(all, all, 64), (all, 0));
+        assert_eq!(masked(all, all, 65), (all, 1 << 63));
+        assert_eq!(masked(all, all, 128), (all, all));
+    }
+}

@@ -1,0 +1,137 @@
+//! Port policy (policy rules M1 and M3): a destination port maps to a service class, and each tenant
+//! has an action per class and direction.
+
+use crate::{Direction, DropReason};
+
+/// A group of ports that share an action; four bits wide in the data plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceClass(u8);
+
+impl ServiceClass {
+    /// How many there are.
+    pub const COUNT: usize = 16;
+    /// Ports without a rule.
+    pub const NONE: Self = Self(0);
+    /// TCP 25: mail relay.
+    pub const RELAY: Self = Self(1);
+    /// TCP 465, 587 and 2525: mail submission.
+    pub const SUBMISSION: Self = Self(2);
+    /// The first of the operator's own.
+    pub const FIRST_OPERATOR: u8 = 3;
+
+    /// The class with that number, masked to four bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(number: u8) -> Self {
+        Self(number & 15)
+    }
+
+    /// Its number, below [`Self::COUNT`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Why a packet to a closed port of this class is dropped.
+    #[inline(always)]
+    #[must_use]
+    pub const fn drop_reason(self) -> DropReason {
+        if self.0 < Self::FIRST_OPERATOR { DropReason::SmtpBlocked } else { DropReason::PortBlocked }
+    }
+}
+
+/// What happens to a connection to a port of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// Open.
+    Allow = 0,
+    /// Closed.
+    Deny = 1,
+    /// Open towards listed peers only.
+    Peers = 2,
+}
+
+/// A tenant's actions for all classes in one direction, two bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub struct Actions(u32);
+
+impl Actions {
+    /// The action for `class`. The bit pattern 3 is never written; it counts as closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get(self, class: ServiceClass) -> Action {
+        match (self.0 >> (class.0 * 2)) & 3 {
+            0 => Action::Allow,
+            2 => Action::Peers,
+            _ => Action::Deny,
+        }
+    }
+
+    /// The same with `action` for `class`.
+    #[must_use]
+    pub const fn with(self, class: ServiceClass, action: Action) -> Self {
+        let shift = class.0 * 2;
+        Self(self.0 & !(3 << shift) | (action as u32) << shift)
+    }
+}
+
+/// Which rule a packet falls under: connections of `class` opened in `direction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Class of the port.
+    pub class: ServiceClass,
+    /// Direction in which the connection was opened.
+    pub direction: Direction,
+}
+
+/// The rule for a packet that travels in `direction` between ports of these classes.
+///
+/// The destination's class decides. If it has none and the *source* port is the mail relay's, the
+/// packet claims to answer a connection to port 25 that was opened the other way; it is as welcome as
+/// that connection. This is what stops mail over asymmetric paths, where the spammer's packets leave
+/// by another network and only the answers, from source port 25, come in here.
+#[inline(always)]
+#[must_use]
+pub fn rule(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Option<Rule> {
+    if destination != ServiceClass::NONE {
+        return Some(Rule { class: destination, direction });
+    }
+    if source == ServiceClass::RELAY {
+        return Some(Rule { class: source, direction: direction.opposite() });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_keep_to_their_class() {
+        let all = (0..16).fold(Actions::default(), |a, n| a.with(ServiceClass::new(n), Action::Peers));
+        let one = all.with(ServiceClass::RELAY, Action::Deny).with(ServiceClass::new(15), Action::Allow);
+        assert_eq!(one.get(ServiceClass::RELAY), Action::Deny);
+        assert_eq!(one.get(ServiceClass::new(15)), Action::Allow);
+        assert_eq!(one.get(ServiceClass::SUBMISSION), Action::Peers);
+        assert_eq!(one.get(ServiceClass::NONE), Action::Peers);
+    }
+
+    #[test]
+    fn an_unknown_action_is_closed() {
+        assert_eq!(Actions(u32::MAX).get(ServiceClass::RELAY), Action::Deny);
+    }
+
+    #[test]
+    fn answers_from_port_25_fall_under_the_connection_they_answer() {
+        let answer = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
+        assert_eq!(answer, Some(Rule { class: ServiceClass::RELAY, direction: Direction::Up }));
+        // From 25 to 25: the connection that it may open is what counts.
+        let both = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
+        assert_eq!(both, Some(Rule { class: ServiceClass::RELAY, direction: Direction::Down }));
+        // Only mail relays: other closed ports are ordinary source ports elsewhere.
+        assert_eq!(rule(Direction::Down, ServiceClass::new(5), ServiceClass::NONE), None);
+    }
+}
