@@ -50,21 +50,21 @@ impl Cap {
         (bytes as u64 * self.ns_per_byte + (1 << (NS_PER_BYTE_FRACTION_BITS - 1)))
             >> NS_PER_BYTE_FRACTION_BITS
     }
+}
 
-    /// The theoretical arrival time after a packet of `cost_ns` that arrives at `now_ns`, or `None`
-    /// if it does not conform.
-    ///
-    /// The backlog is compared before the packet is added: a jumbo frame longer than the whole burst
-    /// still passes once the backlog has drained, and pays for itself afterwards.
-    #[inline(always)]
-    #[must_use]
-    pub const fn admit(self, arrival_ns: u64, now_ns: u64, cost_ns: u64) -> Option<u64> {
-        let start_ns = if arrival_ns > now_ns { arrival_ns } else { now_ns };
-        if start_ns - now_ns > self.burst_ns {
-            return None;
-        }
-        Some(start_ns + cost_ns)
+/// The theoretical arrival time after a packet of `cost_ns` that arrives at `now_ns`, or `None` if it
+/// does not conform to a burst of `burst_ns`.
+///
+/// The backlog is compared before the packet is added: a jumbo frame longer than the whole burst still
+/// passes once the backlog has drained, and pays for itself afterwards.
+#[inline(always)]
+#[must_use]
+pub const fn admit(arrival_ns: u64, now_ns: u64, cost_ns: u64, burst_ns: u64) -> Option<u64> {
+    let start_ns = if arrival_ns > now_ns { arrival_ns } else { now_ns };
+    if start_ns - now_ns > burst_ns {
+        return None;
     }
+    Some(start_ns + cost_ns)
 }
 
 #[cfg(test)]
@@ -85,16 +85,16 @@ mod tests {
     #[test]
     fn a_frame_longer_than_the_burst_passes_when_idle() {
         let cap = Cap::new(8_000, MS);
-        let after = cap.admit(0, 5_000 * MS, cap.cost_ns(1_514)).expect("idle");
+        let after = admit(0, 5_000 * MS, cap.cost_ns(1_514), cap.burst_ns()).expect("idle");
         assert_eq!(after, 5_000 * MS + 1_514 * MS);
-        assert_eq!(cap.admit(after, 5_001 * MS, cap.cost_ns(64)), None);
+        assert_eq!(admit(after, 5_001 * MS, cap.cost_ns(64), cap.burst_ns()), None);
     }
 
     #[test]
     fn the_burst_ends_where_it_should() {
         let cap = Cap::new(10_000_000, 250 * MS);
         let (mut arrival_ns, mut passed) = (0, 0_u64);
-        while let Some(next) = cap.admit(arrival_ns, 1_000 * MS, cap.cost_ns(1_000)) {
+        while let Some(next) = admit(arrival_ns, 1_000 * MS, cap.cost_ns(1_000), cap.burst_ns()) {
             arrival_ns = next;
             passed += 1_000;
         }
@@ -121,7 +121,7 @@ mod tests {
             let frames = 4_000;
             for i in 0..frames {
                 let now_ns = (start_ns + i * gap_ns) / grain_ns * grain_ns;
-                if let Some(next) = cap.admit(arrival_ns, now_ns, cap.cost_ns(bytes)) {
+                if let Some(next) = admit(arrival_ns, now_ns, cap.cost_ns(bytes), cap.burst_ns()) {
                     arrival_ns = next;
                     passed_bytes += u64::from(bytes);
                 }

@@ -8,7 +8,7 @@
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceTallies, Tally};
 use gateway_ebpf::lookup::Slot;
-use gateway_ebpf::{Direction, DropReason};
+use gateway_ebpf::{Direction, DropReason, REASON_SLOTS};
 
 use super::atomic;
 use super::maps::{DROPPED, INTERFACE_TALLIES, PASSED, tenant_capacity};
@@ -41,13 +41,20 @@ pub fn passed(slot: Slot, direction: Direction, bytes: u32) {
 pub fn dropped(slot: Slot, direction: Direction, reason: DropReason, bytes: u32) {
     if let Some(drops) = DROPPED.get_ptr_mut(slot.0 * 2 + direction.index() as u32) {
         // SAFETY: a live map value, eight-byte aligned, that programs only touch through these two
-        // additions; `slot()` is below the array's length.
+        // additions; the index is below the array's length.
         unsafe {
-            let tally = &raw mut (*drops)[reason.slot()];
+            let tally = &raw mut (*drops)[index(reason)];
             atomic::add(&raw mut (*tally).packets, 1);
             atomic::add(&raw mut (*tally).bytes, u64::from(bytes));
         }
     }
+}
+
+/// A reason's slot, in a form that the verifier can follow: what the compiler knows of the enum's range
+/// it does not know, so the mask must not be optimised away.
+#[inline(always)]
+pub fn index(reason: DropReason) -> usize {
+    core::hint::black_box(reason.slot()) & (REASON_SLOTS - 1)
 }
 
 /// A packet that belongs to no tenant; `which` picks its tally.

@@ -3,6 +3,7 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::PeerKey;
+use gateway_ebpf::cap;
 use gateway_ebpf::parse::{self, Address, Frame as _, Ip};
 use gateway_ebpf::port::{self, Action, Rule};
 use gateway_ebpf::{Direction, DropReason};
@@ -80,14 +81,14 @@ fn charge(tenant: &Tenant, direction: Direction, bytes: u32) -> Result<(), DropR
         return Ok(());
     };
     let cap = tenant.policy.cap(direction);
-    let cost_ns = cap.cost_ns(bytes);
+    let (cost_ns, burst_ns) = (cap.cost_ns(bytes), cap.burst_ns());
     let now_ns = clock::coarse_ns();
     // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
     let word = unsafe { &raw mut (*bucket).arrival_ns };
     for _ in 0..CHARGE_ATTEMPTS {
         // SAFETY: as above; an aligned 64-bit load is atomic.
         let arrival_ns = unsafe { word.read_volatile() };
-        let Some(next_ns) = cap.admit(arrival_ns, now_ns, cost_ns) else {
+        let Some(next_ns) = cap::admit(arrival_ns, now_ns, cost_ns, burst_ns) else {
             return Err(DropReason::OverCap);
         };
         // SAFETY: as above.

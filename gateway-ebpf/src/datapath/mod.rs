@@ -66,7 +66,7 @@ impl From<DropReason> for Refusal {
 /// The one place where verdicts are taken and counted.
 #[inline(always)]
 pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
-    let packet = Packet::new(context);
+    let packet = Packet::new(context.ctx);
     let bytes = packet.length();
     let direction = side.direction();
     let interface = INTERFACES.get(context.ingress_ifindex() as u32).copied().unwrap_or_default();
@@ -78,7 +78,7 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
         Err(Refusal { reason, slot }) => {
             match slot {
                 Some(slot) => count::dropped(slot, direction, reason, bytes),
-                None => count::interface(interface.slot, bytes, |t| &mut t.dropped[reason.slot()]),
+                None => count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]),
             }
             return xdp_action::XDP_DROP;
         }

@@ -1,12 +1,13 @@
 //! A packet in the kernel's memory, read through the verifier's bounds checks.
 
-use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
-use aya_ebpf::programs::XdpContext;
-use gateway_ebpf::parse::Frame;
+use gateway_ebpf::DropReason;
+use gateway_ebpf::parse::{self, Fragment, Frame, Payload};
 
 /// The linear part of a packet, and the length of all of it.
 pub struct Packet {
+    context: *mut xdp_md,
     data: usize,
     data_end: usize,
     length: u32,
@@ -15,10 +16,11 @@ pub struct Packet {
 impl Packet {
     /// `data` and `data_end` are read once: reading them again would lose the verifier's proof.
     #[inline(always)]
-    pub fn new(context: &XdpContext) -> Self {
-        // SAFETY: the helper only reads the context that the kernel passed in.
-        let length = unsafe { bpf_xdp_get_buff_len(context.as_ptr().cast()) };
-        Self { data: context.data(), data_end: context.data_end(), length: length as u32 }
+    pub fn new(context: *mut xdp_md) -> Self {
+        // SAFETY: the kernel passed this context in; the helper only reads it.
+        let (length, data, data_end) =
+            unsafe { (bpf_xdp_get_buff_len(context), (*context).data, (*context).data_end) };
+        Self { context, data: data as usize, data_end: data_end as usize, length: length as u32 }
     }
 
     #[inline(always)]
@@ -28,8 +30,11 @@ impl Packet {
             return None;
         }
         // SAFETY: within the packet, as just checked (and as the verifier checks again). Any bytes are a
-        // valid `T`: only called for unsigned integers.
-        Some(unsafe { core::ptr::read_unaligned(start as *const T) })
+        // valid `T`: only called for unsigned integers. Headers need not be aligned for them: the
+        // verifier admits that for packet memory where the CPU does (x86-64, arm64), while
+        // `read_unaligned` would load byte by byte. Volatile, so that the compiler draws no conclusions
+        // from an alignment that is not there.
+        Some(unsafe { core::ptr::read_volatile(start as *const T) })
     }
 }
 
@@ -37,11 +42,6 @@ impl Frame for Packet {
     #[inline(always)]
     fn length(&self) -> u32 {
         self.length
-    }
-
-    #[inline(always)]
-    fn byte(&self, at: usize) -> Option<u8> {
-        self.read(at)
     }
 
     #[inline(always)]
@@ -58,4 +58,62 @@ impl Frame for Packet {
     fn be64(&self, at: usize) -> Option<u64> {
         self.read(at).map(u64::from_be)
     }
+
+    #[inline(always)]
+    fn walk(&self, start: Payload) -> Result<Payload, DropReason> {
+        unpack(walk_extension_headers(self.context, start.protocol, start.at as u32, start.length))
+    }
+}
+
+/// [`parse::extension_headers`] as a global function (Linux 5.6), which the verifier checks once and by
+/// itself: inlined, its loop would be explored anew for every way in which a packet can get there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_extension_headers(context: *mut xdp_md, protocol: u8, at: u32, length: u32) -> u64 {
+    // What the caller knows of `at` is not known here: bound it, so that the verifier can add it to a
+    // packet pointer. It is at most 62: Ethernet, two tags, and the fixed header.
+    let start = Payload { protocol, fragment: Fragment::Whole, at: (at & 0x3f) as usize, length };
+    pack(parse::extension_headers(&Packet::new(context), start))
+}
+
+/// A result as one register: reason (0: none) 8 bits, protocol 8, length 16, offset 16, and the
+/// fragment: first 1, units 13.
+#[inline(always)]
+fn pack(walked: Result<Payload, DropReason>) -> u64 {
+    match walked {
+        Err(reason) => reason as u64,
+        Ok(payload) => {
+            let fragment = match payload.fragment {
+                Fragment::Whole => 0,
+                Fragment::First => 1,
+                Fragment::Later { offset_units } => u64::from(offset_units) << 1,
+            };
+            u64::from(payload.protocol) << 8
+                | u64::from(payload.length as u16) << 16
+                | (payload.at as u64 & 0xffff) << 32
+                | fragment << 48
+        }
+    }
+}
+
+#[inline(always)]
+fn unpack(packed: u64) -> Result<Payload, DropReason> {
+    match packed as u8 {
+        0 => {}
+        reason if reason == DropReason::HeaderChain as u8 => return Err(DropReason::HeaderChain),
+        reason if reason == DropReason::Fragment as u8 => return Err(DropReason::Fragment),
+        _ => return Err(DropReason::Malformed),
+    }
+    let fragment = match packed >> 48 {
+        0 => Fragment::Whole,
+        1 => Fragment::First,
+        units => Fragment::Later { offset_units: (units >> 1) as u16 },
+    };
+    Ok(Payload {
+        protocol: (packed >> 8) as u8,
+        fragment,
+        // Eight headers of at most 2,048 bytes each.
+        at: (packed >> 32) as usize & 0x7fff,
+        length: (packed >> 16) as u32 & 0xffff,
+    })
 }

@@ -55,6 +55,13 @@ impl Shape {
 pub trait Table {
     /// Entry number `index`; `None` outside the table.
     fn entry(&self, index: u32) -> Option<&Entry>;
+
+    /// What the entry for this masked address says: the slot plus one of its best match, or 0; `None`
+    /// if there is no such entry. It is [`probe`], unless the table has a better way to call it.
+    #[inline(always)]
+    fn best(&self, shape: &Shape, high: u64, low: u64, length: u32) -> Option<u32> {
+        probe(self, shape.seed, shape.mask, high, low, length)
+    }
 }
 
 /// `address` with all but the first `length` bits (1 to 128) cleared.
@@ -90,10 +97,11 @@ pub fn find(table: &impl Table, shape: &Shape, high: u64, low: u64) -> Option<Sl
         }
         let middle = (from + to) / 2;
         let length = u32::from(shape.lengths[middle as usize & (LEVELS - 1)]);
-        match probe(table, shape, high, low, length) {
-            Some(entry) => {
-                if entry.best != 0 {
-                    best = entry.best;
+        let (masked_high, masked_low) = masked(high, low, length);
+        match table.best(shape, masked_high, masked_low, length) {
+            Some(found) => {
+                if found != 0 {
+                    best = found;
                 }
                 from = middle + 1;
             }
@@ -103,17 +111,24 @@ pub fn find(table: &impl Table, shape: &Shape, high: u64, low: u64) -> Option<Sl
     if best == 0 { None } else { Some(Slot(best - 1)) }
 }
 
+/// Looks for the entry of a masked address; see [`Table::best`].
 #[inline(always)]
-fn probe<'t>(table: &'t impl Table, shape: &Shape, high: u64, low: u64, length: u32) -> Option<&'t Entry> {
-    let (high, low) = masked(high, low, length);
-    let start = hash(shape.seed, high, low, length);
+pub fn probe(
+    table: &(impl Table + ?Sized),
+    seed: u64,
+    mask: u32,
+    high: u64,
+    low: u64,
+    length: u32,
+) -> Option<u32> {
+    let start = hash(seed, high, low, length);
     for step in 0..PROBES {
-        let entry = table.entry(start.wrapping_add(step) & shape.mask)?;
+        let entry = table.entry(start.wrapping_add(step) & mask)?;
         if entry.length == 0 {
             return None;
         }
         if entry.length == length && entry.high == high && entry.low == low {
-            return Some(entry);
+            return Some(entry.best);
         }
     }
     None

@@ -109,11 +109,10 @@ pub struct Payload {
 /// overlaps a TCP header.
 #[inline(always)]
 pub fn payload(frame: &(impl Frame + ?Sized), ip: &Ip) -> Result<Payload, DropReason> {
+    let start = Payload { protocol: ip.protocol, fragment: ip.fragment, at: ip.next, length: ip.remaining };
     let payload = match ip.source {
-        Address::V4(_) => {
-            Payload { protocol: ip.protocol, fragment: ip.fragment, at: ip.next, length: ip.remaining }
-        }
-        Address::V6(..) => ipv6::extension_headers(frame, ip)?,
+        Address::V6(..) if ipv6::is_extension(ip.protocol) => frame.walk(start)?,
+        _ => start,
     };
     match payload.fragment {
         Fragment::Later { offset_units: ..TCP_HEADER_UNITS } if payload.protocol == number::TCP => {

@@ -51,10 +51,13 @@ pub fn ipv6(frame: &(impl Frame + ?Sized), at: usize) -> Result<Ip, DropReason> 
 /// no router has lowered.
 #[inline(always)]
 pub fn is_neighbour_discovery(frame: &(impl Frame + ?Sized), ip: &Ip) -> bool {
-    ip.protocol == ICMPV6 && ip.hops == 255 && matches!(frame.byte(ip.next), Some(133..=137))
+    ip.protocol == ICMPV6
+        && ip.hops == 255
+        && matches!(frame.be32(ip.next).map(|start| start >> 24), Some(133..=137))
 }
 
-const fn is_extension(protocol: u8) -> bool {
+#[inline(always)]
+pub(super) const fn is_extension(protocol: u8) -> bool {
     matches!(
         protocol,
         HOP_BY_HOP
@@ -68,11 +71,13 @@ const fn is_extension(protocol: u8) -> bool {
     )
 }
 
-/// Walks the extension headers; see [`payload`](super::payload) for the errors.
+/// Walks the extension headers, from where `start` says that the first one is.
+///
+/// # Errors
+/// See [`payload`](super::payload).
 #[inline(always)]
-pub(super) fn extension_headers(frame: &(impl Frame + ?Sized), ip: &Ip) -> Result<Payload, DropReason> {
-    let mut payload =
-        Payload { protocol: ip.protocol, fragment: Fragment::Whole, at: ip.next, length: ip.remaining };
+pub fn extension_headers(frame: &(impl Frame + ?Sized), start: Payload) -> Result<Payload, DropReason> {
+    let mut payload = start;
     for _ in 0..MAX_EXTENSION_HEADERS {
         if !is_extension(payload.protocol) || matches!(payload.fragment, Fragment::Later { .. }) {
             return Ok(payload);

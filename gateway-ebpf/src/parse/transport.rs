@@ -45,7 +45,7 @@ pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Opt
     }
     let ports = frame.be32(payload.at).ok_or(cut)?;
     if protocol == Protocol::Tcp {
-        let header_length = u32::from(frame.byte(payload.at + 12).ok_or(cut)? >> 4) * 4;
+        let header_length = u32::from(frame.be16(payload.at + 12).ok_or(cut)? >> 12) * 4;
         if header_length < least {
             return Err(DropReason::Malformed);
         }

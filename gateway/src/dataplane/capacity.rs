@@ -1,0 +1,95 @@
+//! How large the kernel's tables are made, and what that costs.
+
+use gateway_ebpf::abi::{
+    BANKS, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
+    PortClasses, Tally, TenantId, TenantPolicy, map,
+};
+use gateway_ebpf::lookup::{v4, v6};
+
+use super::image::Image;
+
+/// Entries of [`map::INTERFACES`]: interface indexes that can be policed. They only grow while a
+/// machine is up, one by one with every interface that is made.
+pub(super) const IFINDEXES: u32 = 65_536;
+
+/// Upper bound of [`map::PEERS`]; its entries are allocated one by one.
+const PEERS: u32 = 1 << 20;
+
+/// Smallest table for tenants.
+const LEAST_TENANTS: usize = 1_024;
+
+/// Sizes that depend on the config. The rest follows from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Capacity {
+    /// Tenant slots.
+    pub(super) tenants: u32,
+    /// IPv4 nodes per bank.
+    pub(super) v4_nodes: u32,
+    /// IPv6 entries per bank, a power of two.
+    pub(super) v6_entries: u32,
+    /// Counter stripes: the controller's and one per possible CPU.
+    pub(super) stripes: u32,
+}
+
+impl Capacity {
+    /// Room for `image`, for as many tenants again (or `wanted_tenants`), and for half as many
+    /// networks again.
+    pub(super) fn for_image(image: &Image, wanted_tenants: Option<u32>, cpus: u32) -> Self {
+        let tenants = wanted_tenants.map_or(image.tenants.len() * 2, |wanted| wanted as usize);
+        Self {
+            tenants: tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32,
+            v4_nodes: (image.v4_nodes.len() + image.v4_nodes.len() / 2) as u32,
+            v6_entries: (image.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
+            stripes: cpus + 1,
+        }
+    }
+
+    /// Whether `image` fits.
+    pub(super) fn fits(&self, image: &Image) -> bool {
+        image.tenants.len() <= self.tenants as usize
+            && image.v4_nodes.len() <= self.v4_nodes as usize
+            && image.v6.entries.len() <= self.v6_entries as usize
+    }
+
+    /// `max_entries` of every map, with the size of a value as the kernel stores it.
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 14] {
+        [
+            (map::CONTROL, 1, size_of::<Control>()),
+            (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
+            (map::TENANTS, BANKS * self.tenants, size_of::<TenantPolicy>()),
+            (map::V4_NODES, BANKS * self.v4_nodes, size_of::<v4::Node>()),
+            (map::V6_ENTRIES, BANKS * self.v6_entries, size_of::<v6::Entry>()),
+            (map::PORT_CLASSES, BANKS * 2, size_of::<PortClasses>()),
+            // Allocated as exemptions are written.
+            (map::PEERS, PEERS, 0),
+            (map::BUCKETS, self.tenants * 2, size_of::<Bucket>()),
+            (map::PASSED, self.stripes * self.tenants * 2, size_of::<Tally>()),
+            (map::DROPPED, self.tenants * 2, size_of::<Drops>()),
+            (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
+            (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
+            (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
+            (map::CLOCK, 1, size_of::<Clock>()),
+        ]
+    }
+
+    /// Bytes of kernel memory for all maps, exemptions aside.
+    pub(super) fn bytes(&self) -> u64 {
+        self.maps().iter().map(|(_, entries, size)| u64::from(*entries) * *size as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_stays_within_its_budget() {
+        // 100,000 tenants with two prefixes each, all in networks of their own, on two CPUs.
+        let capacity = Capacity { tenants: 200_000, v4_nodes: 150_000, v6_entries: 524_288, stripes: 3 };
+        let bytes = capacity.bytes();
+        assert!(bytes < 560 << 20, "{} MiB", bytes >> 20);
+        // A small provider.
+        let capacity = Capacity { tenants: 1_024, v4_nodes: 400, v6_entries: 64, stripes: 5 };
+        assert!(capacity.bytes() < 3 << 20, "{} KiB", capacity.bytes() >> 10);
+    }
+}

@@ -1,0 +1,353 @@
+//! The programs and their tables, loaded but attached to nothing: given policies, run, read.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use gateway_ebpf::Direction;
+use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceEntry, constant, program};
+use gateway_ebpf::lookup::Slot;
+
+use super::capacity::Capacity;
+use super::clock::ProgramClock;
+use super::error::{DataplaneError, chain};
+use super::image::Image;
+use super::slots::Slots;
+use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
+use super::tables::{Tables, by_reason, tally};
+use super::{Applied, TableMemory, Target};
+use crate::config::{Config, Interface, Side};
+
+/// Compiled by `cargo xtask build`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairway-ebpf.o"));
+
+/// The programs with one set of tables.
+pub struct Engine {
+    object: Ebpf,
+    tables: Tables,
+    slots: Slots,
+    /// Tenants in the config's order.
+    tenants: Vec<(String, Slot)>,
+    interfaces: Vec<Registered>,
+    prefixes: usize,
+}
+
+/// An interface that has counters.
+struct Registered {
+    target: Target,
+    slot: u32,
+}
+
+/// What a program said of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// On to the router's stack.
+    Pass,
+    /// Dropped.
+    Drop,
+}
+
+impl Engine {
+    /// Loads the programs with tables of their own, attached to nothing, under `config`'s policy.
+    ///
+    /// # Errors
+    /// If the kernel refuses the object (too old, out of memory, no permission).
+    pub fn detached(config: &Config, clock: ProgramClock) -> Result<Self, DataplaneError> {
+        let mut engine = Self::load(capacity_for(config)?, clock, None)?;
+        engine.apply(config)?;
+        Ok(engine)
+    }
+
+    /// Loads the programs over tables of this capacity: those pinned in `pins`, made there if need be.
+    pub(super) fn load(
+        capacity: Capacity,
+        clock: ProgramClock,
+        pins: Option<&Path>,
+    ) -> Result<Self, DataplaneError> {
+        let ns_per_jiffy = clock.ns_per_jiffy()?;
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
+            .override_global(constant::V4_NODE_CAPACITY, &capacity.v4_nodes, true)
+            .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
+            .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true);
+        for (map, entries, _) in capacity.maps() {
+            loader.map_max_entries(map, entries);
+            if let Some(pins) = pins {
+                loader.map_pin_path(map, pins.join(map));
+            }
+        }
+        let mut object = loader.load(OBJECT).map_err(|error| not_loaded("the tables", &error))?;
+        for name in [program::TENANT_SIDE, program::UPLINK_SIDE] {
+            xdp(&mut object, name)?.load().map_err(|error| not_loaded(name, &error))?;
+        }
+        let tables = Tables::new(&mut object, capacity)?;
+        let slots = tables.slots();
+        Ok(Self { object, tables, slots, tenants: Vec::new(), interfaces: Vec::new(), prefixes: 0 })
+    }
+
+    /// Whether a config fits these tables.
+    pub(super) fn fits(&self, config: &Config) -> bool {
+        let mut slots = self.slots.clone();
+        Image::compile(config, &mut slots).is_ok_and(|image| self.tables.capacity.fits(&image))
+    }
+
+    /// Replaces the policy, atomically for every packet. Tenants that stay keep their counters and
+    /// bucket states; those of tenants that go are wiped.
+    ///
+    /// # Errors
+    /// If the config does not fit the tables or the kernel refuses an exemption; nothing has changed.
+    pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
+        let started = Instant::now();
+        let mut slots = self.slots.clone();
+        let image = Image::compile(config, &mut slots).map_err(|_full| does_not_fit())?;
+        if !self.tables.capacity.fits(&image) {
+            return Err(does_not_fit());
+        }
+        let tenants: Vec<_> = config
+            .tenants
+            .iter()
+            .zip(&image.tenants)
+            .map(|(tenant, (slot, _))| (tenant.id.clone(), *slot))
+            .collect();
+        // Before the switch, so that counters never belong to a slot without a name.
+        tenants.iter().filter(|(id, _)| self.slots.get(id).is_none()).for_each(|(id, slot)| {
+            self.tables.name_slot(*slot, id);
+        });
+        if let Err(error) = self.tables.switch_to(&image) {
+            tenants
+                .iter()
+                .filter(|(id, _)| self.slots.get(id).is_none())
+                .for_each(|(_, slot)| self.tables.wipe_slot(*slot));
+            return Err(error);
+        }
+        let kept: std::collections::HashSet<&str> =
+            config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+        slots.release(|id| kept.contains(id)).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
+        self.slots = slots;
+        self.tenants = tenants;
+        self.prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
+        Ok(Applied { took: started.elapsed(), ..self.applied() })
+    }
+
+    /// What is in force, as if it had just been applied in no time.
+    pub(super) fn applied(&self) -> Applied {
+        Applied { tenants: self.tenants.len(), prefixes: self.prefixes, took: Duration::ZERO }
+    }
+
+    /// Reads all counters.
+    pub fn snapshot(&self) -> Snapshot {
+        let tenants = self.tenants.iter().map(|(id, slot)| TenantCounters {
+            id: id.clone(),
+            up: self.tables.counters(*slot, Direction::Up),
+            down: self.tables.counters(*slot, Direction::Down),
+        });
+        let interfaces = self.interfaces.iter().map(|registered| {
+            let counters = self.tables.interface_counters(registered.slot);
+            InterfaceCounters {
+                name: registered.target.interface.name.clone(),
+                side: registered.target.interface.side,
+                mode: registered.target.interface.mode,
+                link_control: tally(counters.link_control),
+                unmatched: tally(counters.unmatched),
+                unknown_source_passed: tally(counters.unknown_source_passed),
+                dropped: by_reason(&counters.dropped),
+            }
+        });
+        Snapshot { tenants: tenants.collect(), interfaces: interfaces.collect() }
+    }
+
+    /// Size of the tables.
+    pub fn memory(&self) -> TableMemory {
+        TableMemory { bytes: self.tables.capacity.bytes(), tenant_capacity: self.tables.capacity.tenants }
+    }
+
+    /// Sets the clock of programs that were loaded with a virtual one.
+    pub fn set_clock(&self, now_ns: u64) {
+        self.tables.set_clock(now_ns);
+    }
+
+    /// Runs the program of one side on one Ethernet frame, as if it had been received on the loopback
+    /// interface; counters move as for any packet.
+    ///
+    /// # Errors
+    /// If the kernel refuses the frame: shorter than an Ethernet header, or longer than it can run.
+    pub fn run(&self, side: Side, frame: &[u8]) -> Result<Verdict, DataplaneError> {
+        let name = program_of(side);
+        let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
+            return Err(missing(name));
+        };
+        let mut out = vec![0; frame.len().max(64)];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
+        let result = program.test_run(options).map_err(|error| {
+            DataplaneError::new(
+                format!("running a frame of {} bytes", frame.len()),
+                chain(&error),
+                "The kernel takes frames of 14 bytes to about 64 kB",
+            )
+        })?;
+        match result.return_value {
+            xdp_action::PASS => Ok(Verdict::Pass),
+            xdp_action::DROP => Ok(Verdict::Drop),
+            other => Err(DataplaneError::new(
+                "running a frame",
+                format!("verdict {other}"),
+                "This is a bug; report it",
+            )),
+        }
+    }
+
+    /// The program for one side.
+    pub(super) fn program(&mut self, side: Side) -> Result<&mut Xdp, DataplaneError> {
+        xdp(&mut self.object, program_of(side))
+    }
+
+    /// Registers an interface for counting; one that was registered under this index keeps its slot.
+    pub fn register(&mut self, interface: &Interface, ifindex: u32) -> Result<(), DataplaneError> {
+        let slot = match self.tables.interface(ifindex).slot {
+            0 => {
+                let slot = self.free_interface_slot(interface)?;
+                self.tables.wipe_interface(slot);
+                slot
+            }
+            slot => slot,
+        };
+        let flags = if interface.match_vlan { InterfaceEntry::MATCH_VLAN } else { 0 };
+        if ifindex >= super::capacity::IFINDEXES {
+            return Err(DataplaneError::new(
+                format!("registering interface {}", interface.name),
+                format!("its index {ifindex} is beyond the table of {}", super::capacity::IFINDEXES),
+                "Indexes grow with every interface that is made; they start again at 1 after a reboot",
+            ));
+        }
+        self.tables.set_interface(ifindex, InterfaceEntry { slot, flags });
+        self.interfaces.retain(|registered| registered.target.ifindex != ifindex);
+        self.interfaces.push(Registered { target: Target { interface: interface.clone(), ifindex }, slot });
+        Ok(())
+    }
+
+    /// Forgets what older controllers registered, but for these interface indexes.
+    pub(super) fn forget_interfaces_except(&mut self, ifindexes: &[u32]) {
+        self.tables.forget_interfaces_except(ifindexes);
+    }
+
+    /// The opposite of [`Self::register`].
+    pub(super) fn unregister(&mut self, ifindex: u32) {
+        if self.registered(ifindex).is_some() {
+            self.tables.set_interface(ifindex, InterfaceEntry::default());
+            self.interfaces.retain(|registered| registered.target.ifindex != ifindex);
+        }
+    }
+
+    /// What is registered under an interface index.
+    pub(super) fn registered(&self, ifindex: u32) -> Option<&Target> {
+        let mut targets = self.interfaces.iter().map(|registered| &registered.target);
+        targets.find(|target| target.ifindex == ifindex)
+    }
+
+    /// Whether this very interface is registered, with the same settings.
+    pub(super) fn is_registered(&self, target: &Target) -> bool {
+        self.registered(target.ifindex).is_some_and(|registered| {
+            let (a, b) = (&registered.interface, &target.interface);
+            (&a.name, a.side, a.mode, a.match_vlan) == (&b.name, b.side, b.mode, b.match_vlan)
+        })
+    }
+
+    /// Puts the interfaces into the config's order.
+    pub(super) fn order_interfaces(&mut self, targets: &[Target]) {
+        let position = |ifindex: u32| targets.iter().position(|target| target.ifindex == ifindex);
+        self.interfaces.sort_by_key(|registered| position(registered.target.ifindex));
+    }
+
+    fn free_interface_slot(&self, interface: &Interface) -> Result<u32, DataplaneError> {
+        let taken = self.tables.interface_slots();
+        (1..INTERFACE_SLOTS).find(|slot| !taken.contains(slot)).ok_or_else(|| {
+            DataplaneError::new(
+                format!("registering interface {}", interface.name),
+                format!("all {} places are taken", INTERFACE_SLOTS - 1),
+                "Police fewer interfaces with one gateway",
+            )
+        })
+    }
+
+    /// Before this engine's programs replace `old`'s: takes over where each tenant's cap stands.
+    pub(super) fn copy_buckets(&self, old: &Self) {
+        for (slot, old_slot) in self.common_slots(old) {
+            self.tables.copy_buckets(slot, &old.tables, old_slot);
+        }
+    }
+
+    /// After this engine's programs replaced `old`'s and no packet is in those any more: takes over
+    /// every counter, so that sums stay exact.
+    pub(super) fn move_counters(&self, old: &Self) {
+        for (slot, old_slot) in self.common_slots(old) {
+            self.tables.move_counters(slot, &old.tables, old_slot);
+        }
+        for registered in &self.interfaces {
+            match old.tables.interface(registered.target.ifindex).slot {
+                0 => {}
+                old_slot => self.tables.move_interface_counters(registered.slot, &old.tables, old_slot),
+            }
+        }
+    }
+
+    fn common_slots(&self, old: &Self) -> impl Iterator<Item = (Slot, Slot)> {
+        self.tenants.iter().filter_map(|(id, slot)| Some((*slot, old.slots.get(id)?)))
+    }
+}
+
+/// Verdicts of `linux/bpf.h`.
+mod xdp_action {
+    pub(super) const DROP: u32 = 1;
+    pub(super) const PASS: u32 = 2;
+}
+
+/// Tables that `config` fits, with room to grow.
+pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
+    let mut slots = Slots::new(config.tenants.len() as u32, |_| [0; 64]);
+    let image = Image::compile(config, &mut slots).map_err(|_full| does_not_fit())?;
+    Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
+}
+
+/// Possible CPUs: what the kernel may ever bring online.
+fn possible_cpus() -> Result<u32, DataplaneError> {
+    aya::util::nr_cpus().map(|cpus| cpus as u32).map_err(|(path, error)| {
+        DataplaneError::new(format!("counting CPUs in {path}"), error, "Mount sysfs on /sys")
+    })
+}
+
+fn program_of(side: Side) -> &'static str {
+    match side {
+        Side::Tenant => program::TENANT_SIDE,
+        Side::Uplink => program::UPLINK_SIDE,
+    }
+}
+
+fn xdp<'o>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut Xdp, DataplaneError> {
+    match object.program_mut(name).map(<&mut Xdp>::try_from) {
+        Some(Ok(program)) => Ok(program),
+        _ => Err(missing(name)),
+    }
+}
+
+fn missing(program: &str) -> DataplaneError {
+    DataplaneError::new(
+        format!("looking for the program {program}"),
+        "not in the object",
+        "Build with `cargo xtask build`",
+    )
+}
+
+fn not_loaded(what: &str, error: &dyn std::error::Error) -> DataplaneError {
+    DataplaneError::new(
+        format!("loading {what} into the kernel"),
+        chain(error),
+        "Fairway needs root (or CAP_BPF and CAP_NET_ADMIN) and Linux 5.18 or later on x86-64 or arm64",
+    )
+}
+
+fn does_not_fit() -> DataplaneError {
+    DataplaneError::new("applying the policy", "it does not fit the tables", "Load the data plane anew")
+}

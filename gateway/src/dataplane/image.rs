@@ -1,0 +1,263 @@
+//! A policy as the data plane keeps it: compiled from the config in memory, before anything is touched.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::time::Duration;
+
+use gateway_ebpf::abi::{BankHeader, PeerKey, PortClasses, TenantPolicy};
+use gateway_ebpf::cap::Cap;
+use gateway_ebpf::lookup::{Slot, v4};
+use gateway_ebpf::parse::Tags;
+use gateway_ebpf::port::{Action, Actions, ServiceClass};
+use gateway_ebpf::{Direction, parse};
+use ipnetwork::IpNetwork;
+
+use super::index::{V6Table, build_v4, build_v6};
+use super::slots::{Full, Slots};
+use crate::config::{BitRate, Config, PortRule, Protocol, SmtpExemption, Tenant, UnknownSources};
+
+/// TCP ports of mail submission (RFC 8314, RFC 6409; 2525 by custom).
+pub(crate) const SUBMISSION_PORTS: [u16; 3] = [465, 587, 2525];
+/// TCP port of mail relay (RFC 5321).
+pub(crate) const RELAY_PORT: u16 = 25;
+
+/// Everything that one bank holds.
+pub(super) struct Image {
+    pub(super) header: BankHeader,
+    pub(super) tenants: Vec<(Slot, TenantPolicy)>,
+    pub(super) v4_nodes: Vec<v4::Node>,
+    pub(super) v6: V6Table,
+    /// By [`parse::Protocol`].
+    pub(super) port_classes: [Box<PortClasses>; 2],
+    pub(super) peers: Vec<Peer>,
+}
+
+/// One entry of the peers' longest-prefix match; the bank is filled in when it is written.
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    pub(super) address_bits: u32,
+    /// When it lapses; `None`: never.
+    pub(super) expires: Option<jiff::Timestamp>,
+}
+
+impl Image {
+    /// Compiles `config`, giving slots to new tenants.
+    pub(super) fn compile(config: &Config, slots: &mut Slots) -> Result<Self, Full> {
+        let mut image = Self {
+            header: BankHeader {
+                flags: match config.gateway.unknown_sources {
+                    UnknownSources::Drop => 0,
+                    UnknownSources::Count => BankHeader::COUNT_UNKNOWN_ONLY,
+                },
+                v6: gateway_ebpf::lookup::v6::Shape::EMPTY,
+            },
+            tenants: Vec::with_capacity(config.tenants.len()),
+            v4_nodes: Vec::new(),
+            v6: build_v6(&[], 0),
+            port_classes: port_classes(config),
+            peers: Vec::new(),
+        };
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for tenant in &config.tenants {
+            let slot = slots.get_or_assign(&tenant.id)?;
+            image.tenants.push((slot, policy(config, tenant)));
+            image.peers.extend(peers(config, tenant, slot));
+            for prefix in &tenant.prefixes {
+                match prefix {
+                    IpNetwork::V4(prefix) => v4.push((*prefix, slot)),
+                    IpNetwork::V6(prefix) => v6.push((*prefix, slot)),
+                }
+            }
+        }
+        image.v4_nodes = build_v4(&v4);
+        image.v6 = build_v6(&v6, RandomState::new().hash_one(()));
+        image.header.v6 = image.v6.shape;
+        Ok(image)
+    }
+}
+
+fn policy(config: &Config, tenant: &Tenant) -> TenantPolicy {
+    let cap = |rate: BitRate| Cap::new(rate.bits_per_sec(), nanoseconds(tenant.burst));
+    let tags = tenant
+        .vlan
+        .map_or(Tags::default(), |vlan| Tags { outer: vlan.outer, inner: vlan.inner.unwrap_or(0) });
+    TenantPolicy::new(
+        [cap(tenant.cap_up), cap(tenant.cap_down)],
+        Direction::ALL.map(|direction| actions(config, tenant, direction)),
+        tags,
+    )
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn actions(config: &Config, tenant: &Tenant, direction: Direction) -> Actions {
+    let relay = match config.smtp.default {
+        PortRule::Allow => Action::Allow,
+        PortRule::Block if has_peers(tenant, direction) => Action::Peers,
+        PortRule::Block => Action::Deny,
+    };
+    let submission = match tenant.submission {
+        PortRule::Allow => Action::Allow,
+        PortRule::Block => Action::Deny,
+    };
+    let base = Actions::default().with(ServiceClass::RELAY, relay).with(ServiceClass::SUBMISSION, submission);
+    operator_classes(config).fold(base, |actions, (class, closed)| {
+        let is_closed = covers(closed.direction, direction) && !tenant.open.contains(&closed.name);
+        actions.with(class, if is_closed { Action::Deny } else { Action::Allow })
+    })
+}
+
+fn covers(rule: crate::config::Direction, direction: Direction) -> bool {
+    match direction {
+        Direction::Up => rule.covers_out(),
+        Direction::Down => rule.covers_in(),
+    }
+}
+
+fn has_peers(tenant: &Tenant, direction: Direction) -> bool {
+    let rents_relay = tenant.relay && direction == Direction::Up;
+    rents_relay || tenant.smtp_exemptions.iter().any(|exemption| covers(exemption.direction, direction))
+}
+
+/// Who this tenant may exchange mail with on port 25.
+fn peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
+    // With port 25 open, nobody needs listing.
+    if config.smtp.default == PortRule::Allow {
+        return Vec::new();
+    }
+    let peer = |direction: Direction, network: &IpNetwork, expires| Peer {
+        key: PeerKey {
+            slot: slot.0,
+            bank: 0,
+            direction: direction as u8,
+            class: ServiceClass::RELAY.number(),
+            family: if network.is_ipv4() { 4 } else { 6 },
+            address: octets(network),
+        },
+        address_bits: u32::from(network.prefix()),
+        expires,
+    };
+    let mut peers = Vec::new();
+    if tenant.relay {
+        peers.extend(config.smtp.relays.iter().map(|relay| peer(Direction::Up, relay, None)));
+    }
+    for exemption in &tenant.smtp_exemptions {
+        let directions =
+            Direction::ALL.into_iter().filter(|direction| covers(exemption.direction, *direction));
+        for direction in directions {
+            let networks = networks(exemption);
+            peers.extend(networks.iter().map(|network| peer(direction, network, Some(exemption.expires))));
+        }
+    }
+    keep_longest_lived(peers)
+}
+
+/// The exemption's peers; none listed means anybody.
+fn networks(exemption: &SmtpExemption) -> Vec<IpNetwork> {
+    if !exemption.peers.is_empty() {
+        return exemption.peers.clone();
+    }
+    let anybody = [std::net::Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()];
+    anybody.into_iter().filter_map(|address| IpNetwork::new(address, 0).ok()).collect()
+}
+
+/// Longest-prefix match finds one entry only: where several permissions cover a peer, each entry must
+/// carry the latest expiry of all that cover it.
+fn keep_longest_lived(mut peers: Vec<Peer>) -> Vec<Peer> {
+    let covers = |wide: &Peer, narrow: &Peer| {
+        wide.key.direction == narrow.key.direction
+            && wide.key.family == narrow.key.family
+            && wide.address_bits <= narrow.address_bits
+            && same_bits(&wide.key.address, &narrow.key.address, wide.address_bits)
+    };
+    let latest: Vec<Option<jiff::Timestamp>> = peers
+        .iter()
+        .map(|peer| {
+            let covering = peers.iter().filter(|wide| covers(wide, peer)).map(|wide| wide.expires);
+            // `None` never lapses, so it is the latest of all.
+            covering.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten()
+        })
+        .collect();
+    peers.iter_mut().zip(latest).for_each(|(peer, latest)| peer.expires = latest);
+    peers
+}
+
+fn same_bits(a: &[u8; 16], b: &[u8; 16], bits: u32) -> bool {
+    let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+    (u128::from_be_bytes(*a) ^ u128::from_be_bytes(*b)) & mask == 0
+}
+
+fn octets(network: &IpNetwork) -> [u8; 16] {
+    let mut octets = [0; 16];
+    match network {
+        IpNetwork::V4(network) => octets[..4].copy_from_slice(&network.network().octets()),
+        IpNetwork::V6(network) => octets = network.network().octets(),
+    }
+    octets
+}
+
+fn operator_classes(config: &Config) -> impl Iterator<Item = (ServiceClass, &crate::config::ClosedPort)> {
+    (ServiceClass::FIRST_OPERATOR..).map(ServiceClass::new).zip(&config.closed_ports)
+}
+
+fn port_classes(config: &Config) -> [Box<PortClasses>; 2] {
+    let mut classes = [(); 2].map(|()| Box::new(PortClasses([0; 4096])));
+    let tcp = parse::Protocol::Tcp as usize;
+    classes[tcp].set(RELAY_PORT, ServiceClass::RELAY);
+    SUBMISSION_PORTS.iter().for_each(|port| classes[tcp].set(*port, ServiceClass::SUBMISSION));
+    for (class, closed) in operator_classes(config) {
+        let protocol = match closed.protocol {
+            Protocol::Tcp => parse::Protocol::Tcp,
+            Protocol::Udp => parse::Protocol::Udp,
+        };
+        for (first, last) in &closed.ports {
+            (*first..=*last).for_each(|port| classes[protocol as usize].set(port, class));
+        }
+    }
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(network: &str, expires: Option<i64>) -> Peer {
+        let network: IpNetwork = network.parse().unwrap();
+        Peer {
+            key: PeerKey {
+                slot: 0,
+                bank: 0,
+                direction: 0,
+                class: 1,
+                family: if network.is_ipv4() { 4 } else { 6 },
+                address: octets(&network),
+            },
+            address_bits: u32::from(network.prefix()),
+            expires: expires.map(|second| jiff::Timestamp::from_second(second).unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_narrow_permission_does_not_shorten_a_wide_one() {
+        let peers = keep_longest_lived(vec![
+            peer("198.51.100.0/24", Some(200)),
+            peer("198.51.100.25/32", Some(100)),
+            peer("0.0.0.0/0", Some(50)),
+            peer("::/0", None),
+            peer("2001:db8::/32", Some(10)),
+            peer("203.0.113.9/32", Some(20)),
+        ]);
+        let seconds: Vec<_> = peers.iter().map(|peer| peer.expires.map(jiff::Timestamp::as_second)).collect();
+        assert_eq!(seconds, [Some(200), Some(200), Some(50), None, None, Some(50)]);
+    }
+
+    #[test]
+    fn bits_are_compared_up_to_the_prefix() {
+        let (a, b) = ([0xff; 16], [0xfe; 16]);
+        assert!(same_bits(&a, &b, 0) && same_bits(&a, &b, 7));
+        assert!(!same_bits(&a, &b, 8) && !same_bits(&a, &b, 128));
+        assert!(same_bits(&a, &a, 128));
+    }
+}

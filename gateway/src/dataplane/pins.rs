@@ -1,0 +1,206 @@
+//! The gateway's directory on a BPF file system: what outlives the controller.
+//!
+//! ```text
+//! <pin_dir>/maps-3/CONTROL, TENANTS...    one generation of tables
+//! <pin_dir>/link-7-native                 the program attached to interface index 7
+//! ```
+//!
+//! A generation is replaced by the next when a config outgrows its tables. Two are only found together
+//! if a controller died in between; the one that is marked live and has the highest number counts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Array, Map, MapData};
+use gateway_ebpf::abi::{ABI_VERSION, BANKS, Control, MAGIC, map};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::capacity::Capacity;
+use super::error::{DataplaneError, chain};
+use crate::config::Mode;
+
+const GENERATION_PREFIX: &str = "maps-";
+const LINK_PREFIX: &str = "link-";
+
+/// The directory of one gateway.
+#[derive(Clone)]
+pub(super) struct Pins {
+    dir: PathBuf,
+}
+
+/// One set of pinned tables.
+#[derive(Clone, Debug)]
+pub(super) struct Generation {
+    pub(super) number: u32,
+    pub(super) dir: PathBuf,
+}
+
+/// One pinned link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LinkPin {
+    pub(super) ifindex: u32,
+    pub(super) mode: String,
+    pub(super) path: PathBuf,
+}
+
+impl Pins {
+    /// Opens the directory, making it, and mounting a BPF file system below /sys/fs/bpf, if need be.
+    pub(super) fn open(dir: &Path) -> Result<Self, DataplaneError> {
+        let existing = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
+        if !is_bpffs(existing) {
+            mount_bpffs(dir)?;
+        }
+        fs::create_dir_all(dir).map_err(|error| cannot_use(dir, error))?;
+        if !is_bpffs(dir) {
+            return Err(cannot_use(dir, "not on a BPF file system"));
+        }
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The directory, if there is one with anything in it; nothing is made.
+    pub(super) fn find(dir: &Path) -> Option<Self> {
+        (dir.is_dir() && is_bpffs(dir)).then(|| Self { dir: dir.to_owned() })
+    }
+
+    /// All generations, the newest first.
+    pub(super) fn generations(&self) -> Result<Vec<Generation>, DataplaneError> {
+        let numbered = self.entries()?.into_iter().filter_map(|(name, dir)| {
+            let number = name.strip_prefix(GENERATION_PREFIX)?.parse().ok()?;
+            Some(Generation { number, dir })
+        });
+        let mut generations: Vec<_> = numbered.collect();
+        generations.sort_by_key(|generation| std::cmp::Reverse(generation.number));
+        Ok(generations)
+    }
+
+    /// Makes the directory of the generation after `generations`.
+    pub(super) fn make_generation(&self, generations: &[Generation]) -> Result<Generation, DataplaneError> {
+        let number = generations.first().map_or(1, |newest| newest.number + 1);
+        let dir = self.dir.join(format!("{GENERATION_PREFIX}{number}"));
+        fs::create_dir(&dir).map_err(|error| cannot_use(&dir, error))?;
+        Ok(Generation { number, dir })
+    }
+
+    /// All pinned links.
+    pub(super) fn links(&self) -> Result<Vec<LinkPin>, DataplaneError> {
+        let links = self.entries()?.into_iter().filter_map(|(name, path)| {
+            let (ifindex, mode) = name.strip_prefix(LINK_PREFIX)?.split_once('-')?;
+            Some(LinkPin { ifindex: ifindex.parse().ok()?, mode: mode.to_owned(), path })
+        });
+        Ok(links.collect())
+    }
+
+    /// Where the link of an interface belongs.
+    pub(super) fn link(&self, ifindex: u32, mode: Mode) -> LinkPin {
+        let mode = mode_name(mode).to_owned();
+        let path = self.dir.join(format!("{LINK_PREFIX}{ifindex}-{mode}"));
+        LinkPin { ifindex, mode, path }
+    }
+
+    /// Removes the directory if nothing is left in it.
+    pub(super) fn remove_if_empty(&self) {
+        // Not empty, or not ours to remove: then it stays, which harms nobody.
+        let _ = fs::remove_dir(&self.dir);
+    }
+
+    fn entries(&self) -> Result<Vec<(String, PathBuf)>, DataplaneError> {
+        let read = || -> io::Result<Vec<(String, PathBuf)>> {
+            fs::read_dir(&self.dir)?
+                .map(|entry| {
+                    entry.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+                })
+                .collect()
+        };
+        read().map_err(|error| cannot_use(&self.dir, error))
+    }
+}
+
+impl Generation {
+    /// The switchboard of pinned tables; `None` if they were never finished.
+    ///
+    /// # Errors
+    /// If they are of another ABI, with how to go on.
+    pub(super) fn control(&self) -> Result<Option<Control>, DataplaneError> {
+        let Ok(data) = MapData::from_pin(self.dir.join(map::CONTROL)) else { return Ok(None) };
+        let control =
+            Map::from_map_data(data).and_then(Array::<_, [u32; 4]>::try_from).and_then(|map| map.get(&0, 0));
+        let control: Control = bytemuck::cast(control.map_err(|error| cannot_use(&self.dir, chain(&error)))?);
+        if control.magic == 0 {
+            return Ok(None);
+        }
+        if control.magic != MAGIC || control.abi_version != ABI_VERSION {
+            return Err(DataplaneError::new(
+                format!("taking over the data plane pinned in {}", self.dir.display()),
+                format!("its ABI is version {}, this controller's is {ABI_VERSION}", control.abi_version),
+                "It goes on enforcing its old policy. To replace it, run `fairway detach --config FILE` (traffic flows \
+                 unpoliced from then on) and start again",
+            ));
+        }
+        Ok(Some(control))
+    }
+
+    /// What pinned tables were sized for, read off the maps themselves.
+    pub(super) fn capacity(&self) -> Result<Capacity, DataplaneError> {
+        let entries = |name: &str| {
+            let info = MapData::from_pin(self.dir.join(name)).and_then(|map| map.info());
+            info.map(|info| info.max_entries())
+                .map_err(|error| cannot_use(&self.dir.join(name), chain(&error)))
+        };
+        let tenants = entries(map::TENANT_IDS)?;
+        Ok(Capacity {
+            tenants,
+            v4_nodes: entries(map::V4_NODES)? / BANKS,
+            v6_entries: entries(map::V6_ENTRIES)? / BANKS,
+            stripes: entries(map::PASSED)? / (tenants * 2).max(1),
+        })
+    }
+
+    /// Unpins everything of this generation; the kernel frees the tables with the last program that
+    /// uses them.
+    pub(super) fn remove(&self) {
+        let maps = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let removed = maps.map(|map| fs::remove_file(map.path())).collect::<io::Result<()>>();
+        if let Err(error) = removed.and_then(|()| fs::remove_dir(&self.dir)) {
+            tracing::warn!(dir = %self.dir.display(), %error, "could not remove old tables; they take up memory");
+        }
+    }
+}
+
+/// A mode as the config and the pins spell it.
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Native => "native",
+        Mode::Generic => "generic",
+        Mode::Offload => "offload",
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+fn mount_bpffs(dir: &Path) -> Result<(), DataplaneError> {
+    const USUAL: &str = "/sys/fs/bpf";
+    if !dir.starts_with(USUAL) {
+        return Err(cannot_use(dir, "not on a BPF file system"));
+    }
+    mount(Some("bpf"), USUAL, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(|error| {
+        DataplaneError::new(
+            format!("mounting a BPF file system on {USUAL}"),
+            error,
+            "Run as root, or mount it at boot: `mount -t bpf bpf /sys/fs/bpf`",
+        )
+    })?;
+    tracing::info!("mounted a BPF file system on {USUAL}");
+    Ok(())
+}
+
+fn cannot_use(path: &Path, cause: impl std::fmt::Display) -> DataplaneError {
+    DataplaneError::new(
+        format!("using the pin directory {}", path.display()),
+        cause,
+        "It must lie on a BPF file system (`mount -t bpf bpf /sys/fs/bpf`) and belong to root; see [gateway] pin_dir",
+    )
+}

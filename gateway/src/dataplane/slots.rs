@@ -1,0 +1,99 @@
+//! Which slot of the per-tenant arrays belongs to whom.
+//!
+//! A tenant keeps its slot for as long as it is configured, so its counters and bucket state survive
+//! reloads. A slot is given away only after no packet can touch it any more and it has been wiped.
+
+use std::collections::HashMap;
+
+use gateway_ebpf::abi::TenantId;
+use gateway_ebpf::lookup::Slot;
+
+/// Slots in use and free ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slots {
+    by_id: HashMap<String, Slot>,
+    free: Vec<Slot>,
+}
+
+/// More tenants than slots.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Slots {
+    /// All slots below `capacity`, taken as `ids` says.
+    pub(super) fn new(capacity: u32, ids: impl Fn(Slot) -> TenantId) -> Self {
+        let mut slots = Self::default();
+        // Descending, so that the lowest free slot is handed out first.
+        for slot in (0..capacity).rev().map(Slot) {
+            match decode(&ids(slot)) {
+                Some(id) if !slots.by_id.contains_key(&id) => {
+                    slots.by_id.insert(id, slot);
+                }
+                _ => slots.free.push(slot),
+            }
+        }
+        slots
+    }
+
+    /// The slot of a tenant that has one.
+    pub(super) fn get(&self, id: &str) -> Option<Slot> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The slot of a tenant, given to it now if it has none.
+    pub(super) fn get_or_assign(&mut self, id: &str) -> Result<Slot, Full> {
+        if let Some(slot) = self.get(id) {
+            return Ok(slot);
+        }
+        let slot = self.free.pop().ok_or(Full)?;
+        self.by_id.insert(id.to_owned(), slot);
+        Ok(slot)
+    }
+
+    /// Gives up the slots of all tenants but those that `keep` wants; says which.
+    pub(super) fn release(&mut self, keep: impl Fn(&str) -> bool) -> Vec<Slot> {
+        let released: Vec<Slot> = self.by_id.extract_if(|id, _| !keep(id)).map(|(_, slot)| slot).collect();
+        self.free.extend(&released);
+        released
+    }
+}
+
+/// An id as the data plane keeps it.
+pub(super) fn encode(id: &str) -> TenantId {
+    let mut bytes = [0; 64];
+    bytes.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
+    bytes
+}
+
+/// The id in a slot; `None` for a free one.
+pub(super) fn decode(bytes: &TenantId) -> Option<String> {
+    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let id = std::str::from_utf8(&bytes[..length]).ok()?;
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_stable_and_reused_only_after_release() {
+        let mut slots = Slots::new(2, |_| [0; 64]);
+        assert_eq!(slots.get_or_assign("a"), Ok(Slot(0)));
+        assert_eq!(slots.get_or_assign("b"), Ok(Slot(1)));
+        assert_eq!(slots.get_or_assign("a"), Ok(Slot(0)));
+        assert_eq!(slots.get_or_assign("c"), Err(Full));
+        assert_eq!(slots.release(|id| id == "b"), [Slot(0)]);
+        assert_eq!(slots.get_or_assign("c"), Ok(Slot(0)));
+        assert_eq!(slots.get("a"), None);
+    }
+
+    #[test]
+    fn a_predecessors_slots_are_found_again() {
+        let ids = [encode("a"), [0; 64], encode(&"x".repeat(63))];
+        let mut slots = Slots::new(3, |slot| ids[slot.0 as usize]);
+        assert_eq!(slots.get("a"), Some(Slot(0)));
+        assert_eq!(slots.get(&"x".repeat(63)), Some(Slot(2)));
+        assert_eq!(slots.get_or_assign("new"), Ok(Slot(1)));
+    }
+}
