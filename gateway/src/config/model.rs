@@ -143,6 +143,12 @@ pub struct FairUse {
     pub burst: Duration,
 }
 
+impl FairUse {
+    /// "Always on" bandwidth up to 10 Mbit/s is what providers promise. With a burst of 50 ms instead of
+    /// 250 ms, bbr got a quarter of its cap.
+    pub const DEFAULT: Self = Self { ceiling: BitRate(10_000_000), burst: Duration::from_millis(250) };
+}
+
 /// Bits per second of Ethernet frames without FCS. 8 kbit/s to 10 Gbit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -273,6 +279,8 @@ pub struct Tenant {
     pub prefixes: Vec<IpNetwork>,
     /// The tag that the tenant's packets carry.
     pub vlan: Option<Vlan>,
+    /// Domains that the tenant's own servers answer for, in lower case.
+    pub domains: Vec<String>,
     /// Whom notices go to.
     pub contact: Option<String>,
     /// Cap from the tenant to the Internet.
