@@ -41,9 +41,9 @@ pub(super) fn report_unreachable(
     let domain = domains.iter().find(is_within).map(|domain| format!("within its domain {domain}"));
     if let Some(label) = network.or(domain) {
         table.report(
-            Diagnostic::warning(format!("the contact of {title} is its own"))
+            Diagnostic::warning(format!("a suspension of {title} cuts off its contact"))
                 .at(&contact.span, label)
-                .help("a suspended tenant cannot read mail there: name an address with another provider"),
+                .help("name an address that the tenant can read mail at while it is suspended"),
         );
     }
 }

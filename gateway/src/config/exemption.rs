@@ -22,7 +22,7 @@ const EXPIRY: Scalar<Timestamp> = Scalar {
     expected: "a date such as 2027-03-31, or a date with a time",
     read: |value| match value {
         DeValue::Datetime(written) if written.date.is_some() => {
-            instant(written).map_err(|error| Refusal::new(error.to_string()))
+            instant(written).map_err(|_| Refusal::new("out of range"))
         }
         DeValue::String(text) if text.parse::<civil::Date>().is_ok() => {
             Err(Refusal::type_of(value).help(format!("write it without quotes: {text}")))
@@ -57,9 +57,12 @@ pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp)
                 .help("mail is approved case by case: say by whom"),
         );
     }
-    let (direction, ticket, expires) = (direction?.value, ticket?, expires?);
+    let expires = expires?;
     let left = expires.value.duration_since(now);
-    let name = format!("SMTP exemption {} of {title}", ticket.value);
+    let name = match &ticket {
+        Some(ticket) => format!("SMTP exemption {} of {title}", ticket.value),
+        None => format!("an SMTP exemption of {title}"),
+    };
     if left <= SignedDuration::ZERO {
         table.report(
             Diagnostic::warning(format!("{name} has expired"))
@@ -76,9 +79,9 @@ pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp)
         );
     }
     Some(SmtpExemption {
-        direction,
+        direction: direction?.value,
         peers,
-        ticket: ticket.value,
+        ticket: ticket?.value,
         approved_by: approved_by.map(|name| name.value),
         expires: expires.value,
         place: table.header().place(),

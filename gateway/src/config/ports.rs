@@ -136,12 +136,17 @@ fn report_overlaps(root: &mut Table<'_>, closed: &mut [Closed]) {
         match widest {
             Some(other) if other.protocol == entry.protocol && first <= other.range.value.1 => {
                 let shared = port_range_text((first, last.min(other.range.value.1)));
-                root.report(
+                root.report(if entry.owner == other.owner {
+                    Diagnostic::warning(format!("closed port {} lists {shared} twice", entry.owner))
+                        .at(&entry.range.span, "the second time")
+                        .at(&other.range.span, "the first time")
+                        .help("once is enough")
+                } else {
                     Diagnostic::error(format!("port {shared} is closed twice"))
                         .at(&entry.range.span, format!("by {}", entry.owner))
                         .at(&other.range.span, format!("by {}", other.owner))
-                        .help("leave it to one of them: a tenant that opens a port must mean one service"),
-                );
+                        .help("leave it to one of them: a tenant that opens a port must mean one service")
+                });
                 if last > other.range.value.1 {
                     widest = Some(entry);
                 }

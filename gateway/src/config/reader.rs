@@ -177,21 +177,29 @@ impl<'a> Table<'a> {
                 .at(span, format!("found {}", type_name(value)))
                 .help(format!("write {heading}, as often as there are entries"))
         };
-        let DeValue::Array(entries) = value else {
-            self.report(not_a_table(value, &span));
-            return Vec::new();
-        };
-        let mut results = Vec::with_capacity(entries.len());
-        for entry in entries.iter() {
-            let span = self.span(entry.span());
-            match entry.get_ref() {
-                DeValue::Table(table) => {
-                    results.push(self.visit(key, table, heading.clone(), span, &mut read));
-                }
-                other => self.report(not_a_table(other, &span)),
+        match value {
+            DeValue::Array(entries) => entries
+                .iter()
+                .filter_map(|entry| match (entry.get_ref(), self.span(entry.span())) {
+                    (DeValue::Table(table), span) => {
+                        Some(self.visit(key, table, heading.clone(), span, &mut read))
+                    }
+                    (other, span) => {
+                        self.report(not_a_table(other, &span));
+                        None
+                    }
+                })
+                .collect(),
+            // One that is written in single brackets is read all the same, for its own mistakes.
+            DeValue::Table(table) => {
+                self.report(not_a_table(value, &span));
+                vec![self.visit(key, table, heading, span, read)]
+            }
+            other => {
+                self.report(not_a_table(other, &span));
+                Vec::new()
             }
         }
-        results
     }
 
     /// Refuses sections that have their place in the main file only.

@@ -132,7 +132,7 @@ pub(super) const TEXT: Scalar<String> = Scalar {
 
 /// A stable key: a label in metrics, a file name, an argument of commands.
 pub(super) const IDENTIFIER: Scalar<String> = Scalar {
-    expected: "1 to 63 characters of a-z, 0-9 and \"-\"",
+    expected: "a name of 1 to 63 characters of a-z, 0-9 and \"-\"",
     read: |value| {
         let text = text(value)?;
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
