@@ -5,6 +5,8 @@
 //! `FAIRWAY_REWRITE_EXPECTED=1 cargo test -p gateway --test config_mistakes` writes them anew, to be
 //! read in the diff.
 
+#![expect(clippy::unwrap_used, reason = "a test may fall over")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What a configuration that is taken means: defaults, expiry, files, versions and differences.
 
+#![expect(clippy::unwrap_used, reason = "a test may fall over")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ pub struct Change {
 const KEYED: [(&str, &str); 3] =
     [("interfaces", "interface"), ("closed_ports", "closed port"), ("tenants", "tenant")];
 
-/// What came, went or changed from `old` to `new`, both made by [`super::view`], by section and name.
+/// What came, went or changed from `old` to `new`, both made by [`super::view()`], by section and name.
 /// The order within lists does not matter: entries come and go one by one.
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
     let mut changes = Vec::new();

@@ -1,6 +1,6 @@
 //! The validated configuration: what the rest of the controller works from.
 //!
-//! Values of these types are only made by [`super::load`]; whoever holds a [`Config`] need not check
+//! Values of these types are only made by [`super::load()`]; whoever holds a [`Config`] need not check
 //! anything again. Each tenant and exemption remembers where it was written ([`Place`]), so that later
 //! answers ("why is this dropped?") can point at the line.
 

@@ -7,9 +7,11 @@
 //! everything else. There, nothing is said to be missing or unknown, and nothing is said about
 //! the very lines that did not parse: either may be the slip's consequence.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
@@ -29,9 +31,9 @@ pub(super) struct Table<'a> {
     document: &'a Document,
     entries: &'a DeTable<'a>,
     /// Dotted, as in its header; empty for the file itself.
-    path: String,
-    /// As in its header, with brackets.
-    heading: String,
+    path: &'a str,
+    /// Whether it is one of a list, with a header in double brackets.
+    is_listed: bool,
     header: Span,
     asked_for: Vec<&'static str>,
     found: &'a mut Diagnostics,
@@ -49,8 +51,8 @@ pub(super) fn read_file<R>(
     let mut table = Table {
         document: &document,
         entries: root.get_ref(),
-        path: String::new(),
-        heading: "the file".to_owned(),
+        path: "",
+        is_listed: false,
         header: source.span(0..0),
         asked_for: Vec::new(),
         found,
@@ -97,7 +99,7 @@ impl<'a> Table<'a> {
     /// The value of `key`, which may be left out.
     pub(super) fn optional<K: Kind>(&mut self, key: &'static str, kind: &K) -> Option<At<K::Value>> {
         let (value, span) = self.entry(key)?;
-        self.take(value, span, kind, &format!("`{key}`"))
+        self.take(value, span, kind, format_args!("`{key}`"))
     }
 
     /// The value of `key`, or `default`.
@@ -124,40 +126,41 @@ impl<'a> Table<'a> {
             );
             return Vec::new();
         };
-        let name = format!("an entry of `{key}`");
-        let entries = entries.iter();
-        entries.filter_map(|entry| self.take(entry.get_ref(), self.span(entry.span()), kind, &name)).collect()
+        let take = |entry: &Spanned<DeValue<'_>>| {
+            let name = format_args!("an entry of `{key}`");
+            self.take(entry.get_ref(), self.span(entry.span()), kind, name)
+        };
+        entries.iter().filter_map(take).collect()
     }
 
     /// The values of a list that must be there and hold at least one.
     pub(super) fn required_list<K: Kind>(&mut self, key: &'static str, kind: &K) -> Vec<At<K::Value>> {
-        if !self.has(key) {
-            self.report_missing(key, &format!("a list, each {}", kind.expected()));
-        } else if self.count_written(key) == Some(0) {
-            let span = self.entries[key].span();
-            self.report(
+        match self.entries.get(key) {
+            None => self.report_missing(key, &format!("a list, each {}", kind.expected())),
+            Some(value) if self.count_written(key) == Some(0) => self.report(
                 Diagnostic::error(format!("`{key}` is empty"))
-                    .at(&self.span(span), format!("expected at least one: {}", kind.expected())),
-            );
+                    .at(&self.span(value.span()), format!("expected at least one: {}", kind.expected())),
+            ),
+            Some(_) => {}
         }
         self.list(key, kind)
     }
 
     /// Reads the table at `key`. One that is left out is read as empty, which gives its defaults.
     pub(super) fn table<R>(&mut self, key: &'static str, read: impl FnOnce(&mut Table<'_>) -> R) -> R {
-        let heading = format!("[{}]", self.path_of(key));
+        let path = self.path_of(key);
         match self.entry(key) {
-            None => self.visit(key, &DeTable::new(), heading, self.header.clone(), read),
-            Some((DeValue::Table(entries), span)) => self.visit(key, entries, heading, span, read),
+            None => self.visit(&path, false, &DeTable::new(), self.header.clone(), read),
+            Some((DeValue::Table(entries), span)) => self.visit(&path, false, entries, span, read),
             Some((other, span)) => {
                 self.report(
                     Diagnostic::error(format!("`{key}` must be a table"))
                         .at(&span, format!("found {}", type_name(other)))
-                        .help(format!("write {heading} once, or {key} = {{ ... }}")),
+                        .help(format!("write [{path}] once, or {key} = {{ ... }}")),
                 );
                 // Its keys are not missing: they were written in another way.
                 let found = std::mem::take(self.found);
-                let result = self.visit(key, &DeTable::new(), heading, span, read);
+                let result = self.visit(&path, false, &DeTable::new(), span, read);
                 *self.found = found;
                 result
             }
@@ -171,19 +174,17 @@ impl<'a> Table<'a> {
         mut read: impl FnMut(&mut Table<'_>) -> R,
     ) -> Vec<R> {
         let Some((value, span)) = self.entry(key) else { return Vec::new() };
-        let heading = format!("[[{}]]", self.path_of(key));
+        let path = self.path_of(key);
         let not_a_table = |value: &DeValue<'_>, span: &Span| {
             Diagnostic::error(format!("`{key}` must be a list of tables"))
                 .at(span, format!("found {}", type_name(value)))
-                .help(format!("write {heading}, as often as there are entries"))
+                .help(format!("write [[{path}]], as often as there are entries"))
         };
         match value {
             DeValue::Array(entries) => entries
                 .iter()
                 .filter_map(|entry| match (entry.get_ref(), self.span(entry.span())) {
-                    (DeValue::Table(table), span) => {
-                        Some(self.visit(key, table, heading.clone(), span, &mut read))
-                    }
+                    (DeValue::Table(table), span) => Some(self.visit(&path, true, table, span, &mut read)),
                     (other, span) => {
                         self.report(not_a_table(other, &span));
                         None
@@ -193,7 +194,7 @@ impl<'a> Table<'a> {
             // One that is written in single brackets is read all the same, for its own mistakes.
             DeValue::Table(table) => {
                 self.report(not_a_table(value, &span));
-                vec![self.visit(key, table, heading, span, read)]
+                vec![self.visit(&path, true, table, span, read)]
             }
             other => {
                 self.report(not_a_table(other, &span));
@@ -220,6 +221,15 @@ impl<'a> Table<'a> {
         self.document.source.span(range)
     }
 
+    /// How messages call the table.
+    fn heading(&self) -> String {
+        match (self.path, self.is_listed) {
+            ("", _) => "the file".to_owned(),
+            (path, false) => format!("[{path}]"),
+            (path, true) => format!("[[{path}]]"),
+        }
+    }
+
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -235,7 +245,7 @@ impl<'a> Table<'a> {
         value: &DeValue<'_>,
         span: Span,
         kind: &K,
-        name: &str,
+        name: fmt::Arguments<'_>,
     ) -> Option<At<K::Value>> {
         match kind.read(value) {
             Ok(value) => Some(At { value, span }),
@@ -253,17 +263,17 @@ impl<'a> Table<'a> {
 
     fn visit<R>(
         &mut self,
-        key: &str,
+        path: &str,
+        is_listed: bool,
         entries: &DeTable<'_>,
-        heading: String,
         header: Span,
         read: impl FnOnce(&mut Table<'_>) -> R,
     ) -> R {
         let mut table = Table {
             document: self.document,
             entries,
-            path: self.path_of(key),
-            heading,
+            path,
+            is_listed,
             header,
             asked_for: Vec::new(),
             found: self.found,
@@ -276,7 +286,7 @@ impl<'a> Table<'a> {
     fn report_missing(&mut self, key: &str, expected: &str) {
         if self.is_whole() {
             self.report(
-                Diagnostic::error(format!("`{key}` is missing from {}", self.heading))
+                Diagnostic::error(format!("`{key}` is missing from {}", self.heading()))
                     .at(&self.header, format!("expected `{key}`: {expected}")),
             );
         }
@@ -292,7 +302,7 @@ impl<'a> Table<'a> {
                 None => format!("known keys: {}", self.asked_for.join(", ")),
             };
             self.found.push(
-                Diagnostic::error(format!("unknown key `{}` in {}", key.get_ref(), self.heading))
+                Diagnostic::error(format!("unknown key `{}` in {}", key.get_ref(), self.heading()))
                     .at(&self.span(key.span()), "not known here")
                     .help(help),
             );
