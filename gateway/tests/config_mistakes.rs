@@ -79,12 +79,13 @@ fn diagnostics_are_json_with_both_places() {
         "file": "tests/config/duplicate-id/tenants.d/zeta.toml",
         "line": 2,
         "column": 6,
+        "label": "the second one",
         "help": "an id stands for one tenant in counters, notices and the ledger: rename one",
         "related": [{
             "file": "tests/config/duplicate-id/tenants.d/acme.toml",
             "line": 2,
             "column": 6,
-            "message": "the first one",
+            "label": "the first one",
         }],
     }]);
     assert_eq!(serde_json::to_value(&diagnostics).unwrap(), expected);

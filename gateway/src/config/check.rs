@@ -170,7 +170,8 @@ mod tests {
                     expected.insert(key(inner));
                 }
             }
-            prop_assert_eq!(found.iter().map(|overlap| key(&overlap.inner)).collect::<BTreeSet<_>>(), expected);
+            let found: BTreeSet<_> = found.iter().map(|overlap| key(&overlap.inner)).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -100,7 +100,8 @@ impl Diagnostic {
     }
 }
 
-/// `{severity, message, file, line, column, help, related: [{file, line, column, message}]}`.
+/// `{severity, message, file, line, column, label, help, related: [{file, line, column, label}]}`. The label
+/// belongs to the place, as the help belongs to the whole.
 impl Serialize for Diagnostic {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(serde::Serialize)]
@@ -108,20 +109,21 @@ impl Serialize for Diagnostic {
             file: String,
             line: u32,
             column: u32,
-            message: &'d str,
+            label: &'d str,
         }
         fn related(label: &Label) -> Related<'_> {
             let place = label.span.place();
             let file = place.file.display().to_string();
-            Related { file, line: place.line, column: place.column, message: &label.text }
+            Related { file, line: place.line, column: place.column, label: &label.text }
         }
         let first = self.labels.first().map(related);
-        let mut map = serializer.serialize_struct("Diagnostic", 7)?;
+        let mut map = serializer.serialize_struct("Diagnostic", 8)?;
         map.serialize_field("severity", &self.severity)?;
         map.serialize_field("message", &self.message)?;
         map.serialize_field("file", &first.as_ref().map(|place| &place.file))?;
         map.serialize_field("line", &first.as_ref().map(|place| place.line))?;
         map.serialize_field("column", &first.as_ref().map(|place| place.column))?;
+        map.serialize_field("label", &first.as_ref().map(|place| place.label))?;
         map.serialize_field("help", &self.help)?;
         map.serialize_field("related", &self.labels.iter().skip(1).map(related).collect::<Vec<_>>())?;
         map.end()

@@ -53,7 +53,7 @@ pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp)
     if approved_by.is_none() && !table.has("approved_by") && table.is_whole() {
         table.report(
             Diagnostic::warning(format!("an SMTP exemption of {title} names no approver"))
-                .at(&table.header().clone(), "expected `approved_by`: who decided it")
+                .at(table.header(), "expected `approved_by`: who decided it")
                 .help("mail is approved case by case: say by whom"),
         );
     }

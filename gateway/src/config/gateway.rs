@@ -11,7 +11,7 @@ use super::reader::Table;
 use super::source::{At, Span};
 use super::units::{BURST, RATE};
 use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Refusal, Scalar, TEXT, integer};
-use super::{BitRate, FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources};
+use super::{FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources};
 
 const STATE_DIR: &str = "/var/lib/fairway";
 const CONTROL_SOCKET: &str = "/run/fairway/control.sock";
@@ -42,10 +42,10 @@ const SOCKET_PATH: Scalar<PathBuf> = Scalar {
 
 /// `[gateway]` and `[limits]`, and where the tenants are written.
 pub(super) struct GatewaySection {
-    pub(super) gateway: Gateway,
+    pub(super) settings: Gateway,
     /// Patterns of tenant files, relative to the main file's directory.
     pub(super) tenant_files: Vec<At<String>>,
-    /// Where `limits.tenants` is written.
+    /// `limits.tenants`.
     pub(super) tenant_limit: Option<At<u32>>,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
     let tenant_limit = root.table("limits", |table| table.optional("tenants", &COUNT));
     root.table("gateway", |table| {
         let name = table.required("name", &IDENTIFIER).map_or_else(String::new, |name| name.value);
-        let gateway = Gateway {
+        let settings = Gateway {
             state_dir: table.or("state_dir", &ABSOLUTE_PATH, STATE_DIR.into()),
             control_socket: table.or("control_socket", &SOCKET_PATH, CONTROL_SOCKET.into()),
             control_group: table.optional("control_group", &TEXT).map(|group| group.value),
@@ -63,7 +63,7 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
             limits: Limits { tenants: tenant_limit.as_ref().map(|limit| limit.value) },
             name,
         };
-        GatewaySection { gateway, tenant_files: table.list("tenants", &TEXT), tenant_limit }
+        GatewaySection { settings, tenant_files: table.list("tenants", &TEXT), tenant_limit }
     })
 }
 
@@ -105,20 +105,20 @@ pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
 
 /// `[fair_use]`, and where the ceiling is written.
 pub(super) struct FairUseSection {
-    pub(super) fair_use: FairUse,
-    /// The ceiling that caps are held against; none if it was written, but wrongly.
-    pub(super) ceiling: Option<BitRate>,
+    pub(super) settings: FairUse,
+    /// None if it is left out, or not valid.
     pub(super) ceiling_span: Option<Span>,
+    /// Whether the ceiling is the one that the operator means.
+    pub(super) is_ceiling_known: bool,
 }
 
 pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
     root.table("fair_use", |table| {
         let written = table.optional("ceiling", &RATE);
         let ceiling = written.as_ref().map_or(FairUse::DEFAULT.ceiling, |written| written.value);
-        let is_known = written.is_some() || !table.has("ceiling");
         FairUseSection {
-            fair_use: FairUse { ceiling, burst: table.or("burst", &BURST, FairUse::DEFAULT.burst) },
-            ceiling: is_known.then_some(ceiling),
+            settings: FairUse { ceiling, burst: table.or("burst", &BURST, FairUse::DEFAULT.burst) },
+            is_ceiling_known: written.is_some() || !table.has("ceiling"),
             ceiling_span: written.map(|written| written.span),
         }
     })

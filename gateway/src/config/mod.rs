@@ -15,6 +15,7 @@ mod check;
 mod contact;
 mod diagnostic;
 mod exemption;
+mod files;
 mod gateway;
 mod load;
 mod main_file;

@@ -20,7 +20,8 @@ pub struct Config {
     /// Every file that was read (the main file first) or searched for by a pattern's directory;
     /// a change of any of them asks for a reload.
     pub sources: Vec<PathBuf>,
-    /// SHA-256 over all files read, in order: the version that decisions are recorded under.
+    /// SHA-256 over length and bytes of all files read, in order: the version that decisions are
+    /// recorded under.
     pub digest: Digest,
     /// Settings of the gateway itself.
     pub gateway: Gateway,

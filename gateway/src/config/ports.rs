@@ -33,7 +33,7 @@ const REFUSE: Scalar<()> = Scalar {
 
 /// What `[smtp]` says.
 pub(super) struct SmtpSection {
-    pub(super) smtp: Smtp,
+    pub(super) settings: Smtp,
     /// Whether relays are listed, valid or not.
     pub(super) lists_relays: bool,
 }
@@ -42,7 +42,7 @@ pub(super) fn read_smtp(root: &mut Table<'_>) -> SmtpSection {
     root.table("smtp", |table| {
         table.or("refuse", &REFUSE, ());
         SmtpSection {
-            smtp: Smtp {
+            settings: Smtp {
                 default: table.or("default", &PORT_RULE, PortRule::Block),
                 submission: table.or("submission", &PORT_RULE, PortRule::Allow),
                 relays: table.list("relays", &PREFIX).into_values(),
@@ -113,7 +113,10 @@ pub(super) fn read_closed_ports(root: &mut Table<'_>) -> ClosedPorts {
 }
 
 fn report_mail_ports(table: &mut Table<'_>, protocol: Protocol, ports: &[At<PortRange>]) {
-    for At { value: (first, last), span } in ports.iter().filter(|_| protocol == Protocol::Tcp) {
+    if protocol != Protocol::Tcp {
+        return;
+    }
+    for At { value: (first, last), span } in ports {
         if let Some(port) = MAIL_PORTS.iter().find(|port| (first..=last).contains(port)) {
             table.report(
                 Diagnostic::error(format!("TCP port {port} is ruled by [smtp]"))

@@ -1,4 +1,5 @@
-//! What the TOML parser objects to, in an operator's words.
+//! What the TOML parser objects to, in an operator's words. It tells its errors apart by their text alone;
+//! one that is not recognised here is shown as it is.
 
 use std::sync::Arc;
 

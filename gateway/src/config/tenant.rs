@@ -53,7 +53,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
         None if table.has("contact") || !table.is_whole() => {}
         None => table.report(
             Diagnostic::warning(format!("{title} has no contact"))
-                .at(&table.header().clone(), "expected `contact`: a mail address")
+                .at(table.header(), "expected `contact`: a mail address")
                 .help("notices about this tenant reach nobody"),
         ),
     }
@@ -64,8 +64,8 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
         name: table.or("name", &TEXT, id.clone()),
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
         contact: contact.map(|contact| contact.value.to_string()),
-        burst: table.or("burst", &BURST, main.fair_use.fair_use.burst),
-        submission: table.or("submission", &PORT_RULE, main.smtp.smtp.submission),
+        burst: table.or("burst", &BURST, main.fair_use.settings.burst),
+        submission: table.or("submission", &PORT_RULE, main.smtp.settings.submission),
         relay: read_relay(table, main, &title),
         open: read_open(table, main),
         smtp_exemptions: exemptions.into_iter().flatten().collect(),
@@ -81,9 +81,9 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
 
 /// A cap that is left out is the ceiling, and none exceeds it.
 fn read_cap(cap: &mut Table<'_>, key: &'static str, main: &MainFile, title: &str) -> BitRate {
-    let ceiling = main.fair_use.fair_use.ceiling;
+    let ceiling = main.fair_use.settings.ceiling;
     let Some(At { value: rate, span }) = cap.optional(key, &RATE) else { return ceiling };
-    if main.fair_use.ceiling.is_some() && rate > ceiling {
+    if main.fair_use.is_ceiling_known && rate > ceiling {
         let written = &main.fair_use.ceiling_span;
         cap.report(
             Diagnostic::error(format!("the cap of {title} is over the ceiling of {ceiling}"))

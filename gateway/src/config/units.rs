@@ -36,9 +36,15 @@ pub enum QuantityError {
     /// No digits in front.
     #[error("does not begin with a number")]
     NoNumber,
-    /// The unit is missing or not known.
-    #[error("{}, expected one of {known}", if unit.is_empty() { "no unit".to_owned() } else { format!("unknown unit \"{unit}\"") })]
-    Unit {
+    /// Nothing behind the number.
+    #[error("no unit, expected one of {known}")]
+    NoUnit {
+        /// The units there are, smallest first.
+        known: String,
+    },
+    /// A unit of another quantity, or none at all.
+    #[error("unknown unit \"{unit}\", expected one of {known}")]
+    UnknownUnit {
         /// What stands where the unit should.
         unit: String,
         /// The units there are, smallest first.
@@ -72,10 +78,11 @@ fn parse(written: &str, units: &[Unit]) -> Result<u64, QuantityError> {
             // "MB/s" is bytes: eight times as much, and not to be taken for a slip.
             name.to_lowercase() == unit || others.contains(&unit.as_str())
         };
-        return Err(QuantityError::Unit {
-            unit: unit.to_owned(),
-            known: units.iter().rev().map(|(name, _, _)| *name).collect::<Vec<_>>().join(", "),
-            meant: units.iter().find(is_meant).map(|(name, _, _)| *name),
+        let meant = units.iter().find(is_meant).map(|(name, _, _)| *name);
+        let known = units.iter().rev().map(|(name, _, _)| *name).collect::<Vec<_>>().join(", ");
+        return Err(match unit {
+            "" => QuantityError::NoUnit { known },
+            unit => QuantityError::UnknownUnit { unit: unit.to_owned(), known, meant },
         });
     };
     let fraction = fraction.trim_end_matches('0');
@@ -127,7 +134,7 @@ impl fmt::Display for DurationText {
 fn refuse(error: QuantityError, written: &str) -> Refusal {
     let refusal = Refusal::new(error.to_string());
     match error {
-        QuantityError::Unit { unit, meant: Some(meant), .. } => {
+        QuantityError::UnknownUnit { unit, meant: Some(meant), .. } => {
             let number = written.strip_suffix(unit.as_str()).unwrap_or(written);
             refusal.help(format!("write \"{number}{meant}\""))
         }
@@ -189,13 +196,13 @@ mod tests {
     #[test]
     fn other_spellings_are_understood_but_not_taken() {
         let meant = |written: &str| match bits(written) {
-            Err(QuantityError::Unit { meant, .. }) => meant,
+            Err(QuantityError::UnknownUnit { meant, .. }) => meant,
             other => panic!("{written}: {other:?}"),
         };
         assert_eq!(meant("10 Mbps"), Some("Mbit/s"));
         assert_eq!(meant("10 mbit/s"), Some("Mbit/s"));
         assert_eq!(meant("10 MB/s"), None);
-        assert_eq!(meant("10"), None);
+        assert!(matches!(bits("10"), Err(QuantityError::NoUnit { .. })));
         for no_number in ["", "Mbit/s", "-1 Mbit/s", ".5 Mbit/s", "1. Mbit/s", "1.2.3 Mbit/s"] {
             assert_eq!(bits(no_number), Err(QuantityError::NoNumber), "{no_number}");
         }
