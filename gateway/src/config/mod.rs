@@ -1,5 +1,39 @@
 //! The operator's configuration: raw TOML -> checked -> [`Config`].
+//!
+//! ```text
+//! files -> reader -> sections, tenants -> checks between tenants -> Config -> view -> changes
+//!            |              |                     |
+//!            +--------------+---------------------+--> Diagnostics: every mistake, where it stands
+//! ```
+//!
+//! Nothing is guessed and nothing is passed over: an unknown key, a value without its unit, a network
+//! with host bits are errors. A configuration with one error is refused as a whole, with all that is
+//! wrong in all files told in one run. What is odd but harmless is a warning.
 
+mod changes;
+mod check;
+mod contact;
+mod diagnostic;
+mod exemption;
+mod files;
+mod gateway;
+mod load;
+mod main_file;
 mod model;
+mod network;
+mod ports;
+mod reader;
+mod source;
+mod suggest;
+mod syntax;
+mod tenant;
+mod units;
+mod value;
+mod view;
 
+pub use changes::{Change, changes};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use load::{Loaded, load};
 pub use model::*;
+pub use units::{DurationText, QuantityError};
+pub use view::view;

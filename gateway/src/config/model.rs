@@ -1,6 +1,6 @@
 //! The validated configuration: what the rest of the controller works from.
 //!
-//! Values of these types are only made by [`super::load`]; whoever holds a [`Config`] need not check
+//! Values of these types are only made by [`super::load()`]; whoever holds a [`Config`] need not check
 //! anything again. Each tenant and exemption remembers where it was written ([`Place`]), so that later
 //! answers ("why is this dropped?") can point at the line.
 
@@ -20,7 +20,8 @@ pub struct Config {
     /// Every file that was read (the main file first) or searched for by a pattern's directory;
     /// a change of any of them asks for a reload.
     pub sources: Vec<PathBuf>,
-    /// SHA-256 over all files read, in order: the version that decisions are recorded under.
+    /// SHA-256 over length and bytes of all files read, in order: the version that decisions are
+    /// recorded under.
     pub digest: Digest,
     /// Settings of the gateway itself.
     pub gateway: Gateway,
@@ -141,6 +142,12 @@ pub struct FairUse {
     pub ceiling: BitRate,
     /// How long a tenant may send at line rate before the cap holds it, as time at the cap's rate.
     pub burst: Duration,
+}
+
+impl FairUse {
+    /// "Always on" bandwidth up to 10 Mbit/s is what providers promise. With a burst of 50 ms instead of
+    /// 250 ms, bbr got a quarter of its cap.
+    pub const DEFAULT: Self = Self { ceiling: BitRate(10_000_000), burst: Duration::from_millis(250) };
 }
 
 /// Bits per second of Ethernet frames without FCS. 8 kbit/s to 10 Gbit/s.
@@ -273,6 +280,8 @@ pub struct Tenant {
     pub prefixes: Vec<IpNetwork>,
     /// The tag that the tenant's packets carry.
     pub vlan: Option<Vlan>,
+    /// Domains that the tenant's own servers answer for, in lower case.
+    pub domains: Vec<String>,
     /// Whom notices go to.
     pub contact: Option<String>,
     /// Cap from the tenant to the Internet.

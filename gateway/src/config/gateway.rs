@@ -1,0 +1,135 @@
+//! The main file's sections about the gateway itself: `[gateway]`, `[limits]`, `[[interface]]`,
+//! `[fair_use]` and `[metrics]`.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::diagnostic::Diagnostic;
+use super::network::{INTERFACE_NAME, LISTEN};
+use super::reader::Table;
+use super::source::{At, Span};
+use super::units::{BURST, RATE};
+use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Refusal, Scalar, TEXT, integer};
+use super::{FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources};
+
+const STATE_DIR: &str = "/var/lib/fairway";
+const CONTROL_SOCKET: &str = "/run/fairway/control.sock";
+const PIN_ROOT: &str = "/sys/fs/bpf/fairway";
+const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+const ON_STOP: Choice<OnStop> = Choice(&[("keep", OnStop::Keep), ("detach", OnStop::Detach)]);
+const UNKNOWN_SOURCES: Choice<UnknownSources> =
+    Choice(&[("drop", UnknownSources::Drop), ("count", UnknownSources::Count)]);
+const SIDE: Choice<Side> = Choice(&[("tenant", Side::Tenant), ("uplink", Side::Uplink)]);
+const MODE: Choice<Mode> =
+    Choice(&[("native", Mode::Native), ("generic", Mode::Generic), ("offload", Mode::Offload)]);
+const COUNT: Scalar<u32> =
+    Scalar { expected: "a number from 1 to 1000000", read: |value| integer(value, 1..=1_000_000) };
+
+/// `sun_path` of `sockaddr_un` holds 108 bytes with the closing NUL (unix(7)).
+const SOCKET_PATH_MAX_BYTES: usize = 107;
+const SOCKET_PATH: Scalar<PathBuf> = Scalar {
+    expected: "an absolute path of at most 107 bytes",
+    read: |value| {
+        let path = (ABSOLUTE_PATH.read)(value)?;
+        match path.as_os_str().len() {
+            0..=SOCKET_PATH_MAX_BYTES => Ok(path),
+            bytes => Err(Refusal::new(format!("{bytes} bytes long"))),
+        }
+    },
+};
+
+/// `[gateway]` and `[limits]`, and where the tenants are written.
+pub(super) struct GatewaySection {
+    pub(super) settings: Gateway,
+    /// Patterns of tenant files, relative to the main file's directory.
+    pub(super) tenant_files: Vec<At<String>>,
+    /// `limits.tenants`.
+    pub(super) tenant_limit: Option<At<u32>>,
+}
+
+pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
+    let tenant_limit = root.table("limits", |table| table.optional("tenants", &COUNT));
+    root.table("gateway", |table| {
+        let name = table.required("name", &IDENTIFIER).map_or_else(String::new, |name| name.value);
+        let settings = Gateway {
+            state_dir: table.or("state_dir", &ABSOLUTE_PATH, STATE_DIR.into()),
+            control_socket: table.or("control_socket", &SOCKET_PATH, CONTROL_SOCKET.into()),
+            control_group: table.optional("control_group", &TEXT).map(|group| group.value),
+            pin_dir: table.or("pin_dir", &ABSOLUTE_PATH, PathBuf::from(PIN_ROOT).join(&name)),
+            on_stop: table.or("on_stop", &ON_STOP, OnStop::Keep),
+            unknown_sources: table.or("unknown_sources", &UNKNOWN_SOURCES, UnknownSources::Drop),
+            limits: Limits { tenants: tenant_limit.as_ref().map(|limit| limit.value) },
+            name,
+        };
+        GatewaySection { settings, tenant_files: table.list("tenants", &TEXT), tenant_limit }
+    })
+}
+
+/// Reads every `[[interface]]`; there is at least one on each side.
+pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
+    let mut names: HashMap<String, Span> = HashMap::new();
+    let interfaces = root.tables("interface", |table| {
+        let name = table.required("name", &INTERFACE_NAME);
+        let side = table.required("side", &SIDE).map(|side| side.value);
+        let mode = table.or("mode", &MODE, Mode::Native);
+        let match_vlan = table.or("match_vlan", &FLAG, side == Some(Side::Tenant));
+        let At { value: name, span } = name?;
+        if let Some(first) = names.get(&name) {
+            table.report(
+                Diagnostic::error(format!("interface {name} is written twice"))
+                    .at(&span, "the second time")
+                    .at(first, "the first time")
+                    .help("an interface faces either the tenants or the uplink; keep one of them"),
+            );
+        }
+        let place = table.header().place();
+        names.insert(name.clone(), span);
+        Some(Interface { name, side: side?, mode, match_vlan, place })
+    });
+    // An interface with a mistake may be the one that is looked for.
+    let Some(interfaces) = interfaces.into_iter().collect::<Option<Vec<_>>>() else { return Vec::new() };
+    for (side, word) in [(Side::Tenant, "tenant"), (Side::Uplink, "uplink")] {
+        if root.is_whole() && !interfaces.iter().any(|interface| interface.side == side) {
+            let span = root.key_span("interface").unwrap_or_else(|| root.header().clone());
+            root.report(
+                Diagnostic::error(format!("no interface on the {word} side"))
+                    .at(&span, format!("expected at least one [[interface]] with side = \"{word}\""))
+                    .help("packets are policed between the two sides; each needs an interface"),
+            );
+        }
+    }
+    interfaces
+}
+
+/// `[fair_use]`, and where the ceiling is written.
+pub(super) struct FairUseSection {
+    pub(super) settings: FairUse,
+    /// None if it is left out, or not valid.
+    pub(super) ceiling_span: Option<Span>,
+    /// Whether the ceiling is the one that the operator means.
+    pub(super) is_ceiling_known: bool,
+}
+
+pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
+    root.table("fair_use", |table| {
+        let written = table.optional("ceiling", &RATE);
+        let ceiling = written.as_ref().map_or(FairUse::DEFAULT.ceiling, |written| written.value);
+        FairUseSection {
+            settings: FairUse { ceiling, burst: table.or("burst", &BURST, FairUse::DEFAULT.burst) },
+            is_ceiling_known: written.is_some() || !table.has("ceiling"),
+            ceiling_span: written.map(|written| written.span),
+        }
+    })
+}
+
+/// Reads `[metrics]`: the endpoint is on unless it is switched off.
+pub(super) fn read_metrics(root: &mut Table<'_>) -> Option<Metrics> {
+    root.table("metrics", |table| {
+        let enabled = table.or("enabled", &FLAG, true);
+        let listen = table.or("listen", &LISTEN, METRICS_LISTEN);
+        let top_tenants = table.optional("top_tenants", &COUNT).map(|top| top.value as usize);
+        enabled.then_some(Metrics { listen, top_tenants })
+    })
+}

@@ -1,0 +1,35 @@
+//! The main file's sections, read: what tenants are held against.
+
+use super::gateway::{
+    FairUseSection, GatewaySection, read_fair_use, read_gateway, read_interfaces, read_metrics,
+};
+use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp};
+use super::reader::Table;
+use super::{Interface, Metrics};
+
+/// Everything but the tenants. Where something was wrong, its default stands.
+pub(super) struct MainFile {
+    pub(super) gateway: GatewaySection,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) fair_use: FairUseSection,
+    pub(super) smtp: SmtpSection,
+    pub(super) closed_ports: ClosedPorts,
+    pub(super) metrics: Option<Metrics>,
+}
+
+impl MainFile {
+    /// Keys that only the main file has.
+    pub(super) const SECTIONS: [&str; 7] =
+        ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "metrics"];
+
+    pub(super) fn read(root: &mut Table<'_>) -> Self {
+        Self {
+            gateway: read_gateway(root),
+            interfaces: read_interfaces(root),
+            fair_use: read_fair_use(root),
+            smtp: read_smtp(root),
+            closed_ports: read_closed_ports(root),
+            metrics: read_metrics(root),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `[[tenant]]`: one customer, its networks and what it may do.
+
+use jiff::Timestamp;
+
+use super::contact::{CONTACT, report_unreachable};
+use super::diagnostic::Diagnostic;
+use super::exemption::read_exemption;
+use super::main_file::MainFile;
+use super::network::{DOMAIN, PREFIX, VLAN};
+use super::ports::PORT_RULE;
+use super::reader::Table;
+use super::source::{At, IntoValues, Span};
+use super::suggest::nearest;
+use super::units::{BURST, RATE};
+use super::value::{FLAG, IDENTIFIER, TEXT};
+use super::{BitRate, Tenant};
+
+/// A tenant with the places that checks across tenants point at.
+pub(super) struct WrittenTenant {
+    /// With defaults where something was wrong.
+    pub(super) tenant: Tenant,
+    /// Where the id stands, if it has a valid one.
+    pub(super) id: Option<Span>,
+    /// Where each of the tenant's prefixes stands.
+    pub(super) prefixes: Vec<Span>,
+}
+
+impl WrittenTenant {
+    /// How messages call the tenant.
+    pub(super) fn title(&self) -> String {
+        title(&self.tenant.id)
+    }
+}
+
+fn title(id: &str) -> String {
+    if id.is_empty() { "a tenant without a valid id".to_owned() } else { format!("tenant {id}") }
+}
+
+/// Reads one `[[tenant]]` under the rules of the main file.
+pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp) -> WrittenTenant {
+    let (id, id_span) = table.required("id", &IDENTIFIER).map(|id| (id.value, id.span)).unzip();
+    let id = id.unwrap_or_default();
+    let title = title(&id);
+    let (prefixes, prefix_spans): (Vec<_>, Vec<_>) = table
+        .required_list("prefixes", &PREFIX)
+        .into_iter()
+        .map(|prefix| (prefix.value, prefix.span))
+        .unzip();
+    let domains = table.list("domains", &DOMAIN).into_values();
+    let contact = table.optional("contact", &CONTACT);
+    match &contact {
+        Some(contact) => report_unreachable(table, contact, &title, &prefixes, &domains),
+        None if table.has("contact") || !table.is_whole() => {}
+        None => table.report(
+            Diagnostic::warning(format!("{title} has no contact"))
+                .at(table.header(), "expected `contact`: a mail address")
+                .help("notices about this tenant reach nobody"),
+        ),
+    }
+    let (cap_up, cap_down) =
+        table.table("cap", |cap| (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title)));
+    let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title, now));
+    let tenant = Tenant {
+        name: table.or("name", &TEXT, id.clone()),
+        vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
+        contact: contact.map(|contact| contact.value.to_string()),
+        burst: table.or("burst", &BURST, main.fair_use.settings.burst),
+        submission: table.or("submission", &PORT_RULE, main.smtp.settings.submission),
+        relay: read_relay(table, main, &title),
+        open: read_open(table, main),
+        smtp_exemptions: exemptions.into_iter().flatten().collect(),
+        place: table.header().place(),
+        id,
+        prefixes,
+        domains,
+        cap_up,
+        cap_down,
+    };
+    WrittenTenant { tenant, id: id_span, prefixes: prefix_spans }
+}
+
+/// A cap that is left out is the ceiling, and none exceeds it.
+fn read_cap(cap: &mut Table<'_>, key: &'static str, main: &MainFile, title: &str) -> BitRate {
+    let ceiling = main.fair_use.settings.ceiling;
+    let Some(At { value: rate, span }) = cap.optional(key, &RATE) else { return ceiling };
+    if main.fair_use.is_ceiling_known && rate > ceiling {
+        let written = &main.fair_use.ceiling_span;
+        cap.report(
+            Diagnostic::error(format!("the cap of {title} is over the ceiling of {ceiling}"))
+                .at(&span, "over the ceiling")
+                .at_any(written.as_ref(), "the ceiling")
+                .help(match written {
+                    Some(_) => "lower the cap or raise the ceiling",
+                    None => "lower the cap, or write a higher `ceiling` in [fair_use] (default: 10 Mbit/s)",
+                }),
+        );
+    }
+    rate
+}
+
+fn read_relay(table: &mut Table<'_>, main: &MainFile, title: &str) -> bool {
+    let Some(At { value: relay, span }) = table.optional("relay", &FLAG) else { return false };
+    if relay && !main.smtp.lists_relays {
+        table.report(
+            Diagnostic::error(format!("{title} rents a relay, but there is none"))
+                .at(&span, "no relay is configured")
+                .help("list the relays' addresses as `relays` in [smtp]"),
+        );
+    }
+    relay
+}
+
+fn read_open(table: &mut Table<'_>, main: &MainFile) -> Vec<String> {
+    let open = table.list("open", &IDENTIFIER);
+    let names = || main.closed_ports.ports.iter().map(|port| port.name.as_str());
+    for At { value: name, span } in &open {
+        if main.closed_ports.are_all_known && !names().any(|known| known == name) {
+            let help = match (nearest(name, names()), names().next()) {
+                (Some(known), _) => format!("did you mean \"{known}\"?"),
+                (None, Some(_)) => format!("closed ports: {}", names().collect::<Vec<_>>().join(", ")),
+                (None, None) => "the main file has no [[closed_port]]: there is nothing to open".to_owned(),
+            };
+            table.report(
+                Diagnostic::error(format!("unknown closed port \"{name}\""))
+                    .at(span, "no [[closed_port]] has this name")
+                    .help(help),
+            );
+        }
+    }
+    open.into_values()
+}

@@ -1,0 +1,88 @@
+//! The effective policy as JSON: what is in force, defaults filled in, in the config's own notation.
+
+use serde_json::{Map, Value, json};
+
+use super::network::port_range_text;
+use super::units::DurationText;
+use super::{ClosedPort, Config, Interface, SmtpExemption, Tenant};
+
+/// Version of the JSON; raised whenever a key changes its meaning or goes away.
+const VERSION: u32 = 1;
+
+/// The policy of `config`. Interfaces, closed ports and tenants are keyed by what identifies them, so
+/// that two views can be compared; where something was written is left out.
+pub fn view(config: &Config) -> Value {
+    let gateway = &config.gateway;
+    json!({
+        "version": VERSION,
+        "gateway": {
+            "name": gateway.name,
+            "state_dir": gateway.state_dir,
+            "control_socket": gateway.control_socket,
+            "control_group": gateway.control_group,
+            "pin_dir": gateway.pin_dir,
+            "on_stop": gateway.on_stop,
+            "unknown_sources": gateway.unknown_sources,
+        },
+        "limits": { "tenants": gateway.limits.tenants },
+        "interfaces": keyed(&config.interfaces, |interface| &interface.name, view_interface),
+        "fair_use": {
+            "ceiling": config.fair_use.ceiling.to_string(),
+            "burst": DurationText(config.fair_use.burst).to_string(),
+        },
+        "smtp": {
+            "default": config.smtp.default,
+            "submission": config.smtp.submission,
+            "relays": texts(&config.smtp.relays),
+        },
+        "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
+        "metrics": config.metrics.as_ref().map(|metrics| json!({
+            "listen": metrics.listen.to_string(),
+            "top_tenants": metrics.top_tenants,
+        })),
+        "tenants": keyed(&config.tenants, |tenant| &tenant.id, view_tenant),
+    })
+}
+
+fn view_interface(interface: &Interface) -> Value {
+    json!({ "side": interface.side, "mode": interface.mode, "match_vlan": interface.match_vlan })
+}
+
+fn view_closed_port(port: &ClosedPort) -> Value {
+    let ports: Vec<_> = port.ports.iter().map(|&range| port_range_text(range)).collect();
+    json!({ "protocol": port.protocol, "ports": ports, "direction": port.direction })
+}
+
+fn view_tenant(tenant: &Tenant) -> Value {
+    json!({
+        "name": tenant.name,
+        "prefixes": texts(&tenant.prefixes),
+        "vlan": tenant.vlan.map(|vlan| vlan.to_string()),
+        "domains": tenant.domains,
+        "contact": tenant.contact,
+        "cap": { "up": tenant.cap_up.to_string(), "down": tenant.cap_down.to_string() },
+        "burst": DurationText(tenant.burst).to_string(),
+        "submission": tenant.submission,
+        "relay": tenant.relay,
+        "open": tenant.open,
+        "smtp_exemptions": tenant.smtp_exemptions.iter().map(view_exemption).collect::<Vec<_>>(),
+    })
+}
+
+fn view_exemption(exemption: &SmtpExemption) -> Value {
+    json!({
+        "ticket": exemption.ticket,
+        "direction": exemption.direction,
+        "peers": texts(&exemption.peers),
+        "approved_by": exemption.approved_by,
+        "expires": exemption.expires.to_string(),
+    })
+}
+
+fn keyed<T>(entries: &[T], key: fn(&T) -> &String, view: fn(&T) -> Value) -> Value {
+    Value::Object(entries.iter().map(|entry| (key(entry).clone(), view(entry))).collect::<Map<_, _>>())
+}
+
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
