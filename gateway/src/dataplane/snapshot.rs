@@ -6,7 +6,7 @@ use crate::config::{Mode, Side};
 
 /// Counters of every tenant and interface, read without stopping the programs: each figure is exact,
 /// figures of different tenants may be some microseconds apart.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// One entry per configured tenant, in the config's order.
     pub tenants: Vec<TenantCounters>,
@@ -31,7 +31,7 @@ impl std::ops::AddAssign for Tally {
 }
 
 /// One tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantCounters {
     /// The tenant's id.
     pub id: String,
@@ -60,7 +60,7 @@ impl DirectionCounters {
 }
 
 /// One interface: packets that belong to no tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceCounters {
     /// Kernel name.
     pub name: String,
