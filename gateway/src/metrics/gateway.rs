@@ -120,7 +120,7 @@ impl Families {
             IntCounterVec::new(
                 Opts::new(
                     "fairway_interface_dropped_bytes_total",
-                    "Bytes of those packets, as Ethernet frames.",
+                    "Bytes dropped before a tenant was identified, as Ethernet frames.",
                 ),
                 &["interface", "reason"],
             )?,

@@ -1,0 +1,8 @@
+//! The whole controller, from its files and signals to its sockets and commands, over a data plane that
+//! attaches to nothing.
+
+mod commands;
+mod fake;
+mod metrics;
+mod service;
+mod signals;
