@@ -168,7 +168,7 @@ pub struct RunningConfig {
     pub digest: String,
     /// What only a restart can change.
     pub fixed: FixedSettings,
-    /// The effective policy; see [`config::view`].
+    /// The effective policy; see [`config::view()`].
     pub policy: Value,
 }
 

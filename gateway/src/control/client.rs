@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -10,8 +11,12 @@ use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::api::Failure;
+
+/// The server gives up after 60 seconds; a controller that does not even do that hangs.
+const PATIENCE: Duration = Duration::from_secs(65);
 
 /// Talks to the controller behind one control socket; a connection per request.
 #[derive(Clone, Debug)]
@@ -74,6 +79,13 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CallError> {
+        timeout(PATIENCE, self.converse(method, path)).await.unwrap_or_else(|_| {
+            let cause = format!("no answer in {} seconds", PATIENCE.as_secs());
+            Err(CallError::Broken { socket: self.socket.clone(), cause })
+        })
+    }
+
+    async fn converse<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CallError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| self.unreachable(source))?;
         let broken = |cause: &dyn std::fmt::Display| CallError::Broken {
             socket: self.socket.clone(),

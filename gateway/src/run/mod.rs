@@ -79,6 +79,14 @@ pub async fn run(
         }
     };
     let controller = Arc::new(spawn_blocking(move || Controller::start(loaded, start)).await??);
+    let policy = controller.policy();
+    tracing::info!(
+        gateway = gateway.name,
+        digest = %policy.config.digest,
+        tenants = policy.config.tenants.len(),
+        interfaces = policy.config.interfaces.len(),
+        "policing"
+    );
 
     let metrics = metrics.map(|(bound, listen)| Endpoint::serve(bound, listen, Arc::clone(&controller)));
     let (requests, reload_requests) = mpsc::channel(1);
@@ -93,7 +101,7 @@ pub async fn run(
     Service::new(Arc::clone(&controller), metrics).run(signals, reload_requests).await;
 
     systemd::stopping();
-    tracing::info!(on_stop = ?gateway.on_stop, "stopping");
+    tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");
     drop(stop);
     let served = server.await;
     spawn_blocking(move || controller.stop()).await??;

@@ -1,5 +1,7 @@
 //! The commands by their built binary: exit codes, messages, JSON.
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
 use crate::fake::{Files, Gateway, exemption, fairway, stderr, stdout, tenant};
@@ -228,4 +230,25 @@ fn run_reports_a_broken_configuration_and_ends() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("gateway.toml"), "{output:?}");
     assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn logs_are_json_if_asked() {
+    let files = Files::new();
+    // A warning to be logged, and a reason to end.
+    files.write("tenants.d/beta.toml", &tenant("beta", 2).replace("contact", "# contact"));
+    let _busy = TcpListener::bind(files.metrics).unwrap();
+    let log = |level: &str| {
+        let mut run = fairway(&["run", "--log-format", "json", "--config"]);
+        let output = run.arg(files.config()).env("FAIRWAY_LOG", level).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = stderr(&output);
+        let (log, error) = text.rsplit_once("error: ").unwrap();
+        assert!(error.starts_with("cannot serve metrics on "), "{error}");
+        log.to_owned()
+    };
+    let entry: Value = serde_json::from_str(&log("warn")).unwrap();
+    assert_eq!(entry["level"], "WARN");
+    assert!(entry["message"].as_str().unwrap().contains("beta.toml"), "{entry}");
+    assert_eq!(log("error"), "", "only errors were asked for");
 }

@@ -48,13 +48,14 @@ impl Policy {
     }
 }
 
-struct Fake {
+/// The data plane that only records.
+pub(crate) struct Fake {
     record: Arc<Mutex<Record>>,
     config: Config,
 }
 
 impl Fake {
-    fn start(record: Arc<Mutex<Record>>, config: &Config) -> Box<dyn Policer> {
+    pub(crate) fn start(record: Arc<Mutex<Record>>, config: &Config) -> Box<dyn Policer> {
         record.lock().unwrap().policies.push(Policy::of(config));
         Box::new(Self { record, config: config.clone() })
     }

@@ -8,13 +8,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use gateway::config::OnStop;
+use gateway::controller::{Controller, Lapsed};
 use gateway::run::{RunError, Signal};
 use jiff::{Timestamp, ToSpan};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 
 use crate::fake::{
-    Files, Gateway, Record, eventually, exemption, free_port, http_get, serve, stderr, tenant,
+    Fake, Files, Gateway, Record, eventually, exemption, free_port, http_get, serve, stderr, tenant,
 };
 
 /// A start that must fail; returns why, and that nothing was attached.
@@ -175,6 +176,27 @@ fn exemptions_lapse_by_themselves() {
     assert_eq!(after["exemptions"]["count"], 1);
     assert!(after["exemptions"]["next_expiry"].as_str().unwrap() > "2999", "{after}");
     assert_eq!(after["config"], before["config"], "a lapse is not a reload");
+}
+
+#[test]
+fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
+    let files = Files::new();
+    let expires = Timestamp::now() + 1.hour();
+    files.write("tenants.d/acme.toml", &(tenant("acme", 1) + &exemption(&expires.to_string())));
+    let record = Arc::new(Mutex::new(Record::default()));
+    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
+    let controller =
+        Controller::start(loaded, |config| Ok(Fake::start(Arc::clone(&record), config))).unwrap();
+    assert_eq!(controller.lapse(expires - 1.second()).unwrap(), []);
+    assert_eq!(record.lock().unwrap().policies.len(), 1, "nothing to do before the time");
+
+    record.lock().unwrap().refusal = Some("no space left");
+    controller.lapse(expires).unwrap_err();
+    assert_eq!((controller.policy().exemptions, controller.policy().next_lapse), (1, Some(expires)));
+    record.lock().unwrap().refusal = None;
+    let lapsed = Lapsed { tenant: "acme".into(), ticket: "SMTP-1".into() };
+    assert_eq!(controller.lapse(expires).unwrap(), [lapsed]);
+    assert_eq!((controller.policy().exemptions, controller.policy().next_lapse), (0, None));
 }
 
 #[test]
