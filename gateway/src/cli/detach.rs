@@ -18,6 +18,10 @@ pub(super) struct DetachArgs {
     json: bool,
 }
 
+/// An emergency may well have begun with a mistake in the configuration.
+const WITHOUT_CONFIG: &str = "the configuration says what to detach, and cannot be read. To switch policing off without \
+it: systemctl stop fairway; rm -r /sys/fs/bpf/fairway (or gateway.pin_dir)";
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Detached {
@@ -29,7 +33,8 @@ struct Detached {
 }
 
 pub(super) fn detach(args: &DetachArgs) -> Result<(), CommandError> {
-    let config = load(&args.config.config)?.config;
+    let loaded = load(&args.config.config).inspect_err(|_| eprintln!("{WITHOUT_CONFIG}\n"));
+    let config = loaded?.config;
     let interfaces = Dataplane::detach_pinned(&config)?;
     let controller = block_on(Client::new(&config.gateway.control_socket).get::<Status>("/v1/status"));
     let controller_pid = controller.ok().map(|status| status.pid);

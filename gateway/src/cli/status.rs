@@ -34,9 +34,9 @@ fn text(status: &Status) -> String {
         ("digest", config.digest.clone()),
         ("last reload", reload),
         ("warnings", config.warnings.to_string()),
-        ("tenants", format!("{} of at most {}", status.tenants, tables.tenant_capacity)),
+        ("tenants", status.tenants.to_string()),
         ("exemptions", format!("{}{next}", exemptions.count)),
-        ("tables", bytes(tables.bytes)),
+        ("tables", format!("{} for up to {} tenants", bytes(tables.bytes), tables.tenant_capacity)),
         ("metrics", status.metrics.clone().unwrap_or_else(|| "off".into())),
     ];
     let facts: String = facts.iter().map(|(name, fact)| format!("{name:<12}{fact}\n")).collect();

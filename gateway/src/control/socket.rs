@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -63,15 +63,14 @@ impl ControlSocket {
         group: Option<&str>,
     ) -> Result<(Self, tokio::net::UnixListener, Access), SocketError> {
         let group = group.map_or_else(|| Ok(Gid::effective()), find_group)?;
-        let failed =
-            |what| move |source| SocketError::Io { what, path: path.into(), source, remedy: remedy(what) };
         let parent = path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed(MAKE_DIRECTORY))?;
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
+        made.map_err(MAKE_DIRECTORY.failed(parent))?;
         let lock = lock(path)?;
-        let listener = bind(path, group).map_err(failed(BIND))?;
+        let listener = bind(path, group)?;
         let socket = Self { path: path.into(), _lock: lock };
-        listener.set_nonblocking(true).map_err(failed(BIND))?;
-        let listener = tokio::net::UnixListener::from_std(listener).map_err(failed(BIND))?;
+        listener.set_nonblocking(true).map_err(BIND.failed(path))?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(BIND.failed(path))?;
         Ok((socket, listener, Access { owner: Uid::effective(), group }))
     }
 }
@@ -84,16 +83,30 @@ impl Drop for ControlSocket {
     }
 }
 
-const MAKE_DIRECTORY: &str = "make the directory of the control socket";
-const LOCK: &str = "lock";
-const BIND: &str = "bind the control socket";
+/// What can fail on the way, and what the operator can do about it.
+struct Step {
+    what: &'static str,
+    remedy: &'static str,
+}
 
-fn remedy(what: &str) -> &'static str {
-    match what {
-        MAKE_DIRECTORY | LOCK => {
-            "Run as root, or set gateway.control_socket to a directory that this user may write to"
-        }
-        _ => "Set gateway.control_socket to a shorter path, in a directory that this user may write to",
+const MAKE_DIRECTORY: Step = Step {
+    what: "make the directory",
+    remedy: "Run as root, or set gateway.control_socket to a directory that this user may write to",
+};
+const LOCK: Step = Step { what: "lock", remedy: MAKE_DIRECTORY.remedy };
+const BIND: Step = Step {
+    what: "bind the control socket",
+    remedy: "Set gateway.control_socket to a shorter path, in a directory that this user may write to",
+};
+const HAND_OVER: Step = Step {
+    what: "give gateway.control_group the control socket",
+    remedy: "Run with CAP_CHOWN or as a member of the group, or leave gateway.control_group out",
+};
+
+impl Step {
+    fn failed(&self, path: &Path) -> impl Fn(io::Error) -> SocketError {
+        let Self { what, remedy } = *self;
+        move |source| SocketError::Io { what, path: path.into(), source, remedy }
     }
 }
 
@@ -104,18 +117,19 @@ fn find_group(name: &str) -> Result<Gid, SocketError> {
 
 fn lock(socket: &Path) -> Result<File, SocketError> {
     let path = beside(socket, "lock");
-    let failed = |source| SocketError::Io { what: LOCK, path: path.clone(), source, remedy: remedy(LOCK) };
-    let options = &mut OpenOptions::new();
-    let open = options.read(true).write(true).create(true).truncate(false).mode(0o644);
-    let mut file = open.open(&path).map_err(failed)?;
+    let failed = LOCK.failed(&path);
+    // For nobody else: whoever may open it could hold the lock and keep the gateway from starting.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(&failed)?;
     match file.try_lock() {
         Ok(()) => {
-            file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+            file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(&failed)?;
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(failed)?;
+            file.read_to_string(&mut pid).map_err(&failed)?;
             Err(SocketError::AlreadyRunning { pid, path: socket.into() })
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
@@ -124,21 +138,22 @@ fn lock(socket: &Path) -> Result<File, SocketError> {
 
 /// Binds in a directory of our own and moves the socket to its place when mode and group are right: in
 /// between, nobody else reaches it.
-fn bind(path: &Path, group: Gid) -> io::Result<UnixListener> {
+fn bind(path: &Path, group: Gid) -> Result<UnixListener, SocketError> {
+    let failed = BIND.failed(path);
     let private = beside(path, "new");
     if private.exists() {
-        fs::remove_dir_all(&private)?;
+        fs::remove_dir_all(&private).map_err(&failed)?;
     }
-    DirBuilder::new().mode(0o700).create(&private)?;
+    DirBuilder::new().mode(0o700).create(&private).map_err(&failed)?;
     let bound = (|| {
         let staged = private.join("s");
-        let listener = UnixListener::bind(&staged)?;
-        std::os::unix::fs::chown(&staged, None, Some(group.as_raw()))?;
-        fs::set_permissions(&staged, Permissions::from_mode(0o660))?;
-        fs::rename(&staged, path)?;
+        let listener = UnixListener::bind(&staged).map_err(&failed)?;
+        chown(&staged, None, Some(group.as_raw())).map_err(HAND_OVER.failed(path))?;
+        fs::set_permissions(&staged, Permissions::from_mode(0o660)).map_err(&failed)?;
+        fs::rename(&staged, path).map_err(&failed)?;
         Ok(listener)
     })();
-    fs::remove_dir_all(&private)?;
+    fs::remove_dir_all(&private).map_err(&failed)?;
     bound
 }
 

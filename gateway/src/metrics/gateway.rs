@@ -52,7 +52,7 @@ fn families(observation: &Observation) -> prometheus::Result<Families> {
     families.gauge("fairway_tenants", "Tenants policed.", whole(policy.config.tenants.len()))?;
     families.gauge(
         "fairway_tenant_capacity",
-        "Tenants that fit into the tables.",
+        "Tenants that fit into the tables as they are.",
         memory.tenant_capacity.into(),
     )?;
     families.gauge("fairway_tables_bytes", "Memory of the tables in the kernel.", whole(memory.bytes))?;

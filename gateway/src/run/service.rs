@@ -135,9 +135,8 @@ impl Service {
         match outcome {
             Ok(reloaded) => {
                 let Reloaded { digest, applied, warnings } = &reloaded;
-                tracing::info!(
-                    cause, %digest, applied.tenants, applied.prefixes, took = ?applied.took, "reloaded"
-                );
+                let (tenants, prefixes, took) = (applied.tenants, applied.prefixes, applied.took);
+                tracing::info!(cause, %digest, tenants, prefixes, ?took, "reloaded");
                 if warnings.warnings() > 0 {
                     tracing::warn!("the configuration has warnings\n{}", warnings.render(false).trim_end());
                 }

@@ -190,8 +190,8 @@ fn status_and_tenants_for_people() {
     let text = stdout(&gateway.fairway(&["status"]));
     for part in [
         format!("gateway     edge1 (fairway {}, pid {})", env!("CARGO_PKG_VERSION"), std::process::id()),
-        "tenants     2 of at most 1024".into(),
-        "tables      12.3 MB".into(),
+        "\ntenants     2\n".into(),
+        "tables      12.3 MB for up to 1024 tenants\n".into(),
         "last reload succeeded at ".into(),
         " eth1       tenant  native             5          6               2  unknown_source 7".into(),
     ] {
@@ -220,6 +220,11 @@ fn detach_works_without_a_controller() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report, json!({ "version": 1, "interfaces": [], "controller_pid": null }));
+
+    files.write("gateway.toml", "[gateway\n");
+    let output = fairway(&["detach", "--config"]).arg(files.config()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("rm -r /sys/fs/bpf/fairway"), "{output:?}");
 }
 
 #[test]
