@@ -2,7 +2,14 @@
 //!
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
-//! is where the policy comes from.
+//! is where the policy comes from; [`controller`] holds both together, [`metrics`] and [`control`] show
+//! them to machines and operators, [`run`] is the life of the service, and [`cli`] its commands.
 
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod controller;
 pub mod dataplane;
+mod http;
+pub mod metrics;
+pub mod run;

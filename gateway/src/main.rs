@@ -1,2 +1,5 @@
 //! `fairway`: the command line.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    gateway::cli::main()
+}

@@ -123,6 +123,17 @@ pub enum Side {
     Uplink,
 }
 
+impl Side {
+    /// As the config, metrics and JSON write it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Uplink => "uplink",
+        }
+    }
+}
+
 /// XDP attach mode; never another one in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -133,6 +144,18 @@ pub enum Mode {
     Generic,
     /// In the network card.
     Offload,
+}
+
+impl Mode {
+    /// As the config, metrics and JSON write it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Offload => "offload",
+        }
+    }
 }
 
 /// `[fair_use]`.

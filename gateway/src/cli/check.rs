@@ -1,0 +1,114 @@
+//! `fairway check`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::output::{coloured, json};
+use super::{CommandError, ConfigArgs, block_on};
+use crate::config::{self, Change, Diagnostics};
+use crate::control::Client;
+use crate::control::api::{RunningConfig, VERSION};
+use crate::controller::FixedSettings;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also print what a reload of the running gateway would change
+    #[arg(long)]
+    against_running: bool,
+    /// The running gateway's control socket, if not the one that the configuration names
+    #[arg(long, value_name = "PATH", requires = "against_running")]
+    socket: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    valid: bool,
+    /// SHA-256 of all files; none: not valid.
+    digest: Option<String>,
+    /// Mistakes and warnings.
+    diagnostics: Diagnostics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against_running: Option<Difference>,
+}
+
+/// What a reload would change.
+#[derive(Serialize)]
+struct Difference {
+    /// Digest of the configuration in force.
+    running_digest: String,
+    changes: Vec<Change>,
+    /// Changes for which a reload would be refused.
+    needs_restart: Vec<String>,
+}
+
+pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
+    let loaded = match config::load(&args.config.config, jiff::Timestamp::now()) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) if args.json => {
+            let report =
+                Report { version: VERSION, valid: false, digest: None, diagnostics, against_running: None };
+            json(&report)?;
+            return Err(CommandError::Reported);
+        }
+        Err(diagnostics) => return Err(CommandError::Config(diagnostics)),
+    };
+    let config = &loaded.config;
+    let against_running = if args.against_running {
+        let client = Client::new(args.socket.as_ref().unwrap_or(&config.gateway.control_socket));
+        let running: RunningConfig = block_on(client.get("/v1/config"))?;
+        Some(Difference::between(&running, &config.into(), &config::view(config)))
+    } else {
+        None
+    };
+    if args.json {
+        let report = Report {
+            version: VERSION,
+            valid: true,
+            digest: Some(config.digest.to_string()),
+            diagnostics: loaded.warnings,
+            against_running,
+        };
+        return Ok(json(&report)?);
+    }
+    eprint!("{}", loaded.warnings.render(coloured(&std::io::stderr())));
+    eprintln!(
+        "{} is valid: {} tenants, {} interfaces, {} warnings",
+        config.file.display(),
+        config.tenants.len(),
+        config.interfaces.len(),
+        loaded.warnings.warnings(),
+    );
+    against_running.map_or(Ok(()), |difference| Ok(difference.print()?))
+}
+
+impl Difference {
+    fn between(running: &RunningConfig, fixed: &FixedSettings, policy: &Value) -> Self {
+        Self {
+            running_digest: running.digest.clone(),
+            changes: config::changes(&running.policy, policy),
+            needs_restart: running.fixed.changed_by(fixed),
+        }
+    }
+
+    fn print(&self) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.changes.is_empty() && self.needs_restart.is_empty() {
+            return writeln!(out, "a reload would change nothing");
+        }
+        for setting in &self.needs_restart {
+            writeln!(out, "{setting} (a reload would be refused: restart the gateway)")?;
+        }
+        self.changes.iter().try_for_each(|change| writeln!(out, "{change}"))
+    }
+}

@@ -1,0 +1,153 @@
+//! The commands of `fairway`; `docs/commands.md` is the reference.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Data goes to stdout, messages to stderr.
+
+mod check;
+mod detach;
+mod log;
+mod output;
+mod reload;
+mod run;
+mod status;
+mod tenants;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Diagnostics, Loaded};
+use crate::control::{CallError, Client, api::Failure};
+use crate::dataplane::DataplaneError;
+use crate::run::RunError;
+
+const DEFAULT_CONFIG: &str = "/etc/fairway/gateway.toml";
+const DEFAULT_SOCKET: &str = "/run/fairway/control.sock";
+
+/// A traffic policing gateway.
+#[derive(Debug, Parser)]
+#[command(name = "fairway", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Load, attach and serve until SIGTERM; SIGHUP or a changed file reloads
+    Run(run::RunArgs),
+    /// Validate a configuration without touching anything
+    Check(check::CheckArgs),
+    /// Have the running gateway read its configuration again
+    Reload(RemoteArgs),
+    /// Show what the running gateway does
+    Status(RemoteArgs),
+    /// Show every tenant with its counters
+    Tenants(RemoteArgs),
+    /// Bypass: switch policing off at once, with or without a running controller; traffic flows
+    Detach(detach::DetachArgs),
+}
+
+/// Names a configuration.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The gateway's main configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+/// Commands that ask the running gateway.
+#[derive(Debug, Args)]
+struct RemoteArgs {
+    /// The gateway's control socket
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, conflicts_with = "config")]
+    socket: PathBuf,
+    /// The configuration that names the control socket
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command was refused or failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("{}", .0.render(output::coloured(&std::io::stderr())).trim_end())]
+    Config(Diagnostics),
+    #[error("{0}")]
+    Run(RunError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    #[error("cannot write to stdout: {0}")]
+    Output(#[from] std::io::Error),
+    /// All has been said.
+    #[error("")]
+    Reported,
+}
+
+impl From<RunError> for CommandError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Config(diagnostics) => Self::Config(diagnostics),
+            error => Self::Run(error),
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Reload(args) => reload::reload(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Tenants(args) => tenants::tenants(&args),
+        Command::Detach(args) => detach::detach(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads stdout has seen enough (`fairway tenants | head`).
+        Err(CommandError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Diagnostics, rendered here or by the gateway, bring their own headings.
+fn report(error: &CommandError) {
+    match error {
+        CommandError::Reported => {}
+        CommandError::Config(_)
+        | CommandError::Call(CallError::Refused(Failure { diagnostics: Some(_), .. })) => {
+            eprintln!("{error}");
+        }
+        error => eprintln!("{} {error}", output::error_heading()),
+    }
+}
+
+impl RemoteArgs {
+    fn client(&self) -> Result<Client, CommandError> {
+        match &self.config {
+            Some(file) => Ok(Client::new(&load(file)?.config.gateway.control_socket)),
+            None => Ok(Client::new(&self.socket)),
+        }
+    }
+}
+
+fn load(file: &Path) -> Result<Loaded, CommandError> {
+    config::load(file, jiff::Timestamp::now()).map_err(CommandError::Config)
+}
+
+/// Runs a short conversation to its end.
+fn block_on<T>(conversation: impl Future<Output = Result<T, CallError>>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(conversation)?)
+}

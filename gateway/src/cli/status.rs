@@ -1,0 +1,62 @@
+//! `fairway status`.
+
+use std::io::Write;
+
+use super::output::{bytes, duration, json, reasons, table};
+use super::{CommandError, RemoteArgs, block_on};
+use crate::control::api::{Count, InterfaceStatus, Status};
+
+pub(super) fn status(args: &RemoteArgs) -> Result<(), CommandError> {
+    let status: Status = block_on(args.client()?.get("/v1/status"))?;
+    if args.json {
+        json(&status)?
+    } else {
+        std::io::stdout().lock().write_all(text(&status).as_bytes())?
+    }
+    Ok(())
+}
+
+fn text(status: &Status) -> String {
+    let Status { config, exemptions, tables, .. } = status;
+    let last = &config.last_reload;
+    let reload = match &last.error {
+        None => format!("succeeded at {:.0}", last.at),
+        Some(error) => {
+            let error = error.replace('\n', "\n            ");
+            format!("REFUSED at {:.0}, the policy before it stays in force:\n            {error}", last.at)
+        }
+    };
+    let next = exemptions.next_expiry.map(|at| format!(", the next lapses at {at:.0}")).unwrap_or_default();
+    let facts = [
+        ("gateway", format!("{} (fairway {}, pid {})", status.name, status.release, status.pid)),
+        ("running for", duration(status.uptime_seconds)),
+        ("config", format!("{}, read at {:.0}", config.file.display(), config.loaded_at)),
+        ("digest", config.digest.clone()),
+        ("last reload", reload),
+        ("warnings", config.warnings.to_string()),
+        ("tenants", status.tenants.to_string()),
+        ("exemptions", format!("{}{next}", exemptions.count)),
+        ("tables", format!("{} for up to {} tenants", bytes(tables.bytes), tables.tenant_capacity)),
+        ("metrics", status.metrics.clone().unwrap_or_else(|| "off".into())),
+    ];
+    let facts: String = facts.iter().map(|(name, fact)| format!("{name:<12}{fact}\n")).collect();
+    format!("{facts}\n{}", interfaces(&status.interfaces))
+}
+
+fn interfaces(interfaces: &[InterfaceStatus]) -> String {
+    let header =
+        ["interface", "side", "mode", "link control", "unmatched", "unknown source", "dropped packets"];
+    let packets = |count: Count| count.packets.to_string();
+    let rows = interfaces.iter().map(|interface| {
+        vec![
+            interface.name.clone(),
+            interface.side.clone(),
+            interface.mode.clone(),
+            packets(interface.link_control),
+            packets(interface.unmatched),
+            packets(interface.unknown_source_passed),
+            reasons(&interface.by_reason),
+        ]
+    });
+    table(&header, rows, &[3, 4, 5])
+}

@@ -1,0 +1,54 @@
+//! `fairway tenants`.
+
+use std::io::Write;
+
+use super::output::{bytes, json, reasons, table};
+use super::{CommandError, RemoteArgs, block_on};
+use crate::config::BitRate;
+use crate::control::api::{DirectionStatus, TenantStatus, Tenants};
+
+pub(super) fn tenants(args: &RemoteArgs) -> Result<(), CommandError> {
+    let tenants: Tenants = block_on(args.client()?.get("/v1/tenants"))?;
+    if args.json {
+        json(&tenants)?
+    } else {
+        std::io::stdout().lock().write_all(text(&tenants.tenants).as_bytes())?
+    }
+    Ok(())
+}
+
+/// Two lines a tenant: up and down.
+fn text(tenants: &[TenantStatus]) -> String {
+    let header = [
+        "tenant",
+        "name and networks",
+        "",
+        "cap",
+        "passed packets",
+        "bytes",
+        "dropped packets",
+        "bytes",
+        "dropped packets by reason",
+    ];
+    let rows = tenants.iter().flat_map(|tenant| {
+        let vlan = tenant.vlan.as_ref().map(|vlan| format!(" vlan {vlan}")).unwrap_or_default();
+        let networks = format!("{}{vlan}", tenant.prefixes.join(" "));
+        [row([&tenant.id, &tenant.name, "up"], &tenant.up), row(["", &networks, "down"], &tenant.down)]
+    });
+    table(&header, rows, &[3, 4, 5, 6, 7])
+}
+
+fn row(leading: [&str; 3], direction: &DirectionStatus) -> Vec<String> {
+    let DirectionStatus { cap_bits_per_second, passed, dropped, by_reason } = direction;
+    let cap = BitRate::from_bits_per_sec(*cap_bits_per_second)
+        .map_or_else(|| format!("{cap_bits_per_second} bit/s"), |cap| cap.to_string());
+    let figures = [
+        cap,
+        passed.packets.to_string(),
+        bytes(passed.bytes),
+        dropped.packets.to_string(),
+        bytes(dropped.bytes),
+        reasons(by_reason),
+    ];
+    leading.iter().map(ToString::to_string).chain(figures).collect()
+}

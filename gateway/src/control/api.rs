@@ -1,0 +1,333 @@
+//! What the control socket answers: the JSON that `--json` prints.
+//!
+//! Shapes are stable: fields are added, never renamed or removed, while `version` stays 1. Counters are
+//! packets and bytes of Ethernet frames without FCS.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config;
+use crate::controller::{FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded};
+use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
+use gateway_ebpf::DropReason;
+
+/// The version of the shapes below.
+pub const VERSION: u32 = 1;
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Release of Fairway that is running.
+    pub release: String,
+    /// `gateway.name`.
+    pub name: String,
+    /// Process of the controller.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Since then.
+    pub uptime_seconds: u64,
+    /// The configuration in force.
+    pub config: ConfigStatus,
+    /// In the config's order.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Tenants policed.
+    pub tenants: usize,
+    /// Mail exemptions.
+    pub exemptions: Exemptions,
+    /// The tables in the kernel.
+    pub tables: Tables,
+    /// URL of the metrics; none: switched off.
+    pub metrics: Option<String>,
+}
+
+/// The configuration in force, and how the last reload went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// The main file.
+    pub file: PathBuf,
+    /// SHA-256 of all files, lower-case hex.
+    pub digest: String,
+    /// When it was read.
+    pub loaded_at: Timestamp,
+    /// How many warnings it gave.
+    pub warnings: usize,
+    /// The last reload, or the start.
+    pub last_reload: ReloadStatus,
+}
+
+/// How a reload went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// Whether it put its configuration into force.
+    pub successful: bool,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One interface: packets that belong to no tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Kernel name.
+    pub name: String,
+    /// `tenant` or `uplink`.
+    pub side: String,
+    /// `native`, `generic` or `offload`.
+    pub mode: String,
+    /// Link-local control, let through.
+    pub link_control: Count,
+    /// Uplink: for no tenant, let through.
+    pub unmatched: Count,
+    /// Tenant side: from no tenant, let through because unknown sources are only counted.
+    pub unknown_source_passed: Count,
+    /// Dropped before a tenant was identified, by reason.
+    pub by_reason: BTreeMap<String, Count>,
+}
+
+/// Exemptions that hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exemptions {
+    /// How many.
+    pub count: usize,
+    /// When the next one lapses.
+    pub next_expiry: Option<Timestamp>,
+}
+
+/// The tables in the kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tables {
+    /// Their memory.
+    pub bytes: u64,
+    /// Tenants that fit.
+    pub tenant_capacity: u32,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// `GET /v1/tenants`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tenants {
+    /// [`VERSION`].
+    pub version: u32,
+    /// By ascending id.
+    pub tenants: Vec<TenantStatus>,
+}
+
+/// One tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Stable key.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Its networks.
+    pub prefixes: Vec<String>,
+    /// `110`, or `200.110` for two tags.
+    pub vlan: Option<String>,
+    /// From the tenant to the Internet.
+    pub up: DirectionStatus,
+    /// From the Internet to the tenant.
+    pub down: DirectionStatus,
+}
+
+/// One direction of one tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DirectionStatus {
+    /// The cap in force.
+    pub cap_bits_per_second: u64,
+    /// Let through.
+    pub passed: Count,
+    /// Dropped; what arrived is `passed` + `dropped`.
+    pub dropped: Count,
+    /// `dropped`, by reason; only reasons that occurred.
+    pub by_reason: BTreeMap<String, Count>,
+}
+
+/// `GET /v1/config`: what `check --against-running` compares with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunningConfig {
+    /// [`VERSION`].
+    pub version: u32,
+    /// SHA-256 of all files, lower-case hex.
+    pub digest: String,
+    /// What only a restart can change.
+    pub fixed: FixedSettings,
+    /// The effective policy; see [`config::view()`].
+    pub policy: Value,
+}
+
+/// `POST /v1/reload`, when it succeeded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReloadDone {
+    /// [`VERSION`].
+    pub version: u32,
+    /// SHA-256 of the configuration now in force.
+    pub digest: String,
+    /// Tenants now policed.
+    pub tenants: usize,
+    /// Prefixes now known.
+    pub prefixes: usize,
+    /// Time that the data plane took to switch.
+    pub apply_seconds: f64,
+    /// How many warnings there are.
+    pub warnings: usize,
+    /// The warnings, for people.
+    pub warnings_text: String,
+}
+
+/// Any request that was refused or failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Why, and what to do; several lines for mistakes in the configuration.
+    pub error: String,
+    /// The mistakes one by one, if it is the configuration that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<Value>,
+}
+
+impl From<&Observation> for Status {
+    fn from(observation: &Observation) -> Self {
+        let Observation { policy, snapshot, memory, last_reload, started_at } = observation;
+        let gateway = &policy.config.gateway;
+        let uptime = Timestamp::now().duration_since(*started_at);
+        Self {
+            version: VERSION,
+            release: env!("CARGO_PKG_VERSION").into(),
+            name: gateway.name.clone(),
+            pid: std::process::id(),
+            started_at: *started_at,
+            // The clock may have been set back since.
+            uptime_seconds: uptime.as_secs().try_into().unwrap_or(0),
+            config: ConfigStatus::of(policy, last_reload),
+            interfaces: snapshot.interfaces.iter().map(InterfaceStatus::from).collect(),
+            tenants: policy.config.tenants.len(),
+            exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_lapse },
+            tables: Tables { bytes: memory.bytes, tenant_capacity: memory.tenant_capacity },
+            metrics: policy
+                .config
+                .metrics
+                .as_ref()
+                .map(|metrics| format!("http://{}/metrics", metrics.listen)),
+        }
+    }
+}
+
+impl ConfigStatus {
+    fn of(policy: &Policy, last: &LastReload) -> Self {
+        Self {
+            file: policy.config.file.clone(),
+            digest: policy.config.digest.to_string(),
+            loaded_at: policy.loaded_at,
+            warnings: policy.warnings.warnings(),
+            last_reload: ReloadStatus {
+                successful: last.error.is_none(),
+                at: last.at,
+                error: last.error.clone(),
+            },
+        }
+    }
+}
+
+impl From<&InterfaceCounters> for InterfaceStatus {
+    fn from(interface: &InterfaceCounters) -> Self {
+        Self {
+            name: interface.name.clone(),
+            side: interface.side.label().into(),
+            mode: interface.mode.label().into(),
+            link_control: interface.link_control.into(),
+            unmatched: interface.unmatched.into(),
+            unknown_source_passed: interface.unknown_source_passed.into(),
+            by_reason: by_reason(&interface.dropped),
+        }
+    }
+}
+
+impl From<&Observation> for Tenants {
+    fn from(observation: &Observation) -> Self {
+        let tenants = observation.policy.config.tenants.iter().zip(&observation.snapshot.tenants);
+        let tenants = tenants.map(|(tenant, counters)| TenantStatus {
+            id: tenant.id.clone(),
+            name: tenant.name.clone(),
+            prefixes: tenant.prefixes.iter().map(ToString::to_string).collect(),
+            vlan: tenant.vlan.map(|vlan| vlan.to_string()),
+            up: DirectionStatus::of(tenant.cap_up, &counters.up),
+            down: DirectionStatus::of(tenant.cap_down, &counters.down),
+        });
+        Self { version: VERSION, tenants: tenants.collect() }
+    }
+}
+
+impl DirectionStatus {
+    fn of(cap: config::BitRate, counters: &DirectionCounters) -> Self {
+        Self {
+            cap_bits_per_second: cap.bits_per_sec(),
+            passed: counters.passed.into(),
+            dropped: counters.dropped_total().into(),
+            by_reason: by_reason(&counters.dropped),
+        }
+    }
+}
+
+impl From<&Policy> for RunningConfig {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            version: VERSION,
+            digest: policy.config.digest.to_string(),
+            fixed: FixedSettings::from(&policy.config),
+            policy: config::view(&policy.config),
+        }
+    }
+}
+
+impl From<Reloaded> for ReloadDone {
+    fn from(reloaded: Reloaded) -> Self {
+        Self {
+            version: VERSION,
+            digest: reloaded.digest.to_string(),
+            tenants: reloaded.applied.tenants,
+            prefixes: reloaded.applied.prefixes,
+            apply_seconds: reloaded.applied.took.as_secs_f64(),
+            warnings: reloaded.warnings.warnings(),
+            warnings_text: reloaded.warnings.render(false),
+        }
+    }
+}
+
+impl From<&ReloadError> for Failure {
+    fn from(error: &ReloadError) -> Self {
+        let diagnostics = match error {
+            // Plain data: it cannot fail to become JSON.
+            ReloadError::Config { diagnostics } => serde_json::to_value(diagnostics).ok(),
+            _ => None,
+        };
+        Self { version: VERSION, error: error.to_string(), diagnostics }
+    }
+}
+
+impl From<Tally> for Count {
+    fn from(tally: Tally) -> Self {
+        Self { packets: tally.packets, bytes: tally.bytes }
+    }
+}
+
+fn by_reason(dropped: &[(DropReason, Tally)]) -> BTreeMap<String, Count> {
+    dropped.iter().map(|(reason, tally)| (reason.label().to_owned(), (*tally).into())).collect()
+}

@@ -1,0 +1,134 @@
+//! The server of the control socket.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use nix::unistd::{Gid, Uid};
+use serde::Serialize;
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::api::{Failure, ReloadDone, RunningConfig, Status, Tenants, VERSION};
+use super::peer::Access;
+use crate::controller::{Controller, Observation, ReloadError, Reloaded};
+use crate::http::{self, Limits};
+
+/// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
+const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
+
+/// Asks the service for a reload, and gets its outcome.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Where the outcome goes.
+    pub reply: oneshot::Sender<Result<Reloaded, Failure>>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    controller: Arc<Controller>,
+    reloads: mpsc::Sender<ReloadRequest>,
+}
+
+/// Serves on a control socket until `stop` is ready.
+pub async fn serve(
+    (listener, access): (UnixListener, Access),
+    controller: Arc<Controller>,
+    reloads: mpsc::Sender<ReloadRequest>,
+    stop: impl Future<Output = ()>,
+) {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/tenants", get(tenants))
+        .route("/v1/config", get(config))
+        .route("/v1/reload", post(reload))
+        .fallback(async || {
+            failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
+        })
+        .with_state(Shared { controller, reloads });
+    let admitted_only = move |stream: &UnixStream| {
+        let peer = stream.peer_cred().ok();
+        router.clone().layer(from_fn(move |request, next| admit(access, peer, request, next)))
+    };
+    http::serve(listener, LIMITS, admitted_only, stop).await;
+}
+
+/// Lets requests of peers through that the socket is for.
+async fn admit(access: Access, peer: Option<UCred>, request: Request, next: Next) -> Response {
+    let admitted = spawn_blocking(move || {
+        peer.is_some_and(|peer| access.admits(Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid())))
+    });
+    if admitted.await.unwrap_or(false) {
+        return next.run(request).await;
+    }
+    tracing::warn!(
+        uid = peer.map(|peer| peer.uid()),
+        path = request.uri().path(),
+        "refused a control request"
+    );
+    let group = access.group;
+    failure(
+        StatusCode::FORBIDDEN,
+        &format!(
+            "the control socket is for its owner and the members of group {group}. Run as root or as a member"
+        ),
+    )
+}
+
+async fn status(State(shared): State<Shared>) -> Response {
+    observed(shared, |observation| Status::from(observation)).await
+}
+
+async fn tenants(State(shared): State<Shared>) -> Response {
+    observed(shared, |observation| Tenants::from(observation)).await
+}
+
+async fn config(State(shared): State<Shared>) -> Response {
+    let read = spawn_blocking(move || RunningConfig::from(&*shared.controller.policy()));
+    match read.await {
+        Ok(config) => Json(config).into_response(),
+        Err(crash) => crashed(&crash),
+    }
+}
+
+async fn reload(State(shared): State<Shared>) -> Response {
+    let (reply, outcome) = oneshot::channel();
+    // If the service ended, so did the channels, and the error below says so.
+    let _ = shared.reloads.send(ReloadRequest { reply }).await;
+    match outcome.await {
+        Ok(Ok(reloaded)) => Json(ReloadDone::from(reloaded)).into_response(),
+        Ok(Err(refused)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refused)).into_response(),
+        Err(_) => failure(StatusCode::SERVICE_UNAVAILABLE, &ReloadError::Stopping.to_string()),
+    }
+}
+
+/// Answers with what `shape` makes of the counters of this moment.
+async fn observed<T: Serialize + Send + 'static>(
+    shared: Shared,
+    shape: impl FnOnce(&Observation) -> T + Send + 'static,
+) -> Response {
+    match spawn_blocking(move || shared.controller.observe().as_ref().map(shape)).await {
+        Ok(Some(shaped)) => Json(shaped).into_response(),
+        Ok(None) => failure(StatusCode::SERVICE_UNAVAILABLE, &ReloadError::Stopping.to_string()),
+        Err(crash) => crashed(&crash),
+    }
+}
+
+fn crashed(crash: &tokio::task::JoinError) -> Response {
+    failure(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &format!("the request crashed ({crash}); this is a defect in Fairway, please report it with the log"),
+    )
+}
+
+fn failure(code: StatusCode, error: &str) -> Response {
+    (code, Json(Failure { version: VERSION, error: error.into(), diagnostics: None })).into_response()
+}

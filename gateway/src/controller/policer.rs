@@ -1,0 +1,36 @@
+//! What the controller needs of a data plane.
+
+use crate::config::{Config, OnStop};
+use crate::dataplane::{Applied, Dataplane, DataplaneError, Snapshot, TableMemory};
+
+/// The attached data plane; tests put one in its place that attaches to nothing.
+///
+/// The methods mean what those of [`Dataplane`] with the same names say. They may block.
+pub trait Policer: Send {
+    /// Replaces the policy, or changes nothing.
+    fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError>;
+    /// Reads all counters.
+    fn snapshot(&self) -> Snapshot;
+    /// Size of the tables.
+    fn memory(&self) -> TableMemory;
+    /// Orderly end.
+    fn stop(self: Box<Self>, on_stop: OnStop) -> Result<(), DataplaneError>;
+}
+
+impl Policer for Dataplane {
+    fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
+        Self::apply(self, config)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Self::snapshot(self)
+    }
+
+    fn memory(&self) -> TableMemory {
+        Self::memory(self)
+    }
+
+    fn stop(self: Box<Self>, on_stop: OnStop) -> Result<(), DataplaneError> {
+        Self::stop(*self, on_stop)
+    }
+}

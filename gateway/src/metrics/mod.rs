@@ -1,0 +1,31 @@
+//! What Fairway tells Prometheus; `docs/metrics.md` is the reference.
+//!
+//! The gateway's own figures go through the Prometheus library. The series per tenant, of which there
+//! can be a million, are written straight to the scraper as they are read, without a copy in memory.
+
+mod endpoint;
+mod gateway;
+mod ranking;
+mod tenants;
+
+pub use endpoint::Endpoint;
+
+use std::io::{self, Write};
+
+use crate::controller::Observation;
+use ranking::Shown;
+use tenants::{Cap, Series};
+
+/// Content type of the text exposition format.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Writes every metric in the text exposition format 0.0.4.
+fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::Result<()> {
+    gateway::write(out, observation)?;
+    let (config, counters) = (&observation.policy.config, &observation.snapshot.tenants);
+    let tenant =
+        |&index: &usize| Series { counters: &counters[index], cap: Some(Cap::of(&config.tenants[index])) };
+    let others = shown.others.as_ref().map(|others| Series { counters: others, cap: None });
+    let series: Vec<Series<'_>> = shown.tenants.iter().map(tenant).chain(others).collect();
+    tenants::write(out, &series)
+}

@@ -1,0 +1,230 @@
+//! The series per tenant, streamed: families one after the other, only reasons that occurred.
+
+use std::io::{self, Write};
+
+use crate::config::Tenant;
+use crate::dataplane::{DirectionCounters, Tally, TenantCounters};
+
+/// One value of the label `tenant`.
+pub(super) struct Series<'a> {
+    pub(super) counters: &'a TenantCounters,
+    /// None for the sum of tenants that are not shown by themselves.
+    pub(super) cap: Option<Cap>,
+}
+
+/// Bits per second.
+pub(super) struct Cap {
+    pub(super) up: u64,
+    pub(super) down: u64,
+}
+
+impl Cap {
+    pub(super) fn of(tenant: &Tenant) -> Self {
+        Self { up: tenant.cap_up.bits_per_sec(), down: tenant.cap_down.bits_per_sec() }
+    }
+}
+
+pub(super) fn write(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
+    let packets = |tally: &Tally| tally.packets;
+    let bytes = |tally: &Tally| tally.bytes;
+    passed(out, shown, "packets", "Packets of the tenant that were let through.", packets)?;
+    passed(out, shown, "bytes", "Bytes of the tenant that were let through, as Ethernet frames.", bytes)?;
+    dropped(out, shown, "packets", "Packets of the tenant that were dropped.", packets)?;
+    dropped(out, shown, "bytes", "Bytes of the tenant that were dropped, as Ethernet frames.", bytes)?;
+    caps(out, shown)
+}
+
+fn passed(
+    out: &mut impl Write,
+    shown: &[Series<'_>],
+    unit: &str,
+    help: &str,
+    value: impl Fn(&Tally) -> u64,
+) -> io::Result<()> {
+    let name = format!("fairway_tenant_{unit}_total");
+    let mut family = Family::new(&name, help, "counter");
+    for series in shown {
+        for (direction, counters) in directions(series.counters) {
+            let labels = [("tenant", series.counters.id.as_str()), ("direction", direction)];
+            family.sample(out, &labels, value(&counters.passed))?;
+        }
+    }
+    Ok(())
+}
+
+fn dropped(
+    out: &mut impl Write,
+    shown: &[Series<'_>],
+    unit: &str,
+    help: &str,
+    value: impl Fn(&Tally) -> u64,
+) -> io::Result<()> {
+    let name = format!("fairway_tenant_dropped_{unit}_total");
+    let mut family = Family::new(&name, help, "counter");
+    for series in shown {
+        for (direction, counters) in directions(series.counters) {
+            for (reason, tally) in &counters.dropped {
+                let id = series.counters.id.as_str();
+                let labels = [("tenant", id), ("direction", direction), ("reason", reason.label())];
+                family.sample(out, &labels, value(tally))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn caps(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
+    let name = "fairway_tenant_cap_bits_per_second";
+    let mut family = Family::new(name, "The cap in force, in bits of Ethernet frames.", "gauge");
+    for series in shown {
+        let Some(cap) = &series.cap else { continue };
+        for (direction, rate) in [("up", cap.up), ("down", cap.down)] {
+            family.sample(out, &[("tenant", &series.counters.id), ("direction", direction)], rate)?;
+        }
+    }
+    Ok(())
+}
+
+fn directions(counters: &TenantCounters) -> [(&'static str, &DirectionCounters); 2] {
+    [("up", &counters.up), ("down", &counters.down)]
+}
+
+/// Writes samples of one family, headed by its HELP and TYPE if there is any.
+struct Family<'a> {
+    name: &'a str,
+    help: &'a str,
+    kind: &'static str,
+    headed: bool,
+}
+
+impl<'a> Family<'a> {
+    fn new(name: &'a str, help: &'a str, kind: &'static str) -> Self {
+        Self { name, help, kind, headed: false }
+    }
+
+    fn sample(&mut self, out: &mut impl Write, labels: &[(&str, &str)], value: u64) -> io::Result<()> {
+        if !self.headed {
+            let Self { name, help, kind, .. } = self;
+            write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n")?;
+            self.headed = true;
+        }
+        out.write_all(self.name.as_bytes())?;
+        let mut separator = b"{";
+        for (label, text) in labels {
+            out.write_all(separator)?;
+            out.write_all(label.as_bytes())?;
+            out.write_all(b"=\"")?;
+            escaped(out, text)?;
+            out.write_all(b"\"")?;
+            separator = b",";
+        }
+        writeln!(out, "}} {value}")
+    }
+}
+
+/// A label's value may hold anything; backslash, quote and line feed are escaped.
+fn escaped(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let special = |byte: u8| matches!(byte, b'\\' | b'"' | b'\n');
+    for piece in text.as_bytes().split_inclusive(|byte| special(*byte)) {
+        match piece.split_last() {
+            Some((b'\n', plain)) => {
+                out.write_all(plain)?;
+                out.write_all(b"\\n")?;
+            }
+            Some((last, plain)) if special(*last) => {
+                out.write_all(plain)?;
+                out.write_all(&[b'\\', *last])?;
+            }
+            _ => out.write_all(piece)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_ebpf::DropReason;
+
+    use super::*;
+
+    fn text(shown: &[Series<'_>]) -> String {
+        let mut out = Vec::new();
+        write(&mut out, shown).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn tally(packets: u64, bytes: u64) -> Tally {
+        Tally { packets, bytes }
+    }
+
+    #[test]
+    fn families_are_contiguous_and_hold_only_reasons_that_occurred() {
+        let acme = TenantCounters {
+            id: "acme".into(),
+            up: DirectionCounters {
+                passed: tally(5, 500),
+                dropped: vec![
+                    (DropReason::SmtpBlocked, tally(2, 120)),
+                    (DropReason::OverCap, tally(1, 1500)),
+                ],
+            },
+            down: DirectionCounters { passed: tally(7, 700), dropped: vec![] },
+        };
+        let beta = TenantCounters {
+            id: "beta".into(),
+            up: DirectionCounters::default(),
+            down: DirectionCounters { passed: tally(u64::MAX, 0), dropped: vec![] },
+        };
+        let shown = [
+            Series { counters: &acme, cap: Some(Cap { up: 10_000_000, down: 5_000_000 }) },
+            Series { counters: &beta, cap: None },
+        ];
+        assert_eq!(
+            text(&shown),
+            r#"# HELP fairway_tenant_packets_total Packets of the tenant that were let through.
+# TYPE fairway_tenant_packets_total counter
+fairway_tenant_packets_total{tenant="acme",direction="up"} 5
+fairway_tenant_packets_total{tenant="acme",direction="down"} 7
+fairway_tenant_packets_total{tenant="beta",direction="up"} 0
+fairway_tenant_packets_total{tenant="beta",direction="down"} 18446744073709551615
+# HELP fairway_tenant_bytes_total Bytes of the tenant that were let through, as Ethernet frames.
+# TYPE fairway_tenant_bytes_total counter
+fairway_tenant_bytes_total{tenant="acme",direction="up"} 500
+fairway_tenant_bytes_total{tenant="acme",direction="down"} 700
+fairway_tenant_bytes_total{tenant="beta",direction="up"} 0
+fairway_tenant_bytes_total{tenant="beta",direction="down"} 0
+# HELP fairway_tenant_dropped_packets_total Packets of the tenant that were dropped.
+# TYPE fairway_tenant_dropped_packets_total counter
+fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="smtp_blocked"} 2
+fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="over_cap"} 1
+# HELP fairway_tenant_dropped_bytes_total Bytes of the tenant that were dropped, as Ethernet frames.
+# TYPE fairway_tenant_dropped_bytes_total counter
+fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="smtp_blocked"} 120
+fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="over_cap"} 1500
+# HELP fairway_tenant_cap_bits_per_second The cap in force, in bits of Ethernet frames.
+# TYPE fairway_tenant_cap_bits_per_second gauge
+fairway_tenant_cap_bits_per_second{tenant="acme",direction="up"} 10000000
+fairway_tenant_cap_bits_per_second{tenant="acme",direction="down"} 5000000
+"#
+        );
+    }
+
+    #[test]
+    fn families_without_samples_are_left_out() {
+        assert_eq!(text(&[]), "");
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        let escape = |text: &str| {
+            let mut out = Vec::new();
+            escaped(&mut out, text).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(escape("plain-1"), "plain-1");
+        assert_eq!(escape(""), "");
+        assert_eq!(escape("a\\b\"c\nd"), r#"a\\b\"c\nd"#);
+        assert_eq!(escape("\"\n\\"), r#"\"\n\\"#);
+        assert_eq!(escape("zürich"), "zürich");
+    }
+}

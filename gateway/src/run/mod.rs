@@ -1,0 +1,117 @@
+//! The life of the service: start, reload, stop.
+//!
+//! Start: read the configuration, take the control socket and the metrics port, attach, serve, tell
+//! systemd. Whatever can fail for reasons of the system fails before the first interface is touched.
+//!
+//! Reload: on SIGHUP, `fairway reload` or a changed file, one after the other; nothing but a whole,
+//! correct configuration that the data plane took changes anything. Exemptions lapse on time by
+//! themselves.
+//!
+//! Stop: on SIGTERM or SIGINT stop serving, leave the data plane as `gateway.on_stop` says, give up
+//! the socket last, so that the next controller does not begin before this one has ended.
+
+mod service;
+mod signals;
+mod systemd;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+pub use signals::{Signal, signals};
+
+use crate::config::{self, Config, Diagnostics, Loaded};
+use crate::control::{self, ControlSocket, SocketError};
+use crate::controller::{Controller, Policer, listen_remedy};
+use crate::dataplane::DataplaneError;
+use crate::metrics::Endpoint;
+use service::Service;
+
+/// Why the service did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be read or holds mistakes.
+    #[error("{}", .0.render(false).trim_end())]
+    Config(Diagnostics),
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The metrics endpoint cannot listen.
+    #[error("cannot serve metrics on {listen}: {source}. {}", listen_remedy(source))]
+    Metrics {
+        /// `metrics.listen`.
+        listen: SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The data plane could not be started or stopped.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// A part of the controller panicked.
+    #[error("the controller crashed ({0}); this is a defect in Fairway, please report it with the log")]
+    Crashed(#[from] tokio::task::JoinError),
+}
+
+/// Runs the gateway that `file` describes until a [`Signal::Stop`]. `start` brings up the data plane.
+pub async fn run(
+    file: &Path,
+    start: impl FnOnce(&Config) -> Result<Box<dyn Policer>, DataplaneError> + Send + 'static,
+    signals: mpsc::Receiver<Signal>,
+) -> Result<(), RunError> {
+    let loaded = load(file.into()).await?.map_err(RunError::Config)?;
+    if loaded.warnings.warnings() > 0 {
+        tracing::warn!("the configuration has warnings\n{}", loaded.warnings.render(false).trim_end());
+    }
+    let gateway = loaded.config.gateway.clone();
+    let (socket, listener, access) =
+        ControlSocket::claim(&gateway.control_socket, gateway.control_group.as_deref())?;
+    let metrics = match loaded.config.metrics.as_ref().map(|metrics| metrics.listen) {
+        None => None,
+        Some(listen) => {
+            let bound = TcpListener::bind(listen).await;
+            Some((bound.map_err(|source| RunError::Metrics { listen, source })?, listen))
+        }
+    };
+    let controller = Arc::new(spawn_blocking(move || Controller::start(loaded, start)).await??);
+    let policy = controller.policy();
+    tracing::info!(
+        gateway = gateway.name,
+        digest = %policy.config.digest,
+        tenants = policy.config.tenants.len(),
+        interfaces = policy.config.interfaces.len(),
+        "policing"
+    );
+
+    let metrics = metrics.map(|(bound, listen)| Endpoint::serve(bound, listen, Arc::clone(&controller)));
+    let (requests, reload_requests) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async {
+        // The sender is dropped when the service's loop ends.
+        let _ = stopped.await;
+    };
+    let server = control::serve((listener, access), Arc::clone(&controller), requests, stopped);
+    let server = tokio::spawn(server);
+
+    Service::new(Arc::clone(&controller), metrics).run(signals, reload_requests).await;
+
+    systemd::stopping();
+    tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");
+    drop(stop);
+    let served = server.await;
+    spawn_blocking(move || controller.stop()).await??;
+    drop(socket);
+    served?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reads a configuration without blocking the runtime.
+async fn load(file: PathBuf) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
+    spawn_blocking(move || config::load(&file, Timestamp::now())).await
+}

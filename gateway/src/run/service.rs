@@ -1,0 +1,207 @@
+//! The loop of the running service: what makes it change its policy.
+
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::signals::Signal;
+use super::watch::FileWatch;
+use super::{load, systemd};
+use crate::config::Loaded;
+use crate::control::ReloadRequest;
+use crate::control::api::Failure;
+use crate::controller::{Controller, ReloadError, Reloaded};
+use crate::metrics::Endpoint;
+
+/// Longest sleep before the clock is looked at again: it may be set meanwhile. Also the time before a
+/// lapse that the data plane did not take is tried again.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+pub(super) struct Service {
+    controller: Arc<Controller>,
+    metrics: Option<Endpoint>,
+    /// None if the system has no watches left; reloads by command and signal work without.
+    watch: Option<FileWatch>,
+    /// Files may have changed before they were watched.
+    unwatched_changes: bool,
+    file: PathBuf,
+}
+
+impl Service {
+    pub(super) fn new(controller: Arc<Controller>, metrics: Option<Endpoint>) -> Self {
+        let file = controller.policy().config.file.clone();
+        let watch = FileWatch::new()
+            .inspect_err(|error| tracing::warn!(%error, "changed files go unnoticed until `fairway reload`"))
+            .ok();
+        Self { controller, metrics, watch, unwatched_changes: false, file }
+    }
+
+    /// Serves until a [`Signal::Stop`].
+    pub(super) async fn run(
+        mut self,
+        mut signals: mpsc::Receiver<Signal>,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+    ) {
+        self.ready();
+        self.follow();
+        let mut lapse_at = self.controller.policy().next_lapse;
+        loop {
+            tokio::select! {
+                signal = signals.recv() => match signal {
+                    Some(Signal::Reload) => drop(self.reload("signal").await),
+                    Some(Signal::Stop) | None => return,
+                },
+                Some(request) = requests.recv() => {
+                    // The client may have gone; what it asked for is done all the same.
+                    let _ = request.reply.send(self.reload("command").await);
+                }
+                () = changed(&mut self.watch, self.unwatched_changes) => self.reload_changed_files().await,
+                () = until(lapse_at) => {
+                    lapse_at = self.lapse().await;
+                    continue;
+                }
+            }
+            lapse_at = self.controller.policy().next_lapse;
+        }
+    }
+
+    /// Reads the files and puts them into force, or keeps what is.
+    async fn reload(&mut self, cause: &str) -> Result<Reloaded, Failure> {
+        systemd::reloading();
+        let outcome = match self.load().await {
+            Ok(loaded) => self.replace(loaded).await,
+            Err(error) => Err(error),
+        };
+        let outcome = self.record(cause, outcome);
+        self.ready();
+        self.follow();
+        outcome
+    }
+
+    /// Like [`Self::reload`], unless the files read the same as what is in force.
+    async fn reload_changed_files(&mut self) {
+        let outcome = match self.load().await {
+            Ok(loaded) if loaded.config.digest == self.controller.policy().config.digest => {
+                tracing::debug!("the files hold what is in force");
+                self.controller.confirm();
+                return self.follow();
+            }
+            Ok(loaded) => {
+                systemd::reloading();
+                self.replace(loaded).await
+            }
+            Err(error) => Err(error),
+        };
+        drop(self.record("changed files", outcome));
+        self.ready();
+        self.follow();
+    }
+
+    async fn load(&self) -> Result<Loaded, ReloadError> {
+        let loaded =
+            load(self.file.clone()).await.map_err(|crash| ReloadError::Crashed(crash.to_string()))?;
+        loaded.map_err(|diagnostics| ReloadError::Config { diagnostics })
+    }
+
+    async fn replace(&mut self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
+        self.controller.admit(&loaded.config)?;
+        let listen = loaded.config.metrics.as_ref().map(|metrics| metrics.listen);
+        let moved = listen != self.metrics.as_ref().map(Endpoint::listen);
+        let bound = match listen {
+            Some(listen) if moved => {
+                let bound = TcpListener::bind(listen).await;
+                Some((bound.map_err(|source| ReloadError::Metrics { listen, source })?, listen))
+            }
+            _ => None,
+        };
+        let controller = Arc::clone(&self.controller);
+        let replaced = spawn_blocking(move || controller.replace(loaded)).await;
+        let reloaded = replaced.map_err(|crash| ReloadError::Crashed(crash.to_string()))??;
+        if moved {
+            let serve = |(bound, listen)| Endpoint::serve(bound, listen, Arc::clone(&self.controller));
+            self.metrics = bound.map(serve);
+        }
+        Ok(reloaded)
+    }
+
+    fn record(&self, cause: &str, outcome: Result<Reloaded, ReloadError>) -> Result<Reloaded, Failure> {
+        match outcome {
+            Ok(reloaded) => {
+                let Reloaded { digest, applied, warnings } = &reloaded;
+                let (tenants, prefixes, took) = (applied.tenants, applied.prefixes, applied.took);
+                tracing::info!(cause, %digest, tenants, prefixes, ?took, "reloaded");
+                if warnings.warnings() > 0 {
+                    tracing::warn!("the configuration has warnings\n{}", warnings.render(false).trim_end());
+                }
+                Ok(reloaded)
+            }
+            Err(error) => {
+                self.controller.refused(&error);
+                tracing::error!(cause, "reload refused, the policy before it stays in force\n{error}");
+                Err(Failure::from(&error))
+            }
+        }
+    }
+
+    /// Returns when to try next.
+    async fn lapse(&self) -> Option<Timestamp> {
+        let controller = Arc::clone(&self.controller);
+        let now = Timestamp::now();
+        match spawn_blocking(move || controller.lapse(now)).await {
+            Ok(Ok(lapsed)) => {
+                for over in lapsed {
+                    tracing::info!(tenant = over.tenant, ticket = over.ticket, "a mail exemption lapsed");
+                }
+                self.ready();
+                self.controller.policy().next_lapse
+            }
+            Ok(Err(error)) => {
+                tracing::error!("cannot take a lapsed exemption out of the tables: {error}");
+                Some(now + CLOCK_CHECK)
+            }
+            Err(crash) => {
+                tracing::error!("taking a lapsed exemption out of the tables crashed: {crash}");
+                Some(now + CLOCK_CHECK)
+            }
+        }
+    }
+
+    fn follow(&mut self) {
+        let policy = self.controller.policy();
+        self.unwatched_changes =
+            self.watch.as_mut().is_some_and(|watch| watch.follow(&policy.config.sources));
+    }
+
+    fn ready(&self) {
+        let policy = self.controller.policy();
+        let (tenants, interfaces) = (policy.config.tenants.len(), policy.config.interfaces.len());
+        systemd::ready(&format!("policing {tenants} tenants on {interfaces} interfaces"));
+    }
+}
+
+/// Waits for a change of the files; not at all if one may have gone unnoticed.
+async fn changed(watch: &mut Option<FileWatch>, already: bool) {
+    match watch {
+        _ if already => {}
+        Some(watch) => watch.changed().await,
+        None => pending().await,
+    }
+}
+
+/// Sleeps until `at`, but never long without looking at the clock.
+async fn until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => {
+            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+            sleep(left.min(CLOCK_CHECK)).await;
+        }
+        None => pending().await,
+    }
+}

@@ -1,0 +1,297 @@
+//! A gateway whose data plane is a record of what it was told.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use gateway::config::{Config, OnStop};
+use gateway::controller::Policer;
+use gateway::dataplane::{
+    Applied, DataplaneError, DirectionCounters, InterfaceCounters, Snapshot, TableMemory, Tally,
+    TenantCounters,
+};
+use gateway::run::{RunError, Signal, run};
+use gateway_ebpf::DropReason;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// What the data plane was told, and what it shall say.
+#[derive(Default)]
+pub(crate) struct Record {
+    /// Policies in the order they came, the first at the start.
+    pub(crate) policies: Vec<Policy>,
+    /// Why further policies are refused.
+    pub(crate) refusal: Option<&'static str>,
+    /// How it was stopped.
+    pub(crate) stopped: Option<OnStop>,
+}
+
+/// The gist of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    pub(crate) tenants: Vec<String>,
+    pub(crate) exemptions: usize,
+}
+
+impl Policy {
+    fn of(config: &Config) -> Self {
+        Self {
+            tenants: config.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
+            exemptions: config.tenants.iter().map(|tenant| tenant.smtp_exemptions.len()).sum(),
+        }
+    }
+}
+
+/// The data plane that only records.
+pub(crate) struct Fake {
+    record: Arc<Mutex<Record>>,
+    config: Config,
+}
+
+impl Fake {
+    pub(crate) fn start(record: Arc<Mutex<Record>>, config: &Config) -> Box<dyn Policer> {
+        record.lock().unwrap().policies.push(Policy::of(config));
+        Box::new(Self { record, config: config.clone() })
+    }
+}
+
+impl Policer for Fake {
+    fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
+        let mut record = self.record.lock().unwrap();
+        if let Some(refusal) = record.refusal {
+            return Err(DataplaneError {
+                what: "writing the tables".into(),
+                cause: refusal.into(),
+                remedy: "Make room".into(),
+            });
+        }
+        record.policies.push(Policy::of(config));
+        self.config = config.clone();
+        let prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
+        Ok(Applied { tenants: config.tenants.len(), prefixes, took: Duration::from_micros(1_500) })
+    }
+
+    /// The same traffic for everybody.
+    fn snapshot(&self) -> Snapshot {
+        let tally = |packets, bytes| Tally { packets, bytes };
+        let tenant = |id: &str| TenantCounters {
+            id: id.into(),
+            up: DirectionCounters {
+                passed: tally(1_000, 1_234_567),
+                dropped: vec![
+                    (DropReason::SmtpBlocked, tally(3, 180)),
+                    (DropReason::OverCap, tally(40, 60_000)),
+                ],
+            },
+            down: DirectionCounters { passed: tally(2_000, 2_900_000), dropped: vec![] },
+        };
+        Snapshot {
+            tenants: self.config.tenants.iter().map(|configured| tenant(&configured.id)).collect(),
+            interfaces: self
+                .config
+                .interfaces
+                .iter()
+                .map(|interface| InterfaceCounters {
+                    name: interface.name.clone(),
+                    side: interface.side,
+                    mode: interface.mode,
+                    link_control: tally(5, 300),
+                    unmatched: tally(6, 600),
+                    unknown_source_passed: tally(2, 200),
+                    dropped: vec![(DropReason::UnknownSource, tally(7, 700))],
+                })
+                .collect(),
+        }
+    }
+
+    fn memory(&self) -> TableMemory {
+        TableMemory { bytes: 12_345_678, tenant_capacity: 1_024 }
+    }
+
+    fn stop(self: Box<Self>, on_stop: OnStop) -> Result<(), DataplaneError> {
+        self.record.lock().unwrap().stopped = Some(on_stop);
+        Ok(())
+    }
+}
+
+/// A directory with a configuration of two tenants, `acme` and `beta`.
+pub(crate) struct Files {
+    directory: TempDir,
+    pub(crate) metrics: SocketAddr,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let files = Self { directory: tempfile::tempdir().unwrap(), metrics: free_port() };
+        fs::create_dir(files.path("tenants.d")).unwrap();
+        files.write("gateway.toml", &files.gateway_toml(""));
+        files.write("tenants.d/acme.toml", &tenant("acme", 1));
+        files.write("tenants.d/beta.toml", &tenant("beta", 2));
+        files
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path("gateway.toml")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("run/control.sock")
+    }
+
+    /// The main file, with more keys in `[gateway]`.
+    pub(crate) fn gateway_toml(&self, more: &str) -> String {
+        format!(
+            "[gateway]\nname = \"edge1\"\ntenants = [\"tenants.d/*.toml\"]\nstate_dir = \"{}\"\n\
+             control_socket = \"{}\"\n{more}\n\
+             [[interface]]\nname = \"eth1\"\nside = \"tenant\"\n\
+             [[interface]]\nname = \"eth0\"\nside = \"uplink\"\n\
+             [metrics]\nlisten = \"{}\"\n",
+            self.path("state").display(),
+            self.socket().display(),
+            self.metrics,
+        )
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// As editors do: a new file, renamed over the old one.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let new = self.path(".new~");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+    }
+}
+
+/// A tenant with a network of its own for each number.
+pub(crate) fn tenant(id: &str, number: u8) -> String {
+    format!(
+        "[[tenant]]\nid = \"{id}\"\nname = \"{id} Ltd\"\nprefixes = [\"198.51.100.{}/32\"]\n\
+         contact = \"admin@{id}.example\"\n",
+        number
+    )
+}
+
+/// Its mail exemption.
+pub(crate) fn exemption(expires: &str) -> String {
+    format!(
+        "[[tenant.smtp_exemption]]\ndirection = \"out\"\nticket = \"SMTP-1\"\napproved_by = \"j.doe\"\n\
+         expires = {expires}\n"
+    )
+}
+
+/// An address that nothing listens on, most likely for the rest of the test.
+pub(crate) fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Runs the service on the calling thread.
+pub(crate) fn serve(
+    config: &Path,
+    record: Arc<Mutex<Record>>,
+    signals: impl FnOnce() -> mpsc::Receiver<Signal>,
+) -> Result<(), RunError> {
+    let start = |config: &Config| Ok(Fake::start(record, config));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { run(config, start, signals()).await })
+}
+
+/// A gateway that runs until it is stopped.
+pub(crate) struct Gateway {
+    pub(crate) files: Files,
+    pub(crate) record: Arc<Mutex<Record>>,
+    signals: mpsc::Sender<Signal>,
+    service: JoinHandle<Result<(), RunError>>,
+}
+
+impl Gateway {
+    pub(crate) fn start(files: Files) -> Self {
+        let record = Arc::new(Mutex::new(Record::default()));
+        let (signals, receiver) = mpsc::channel(1);
+        let (config, told) = (files.config(), Arc::clone(&record));
+        let service = thread::spawn(move || serve(&config, told, || receiver));
+        let gateway = Self { files, record, signals, service };
+        eventually("the gateway to answer", || gateway.fairway(&["status"]).status.success());
+        gateway
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signals.blocking_send(signal).unwrap();
+    }
+
+    pub(crate) fn stop(self) -> (Files, Result<(), RunError>) {
+        self.signal(Signal::Stop);
+        (self.files, self.service.join().unwrap())
+    }
+
+    /// The policy that the data plane was told last.
+    pub(crate) fn policy(&self) -> Policy {
+        self.record.lock().unwrap().policies.last().unwrap().clone()
+    }
+
+    pub(crate) fn applied(&self) -> usize {
+        self.record.lock().unwrap().policies.len()
+    }
+
+    /// A command over this gateway's control socket.
+    pub(crate) fn fairway(&self, args: &[&str]) -> Output {
+        fairway(args).arg("--socket").arg(self.files.socket()).output().unwrap()
+    }
+
+    pub(crate) fn json(&self, command: &str) -> Value {
+        let output = self.fairway(&[command, "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    pub(crate) fn scrape(&self) -> String {
+        let (head, body) = http_get(self.files.metrics, "/metrics");
+        assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+        body
+    }
+}
+
+/// The built binary, away from settings of whoever runs the tests.
+pub(crate) fn fairway(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    command.args(args).env_remove("FAIRWAY_LOG").env_remove("NO_COLOR");
+    command
+}
+
+/// Head and body of the answer.
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // Under HTTP/1.0 the body comes in one piece and ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.into(), body.into())
+}
+
+/// Waits for what will come true unless something is broken.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < give_up, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}

@@ -1,0 +1,9 @@
+//! The whole controller, from its files and signals to its sockets and commands, over a data plane that
+//! attaches to nothing.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod commands;
+mod fake;
+mod metrics;
+mod service;
+mod signals;
