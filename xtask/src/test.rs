@@ -98,32 +98,23 @@ fn clippy_bpf(tools: &BpfTools) -> Result<()> {
 }
 
 fn deny() -> Result<()> {
-    let mut check = program(setup::cargo_deny()?);
-    check.args([
-        "--workspace",
-        "--locked",
-        "--all-features",
-        "check",
-        "--disable-fetch",
-        "licenses",
-        "bans",
-        "sources",
-    ]);
-    if advisory_database().is_some() {
-        check.arg("advisories");
-    } else {
-        eprintln!(
-            "SKIPPED: known vulnerabilities (advisories): no database here; `cargo deny fetch` gets one"
-        );
+    let program_file = setup::cargo_deny()?;
+    let check = |network: &str, what: &[&str]| {
+        command::run(program(&program_file).args(["--workspace", network, "check"]).args(what))
+    };
+    check("--locked", &["licenses", "bans", "sources"])?;
+    if !has_advisory_database() {
+        eprintln!("SKIPPED: known vulnerabilities: no advisory database here; `cargo deny fetch` gets one");
+        return Ok(());
     }
-    command::run(&mut check)
+    check("--frozen", &["advisories"])
 }
 
-/// Where cargo-deny keeps a fetched advisory database.
-fn advisory_database() -> Option<PathBuf> {
+/// Whether cargo-deny has fetched its database of vulnerabilities.
+fn has_advisory_database() -> bool {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let directory = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")))?.join("advisory-dbs");
-    directory.read_dir().ok()?.next()?.ok().map(|entry| entry.path())
+    let Some(home) = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))) else { return false };
+    home.join("advisory-dbs").read_dir().is_ok_and(|mut databases| databases.next().is_some())
 }
 
 fn tests(options: &Options, with_root: bool, summary: &mut Summary) -> Result<()> {
