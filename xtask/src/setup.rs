@@ -52,7 +52,7 @@ const CARGO_DENY: CargoTool = CargoTool {
 /// Where Debian's packages put the LLVM that bpf-linker is built with.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
-/// Program, Debian package, why.
+/// Program or file, Debian package, why.
 const TRAFFIC_PROGRAMS: &[(&str, &str, &str)] = &[
     ("ip", "iproute2", "network namespaces, links and addresses"),
     ("setpriv", "util-linux", "ends the programs in a namespace with the one that started them"),
@@ -62,6 +62,7 @@ const TRAFFIC_PROGRAMS: &[(&str, &str, &str)] = &[
     ("python3", "python3", "a web server"),
     ("aiosmtpd", "python3-aiosmtpd", "an SMTP server"),
     ("swaks", "swaks", "an SMTP client"),
+    ("/usr/share/perl5/IO/Socket/INET6.pm", "libio-socket-inet6-perl", "the SMTP client over IPv6"),
     ("hping3", "hping3", "packets with forged sources"),
     ("nmap", "nmap", "port scans"),
     ("tcpdump", "tcpdump", "shows the tags on the wire"),
