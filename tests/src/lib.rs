@@ -10,7 +10,8 @@
 //! Whatever a run makes carries its process id in its name ([`run`]), goes away with the value that made
 //! it, and is swept away by the next run if this one was killed.
 
-//pub mod gateway;
+pub mod config;
+pub mod gateway;
 pub mod iperf;
 pub mod mail;
 pub mod metrics;
