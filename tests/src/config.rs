@@ -34,12 +34,11 @@ impl Config {
         for tenant in &topology.tenants {
             let [ipv4, ipv6] = tenant.prefixes;
             config.set_tenant(tenant.id, &format!("id = '{}'\nprefixes = ['{ipv4}', '{ipv6}']", tenant.id));
-            let Some(tags) = tenant.tags else { continue };
-            let vlan = match tags.inner {
-                Some(inner) => format!("vlan = '{}.{inner}'", tags.outer),
-                None => format!("vlan = {}", tags.outer),
-            };
-            config.set_tenant(tenant.id, &vlan);
+            if let Some(tags) = tenant.tags {
+                // A single tag is written as a number.
+                let quote = if tags.inner.is_some() { "'" } else { "" };
+                config.set_tenant(tenant.id, &format!("vlan = {quote}{tags}{quote}"));
+            }
         }
         config
     }

@@ -1,28 +1,24 @@
 //! Single packets: forged sources by hping3, and exact numbers of datagrams.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
 
 use crate::namespace::Namespace;
 use crate::run::wait_for;
 
-/// Sends TCP SYNs with a source that need not be the sender's own.
+/// Sends empty UDP datagrams with a source that need not be the sender's own.
 ///
 /// # Errors
 /// If hping3 did not send them all.
-pub fn send_syns(
-    namespace: &Namespace,
-    source: Ipv4Addr,
-    target: Ipv4Addr,
-    port: u16,
-    count: u32,
-) -> Result<()> {
-    let (source, target, port, count) =
-        (source.to_string(), target.to_string(), port.to_string(), count.to_string());
-    let mut arguments = vec!["hping3", "--syn", "--numeric", "--spoof", &source, "--destport", &port];
-    arguments.extend(["--count", &count, "--interval", "u2000", &target]);
+pub fn send_forged(namespace: &Namespace, source: Ipv4Addr, target: SocketAddrV4, count: u32) -> Result<()> {
+    let (source, count) = (source.to_string(), count.to_string());
+    let (address, port) = (target.ip().to_string(), target.port().to_string());
+    let mut arguments = vec!["hping3", "--udp", "--numeric", "--spoof", &source, "--destport", &port];
+    arguments.extend(["--count", &count, "--interval", "u2000", &address]);
     // hping3 fails when nothing is answered, as is meant here; what it sent stands in its closing lines.
     let finished = namespace.start(&arguments)?.finish(Duration::from_secs(30))?;
     let sent = format!("{count} packets transmitted");
@@ -55,7 +51,10 @@ pub struct Receiver {
 impl Receiver {
     /// Listens on an address of the namespace.
     pub fn listen(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        /// Nothing is read while a test sends; a datagram takes at most its frame and 1 KiB of this.
+        const ROOM_BYTES: usize = 64 << 20;
         let socket = bind(namespace, address)?;
+        setsockopt(&socket, RcvBufForce, &ROOM_BYTES).context("making room for datagrams")?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket, received: 0 })
     }

@@ -32,7 +32,8 @@ pub(crate) fn scratch_directory() -> Result<TempDir> {
 
 /// Removes what killed runs have left.
 pub fn sweep_stale() {
-    sweep(|pid| !Path::new("/proc").join(pid.to_string()).exists());
+    // A process that is dead, but not yet collected by its parent, has no program any more.
+    sweep(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_err());
 }
 
 /// Removes everything that this run has made, for a way out that drops no values.

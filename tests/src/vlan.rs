@@ -19,6 +19,16 @@ pub struct Tags {
     pub inner: Option<u16>,
 }
 
+impl std::fmt::Display for Tags {
+    /// As the configuration writes it: `110`, or `200.110` for two.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.inner {
+            None => write!(f, "{}", self.outer),
+            Some(inner) => write!(f, "{}.{inner}", self.outer),
+        }
+    }
+}
+
 /// One tagging end of a link; dropping it ends the tagging.
 pub struct TaggingEnd {
     _programs: Ebpf,

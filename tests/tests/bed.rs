@@ -1,7 +1,8 @@
 //! The test bed itself, with nothing policed: what the other tests see blocked must get through here.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fairway_tests::iperf::{self, Flow, Traffic};
@@ -10,7 +11,7 @@ use fairway_tests::namespace::{Link, Namespace};
 use fairway_tests::packets::{self, Receiver};
 use fairway_tests::process::Process;
 use fairway_tests::prometheus::{self, Prometheus};
-use fairway_tests::run::wait_for;
+use fairway_tests::run::{self, wait_for};
 use fairway_tests::topology::{HOST_INTERFACE, Plan};
 use fairway_tests::vlan::{TaggingEnd, Tags};
 use fairway_tests::web::{self, PAGE, WebServer};
@@ -155,15 +156,12 @@ fn prometheus_scrapes_and_promtool_finds_fault() {
 #[ignore = "needs root: network namespaces and BPF programs"]
 fn forged_sources_reach_the_internet_unless_policed() {
     let topology = Plan::default().build().unwrap();
-    // Strict reverse-path filtering would drop them; the router must not do the gateway's work.
-    let capture =
-        ["tcpdump", "-i", HOST_INTERFACE, "-n", "-c", "20", "src host 192.0.2.66 and tcp dst port 80"];
-    let mut capture = topology.internet.namespace.start(&capture).unwrap();
-    let ready = |tcpdump: &Process| tcpdump.stderr().contains("listening on");
-    capture.wait_until_ready(Duration::from_secs(5), ready).unwrap();
+    let target = SocketAddrV4::new(topology.internet.ipv4, 9);
+    let mut receiver = Receiver::listen(&topology.internet.namespace, target.into()).unwrap();
     let client = &topology.tenant("acme").host.namespace;
-    packets::send_syns(client, "192.0.2.66".parse().unwrap(), topology.internet.ipv4, 80, 20).unwrap();
-    capture.finish(Duration::from_secs(5)).unwrap().success().unwrap();
+    // Strict reverse-path filtering would drop them; the router must not do the gateway's work.
+    packets::send_forged(client, "192.0.2.66".parse().unwrap(), target, 20).unwrap();
+    receiver.wait_for(20).unwrap();
 }
 
 #[test]
@@ -179,4 +177,20 @@ fn nothing_is_left_behind() {
     assert!(!exists());
     let is_gone = || (!Path::new("/proc").join(pid.to_string()).exists()).then_some(());
     wait_for("the program's end", Duration::from_secs(5), is_gone).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn remains_of_a_killed_run_are_swept_away() {
+    let killed = Process::start(&["true"]).unwrap();
+    let name = format!("fw-{}-0-router", killed.pid());
+    assert!(killed.finish(Duration::from_secs(5)).unwrap().status.success());
+    let namespace = Process::start(&["ip", "netns", "add", &name]).unwrap();
+    namespace.finish(Duration::from_secs(5)).unwrap().success().unwrap();
+    let remains = ["/run/netns".into(), "/sys/fs/bpf/fairway".into(), std::env::temp_dir()]
+        .map(|directory: PathBuf| directory.join(&name));
+    remains.iter().skip(1).for_each(|directory| fs::create_dir_all(directory).unwrap());
+    assert!(remains.iter().all(|path| path.exists()));
+    run::sweep_stale();
+    assert!(!remains.iter().any(|path| path.exists()), "{remains:?}");
 }
