@@ -33,7 +33,9 @@ impl Config {
         config.set(&format!("metrics = {{ listen = '{METRICS}' }}"));
         for tenant in &topology.tenants {
             let [ipv4, ipv6] = tenant.prefixes;
-            config.set_tenant(tenant.id, &format!("id = '{}'\nprefixes = ['{ipv4}', '{ipv6}']", tenant.id));
+            let id = tenant.id;
+            config.set_tenant(id, &format!("id = '{id}'\ncontact = 'admin@{id}.example'"));
+            config.set_tenant(id, &format!("prefixes = ['{ipv4}', '{ipv6}']"));
             if let Some(tags) = tenant.tags {
                 // A single tag is written as a number.
                 let quote = if tags.inner.is_some() { "'" } else { "" };

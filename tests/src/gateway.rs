@@ -89,6 +89,12 @@ impl<'a> Gateway<'a> {
         self.directory.path().join("gateway.toml")
     }
 
+    /// Its control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
     /// The directory of its pinned maps and links.
     #[must_use]
     pub fn pin_directory(&self) -> PathBuf {
@@ -111,7 +117,7 @@ impl<'a> Gateway<'a> {
 
     /// Runs a command that asks the running gateway: `["tenants", "--json"]`.
     pub fn call(&self, command: &[&str]) -> Result<Finished> {
-        let (program, socket) = (binary()?, self.directory.path().join("control.sock"));
+        let (program, socket) = (binary()?, self.socket());
         let socket = socket.to_string_lossy();
         let arguments = [&[&program[..]], command, &["--socket", &socket]].concat();
         self.router.start(&arguments)?.finish(PROMPT)

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::namespace::Namespace;
 use crate::process::Process;
+use crate::run;
 
 /// How long the client waits for each answer: much longer than any takes here, since a blocked connection is
 /// told by nothing else than the lack of one.
@@ -15,6 +16,7 @@ const ANSWER: &str = "2s";
 /// A server that accepts every mail and writes it down.
 #[derive(Debug)]
 pub struct MailServer {
+    port: u16,
     /// One for each family: aiosmtpd listens on one address.
     processes: [Process; 2],
 }
@@ -29,14 +31,25 @@ impl MailServer {
             namespace.serve(&[&server[..], &handler].concat(), SocketAddr::new(address, port))
         };
         let processes = [start(Ipv4Addr::UNSPECIFIED.into())?, start(Ipv6Addr::UNSPECIFIED.into())?];
-        Ok(Self { processes })
+        Ok(Self { port, processes })
     }
 
-    /// Whether a mail with this subject was delivered.
-    #[must_use]
-    pub fn has_received(&self, subject: &str) -> bool {
+    /// Has a client try to send a mail to one of the server's addresses.
+    ///
+    /// # Errors
+    /// As [`send`]; or if client and server disagree on whether the mail was delivered.
+    pub fn receive(&self, client: &Namespace, address: IpAddr) -> Result<Outcome> {
+        let subject = run::unique_name("mail");
+        let outcome = send(client, address, self.port, &subject)?;
         let header = format!("Subject: {subject}");
-        self.processes.iter().any(|process| process.stdout().lines().any(|line| line == header))
+        let received =
+            self.processes.iter().any(|process| process.stdout().lines().any(|line| line == header));
+        ensure!(
+            received == (outcome == Outcome::Delivered),
+            "client: {outcome}; server: {}",
+            if received { "received" } else { "not received" }
+        );
+        Ok(outcome)
     }
 }
 
@@ -44,11 +57,21 @@ impl MailServer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The server accepted the mail.
-    Accepted,
+    Delivered,
     /// No answer to the attempt to connect.
-    TimedOut,
+    NoAnswer,
     /// The attempt to connect was answered by a reset or an ICMP error.
     Refused,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Delivered => "delivered",
+            Self::NoAnswer => "no answer",
+            Self::Refused => "refused",
+        })
+    }
 }
 
 /// Tries to send a mail from `namespace`.
@@ -66,8 +89,8 @@ pub fn send(namespace: &Namespace, server: IpAddr, port: u16, subject: &str) -> 
     let client = namespace.start(&arguments)?.finish(Duration::from_secs(30))?;
     let dialogue = format!("{}{}", client.stdout, client.stderr);
     match client.code() {
-        0 => Ok(Outcome::Accepted),
-        _ if dialogue.contains("timeout") || dialogue.contains("timed out") => Ok(Outcome::TimedOut),
+        0 => Ok(Outcome::Delivered),
+        _ if dialogue.contains("timeout") || dialogue.contains("timed out") => Ok(Outcome::NoAnswer),
         _ if dialogue.contains("refused") || dialogue.contains("prohibited") => Ok(Outcome::Refused),
         code => bail!("swaks ended with {code}:\n{dialogue}"),
     }

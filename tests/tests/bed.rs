@@ -111,16 +111,13 @@ fn mail_is_delivered_refused_or_unanswered() {
     let server = MailServer::start(&topology.internet.namespace, 25).unwrap();
     let client = &topology.tenant("acme").host.namespace;
     for address in topology.internet.addresses() {
-        let subject = format!("by {address}");
-        assert_eq!(mail::send(client, address, 25, &subject).unwrap(), Outcome::Accepted);
-        assert!(server.has_received(&subject));
+        assert_eq!(server.receive(client, address).unwrap(), Outcome::Delivered);
         assert_eq!(mail::send(client, address, 587, "nobody listens").unwrap(), Outcome::Refused);
     }
-    assert!(!server.has_received("nobody listens"));
     // The router has no route there, nor anything that would say so.
     topology.router.ip("route add blackhole 192.0.2.0/24").unwrap();
     let nowhere: IpAddr = "192.0.2.1".parse().unwrap();
-    assert_eq!(mail::send(client, nowhere, 25, "no answer").unwrap(), Outcome::TimedOut);
+    assert_eq!(mail::send(client, nowhere, 25, "no answer").unwrap(), Outcome::NoAnswer);
 }
 
 #[test]

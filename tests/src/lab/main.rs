@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use fairway_tests::config::{Config, METRICS};
-use fairway_tests::gateway::Gateway;
+use fairway_tests::gateway::{self, Gateway};
+use fairway_tests::namespace::Namespace;
 use fairway_tests::prometheus::{self, Prometheus};
 use fairway_tests::topology::{Plan, Topology};
 
@@ -63,7 +64,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let report = experiment(&lab)?;
     println!("\n{report}\n");
     println!("{}", gateway.call(&["tenants"])?.success()?);
-    explain_access(&topology, arguments.hold);
+    explain_access(&lab, arguments.hold)?;
     if arguments.hold {
         hold()?;
     }
@@ -100,18 +101,23 @@ fn experiment(lab: &Lab<'_>) -> Result<Report> {
     Ok(report)
 }
 
-fn explain_access(topology: &Topology, hold: bool) {
-    let enter = format!("nsenter --net=/run/netns/{}", topology.router.name());
+fn explain_access(lab: &Lab<'_>, hold: bool) -> Result<()> {
     println!("Metrics, inside the router's namespace: http://{METRICS}/metrics");
-    if hold {
-        println!("  {enter} curl http://{METRICS}/metrics");
-        println!("  {enter} curl http://{}/api/v1/label/__name__/values   (Prometheus)", prometheus::LISTEN);
-        for host in topology.tenants.iter().map(|tenant| &tenant.host).chain([&topology.internet]) {
-            println!("  nsenter --net=/run/netns/{:<24} {} {}", host.namespace.name(), host.ipv4, host.ipv6);
-        }
-    } else {
+    if !hold {
         println!("  (gone when this ends; --hold keeps it)");
+        return Ok(());
     }
+    let enter = |namespace: &Namespace| format!("nsenter --net=/run/netns/{}", namespace.name());
+    let router = enter(&lab.topology.router);
+    println!("  {router} curl http://{METRICS}/metrics");
+    println!("Prometheus, which scrapes them:\n  {router} curl http://{}/metrics", prometheus::LISTEN);
+    println!("The gateway:\n  {} status --socket {}", gateway::binary()?, lab.gateway.socket().display());
+    println!("  its configuration: {}", lab.gateway.config_file().display());
+    println!("The servers:");
+    for host in lab.topology.tenants.iter().map(|tenant| &tenant.host).chain([&lab.topology.internet]) {
+        println!("  {} sh   ({}, {})", enter(&host.namespace), host.ipv4, host.ipv6);
+    }
+    Ok(())
 }
 
 /// Returns on Enter; Ctrl-C ends the program by the handler.

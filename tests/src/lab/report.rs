@@ -1,8 +1,8 @@
 //! What was tried, what was expected, what happened.
 
 use anyhow::Result;
-use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{ContentArrangement, Table};
 
 /// The lab's results, printed as they come and once more together.
 #[derive(Debug, Default)]
@@ -53,7 +53,12 @@ impl Report {
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut table = Table::new();
-        table.load_preset(UTF8_BORDERS_ONLY).set_header(["Tried", "Expected", "Happened", ""]);
+        // An error's text is wrapped; everything else fits.
+        table
+            .load_preset(UTF8_BORDERS_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(140);
+        table.set_header(["Tried", "Expected", "Happened", ""]);
         for row in &self.rows {
             table.add_row([&row.tried, &row.expected, &row.happened, row.verdict()]);
         }

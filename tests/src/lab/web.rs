@@ -38,8 +38,8 @@ fn browse(tenant: &Tenant, internet: &Host) -> Result<Row> {
         web::get(from, SocketAddr::new(*address, 80), "/").is_ok_and(|page| page == PAGE)
     });
     let pages = pages.count();
-    let tried = format!("{} browses and is browsed, IPv4 and IPv6", tenant.id);
-    Ok(Row::new(tried, "4 pages", Ok((format!("{pages} pages"), pages == 4))))
+    let tried = format!("{} fetches and serves web pages", tenant.id);
+    Ok(Row::new(tried, "4 of 4 (IPv4, IPv6)", Ok((format!("{pages} of 4"), pages == 4))))
 }
 
 fn forge(lab: &Lab<'_>, forger: &Tenant) -> Result<(String, bool)> {
