@@ -1,2 +1,63 @@
-//! One entry for everything a developer does.
-fn main() {}
+//! `cargo xtask`: one entry for everything a developer does.
+//!
+//! Each task first sets up what it needs and says what it installs and why; what is there already is
+//! found by looking at files, so that a second run starts at once. Nothing is installed outside the
+//! workspace's `target` directory except Debian packages.
+
+mod build;
+mod command;
+mod debian;
+mod lab;
+mod setup;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Sets up, builds and proves Fairway")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install whatever the other tasks need and this machine lacks
+    Setup,
+    /// Build the eBPF programs and the `fairway` binary
+    Build {
+        /// Optimise the host programs too
+        #[arg(long)]
+        release: bool,
+    },
+    /// Check formatting, lints, docs and licences, then run every test
+    Test(test::Options),
+    /// Police real traffic between network namespaces and show what happened (needs root)
+    Lab {
+        /// Arguments of the lab itself, such as --hold
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::prepare(setup::Scope { lints: true, traffic: true }).map(drop)?,
+        Task::Build { release } => build::all(build::Profile::of(release))?,
+        Task::Test(options) => return Ok(test::run(&options)),
+        Task::Lab { arguments } => lab::run(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn main() -> ExitCode {
+    run(Arguments::parse().task).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,97 @@
+//! Mail: aiosmtpd as the server, swaks as the client.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::namespace::Namespace;
+use crate::process::Process;
+use crate::run;
+
+/// How long the client waits for each answer: much longer than any takes here, since a blocked connection is
+/// told by nothing else than the lack of one.
+const ANSWER: &str = "2s";
+
+/// A server that accepts every mail and writes it down.
+#[derive(Debug)]
+pub struct MailServer {
+    port: u16,
+    /// One for each family: aiosmtpd listens on one address.
+    processes: [Process; 2],
+}
+
+impl MailServer {
+    /// Starts it on a port of all addresses.
+    pub fn start(namespace: &Namespace, port: u16) -> Result<Self> {
+        let start = |address: IpAddr| {
+            let listen = format!("{address}:{port}");
+            let server = ["/usr/bin/aiosmtpd", "--nosetuid", "--listen", &listen];
+            let handler = ["--class", "aiosmtpd.handlers.Debugging", "stdout"];
+            namespace.serve(&[&server[..], &handler].concat(), SocketAddr::new(address, port))
+        };
+        let processes = [start(Ipv4Addr::UNSPECIFIED.into())?, start(Ipv6Addr::UNSPECIFIED.into())?];
+        Ok(Self { port, processes })
+    }
+
+    /// Has a client try to send a mail to one of the server's addresses.
+    ///
+    /// # Errors
+    /// As [`send`]; or if client and server disagree on whether the mail was delivered.
+    pub fn receive(&self, client: &Namespace, address: IpAddr) -> Result<Outcome> {
+        let subject = run::unique_name("mail");
+        let outcome = send(client, address, self.port, &subject)?;
+        let header = format!("Subject: {subject}");
+        let received =
+            self.processes.iter().any(|process| process.stdout().lines().any(|line| line == header));
+        ensure!(
+            received == (outcome == Outcome::Delivered),
+            "client: {outcome}; server: {}",
+            if received { "received" } else { "not received" }
+        );
+        Ok(outcome)
+    }
+}
+
+/// What a client saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server accepted the mail.
+    Delivered,
+    /// No answer to the attempt to connect.
+    NoAnswer,
+    /// The attempt to connect was answered by a reset or an ICMP error.
+    Refused,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Delivered => "delivered",
+            Self::NoAnswer => "no answer",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// Tries to send a mail from `namespace`.
+///
+/// # Errors
+/// If anything else happens than what [`Outcome`] names; with the dialogue.
+pub fn send(namespace: &Namespace, server: IpAddr, port: u16, subject: &str) -> Result<Outcome> {
+    let (server, port, header) = (server.to_string(), port.to_string(), format!("Subject: {subject}"));
+    let mut arguments = vec!["swaks", "--server", &server, "--port", &port, "--timeout", ANSWER];
+    arguments.extend(["--helo", "client.example", "--from", "sender@client.example"]);
+    arguments.extend(["--to", "reader@server.example", "--header", &header]);
+    if server.contains(':') {
+        arguments.push("-6");
+    }
+    let client = namespace.start(&arguments)?.finish(Duration::from_secs(30))?;
+    let dialogue = format!("{}{}", client.stdout, client.stderr);
+    match client.code() {
+        0 => Ok(Outcome::Delivered),
+        _ if dialogue.contains("timeout") || dialogue.contains("timed out") => Ok(Outcome::NoAnswer),
+        _ if dialogue.contains("refused") || dialogue.contains("prohibited") => Ok(Outcome::Refused),
+        code => bail!("swaks ended with {code}:\n{dialogue}"),
+    }
+}

@@ -1,0 +1,179 @@
+//! Proves the tree: formatting, lints, docs, licences, and every test, stopping at the first that fails.
+//!
+//! Tests that need root are marked `#[ignore]` with that reason: without root they are counted as skipped,
+//! aloud; with root they are run like all others. Where CI=true, a skip is a failure.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::build::{self, Profile};
+use crate::command::{self, cargo, program};
+use crate::setup::{self, BpfTools, Scope};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leave out the tests that need root: real programs, real traffic
+    #[arg(long)]
+    quick: bool,
+    /// Run only tests whose name contains this, and no checks
+    filter: Option<String>,
+}
+
+/// Results of all test binaries together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Summary {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Runs all of it. The summary is the last line, whatever happened before.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let mut summary = Summary::default();
+    let result = stages(options, &mut summary);
+    if let Err(error) = &result {
+        eprintln!("\nerror: {error:#}");
+        // A check before the tests, or something around them, may be what failed.
+        summary.failed = summary.failed.max(1);
+    }
+    println!("\n{} passed, {} failed, {} skipped", summary.passed, summary.failed, summary.skipped);
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
+    let with_root = command::is_root() && !options.quick;
+    let checks = options.filter.is_none();
+    let tools = stage("set-up", || setup::prepare(Scope { lints: checks, traffic: with_root }))?;
+    if checks {
+        stage("rustfmt", || command::run(cargo().args(["fmt", "--all", "--check"])))?;
+    }
+    stage("build", || {
+        build::bpf(&tools)?;
+        build::host(Profile::Dev)
+    })?;
+    if checks {
+        stage("clippy", || {
+            let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-Dwarnings"];
+            command::run(cargo().args(lint))
+        })?;
+        stage("clippy, eBPF side", || clippy_bpf(&tools))?;
+        stage("docs", || {
+            let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+            command::run(cargo().args(doc).env("RUSTDOCFLAGS", "-Dwarnings"))
+        })?;
+        stage("licences, bans, sources", deny)?;
+    }
+    stage("tests", || tests(options, with_root, summary))?;
+    if summary.skipped > 0 && !options.quick {
+        ensure!(!is_ci(), "{} tests were skipped, and CI is here to run them", summary.skipped);
+        eprintln!("\nSKIPPED: {} tests that need root: network namespaces, BPF programs", summary.skipped);
+    }
+    Ok(())
+}
+
+fn stage<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    eprintln!("\n== {name}");
+    let start = Instant::now();
+    let result = work().with_context(|| format!("{name} failed"));
+    eprintln!(
+        "== {name}: {} after {:.1} s",
+        if result.is_ok() { "ok" } else { "FAILED" },
+        start.elapsed().as_secs_f32()
+    );
+    result
+}
+
+fn clippy_bpf(tools: &BpfTools) -> Result<()> {
+    let Some(mut clippy) = tools.toolchain.clippy() else {
+        ensure!(!is_ci(), "{} has no clippy", tools.toolchain.name);
+        eprintln!("SKIPPED: {} has no clippy; add its component clippy", tools.toolchain.name);
+        return Ok(());
+    };
+    command::run(build::bpf_options(&mut clippy, tools).args(["--", "-Dwarnings"]))
+}
+
+fn deny() -> Result<()> {
+    let program_file = setup::cargo_deny()?;
+    let check = |network: &str, what: &[&str]| {
+        command::run(program(&program_file).args(["--workspace", network, "check"]).args(what))
+    };
+    check("--locked", &["licenses", "bans", "sources"])?;
+    if !has_advisory_database() {
+        eprintln!("SKIPPED: known vulnerabilities: no advisory database here; `cargo deny fetch` gets one");
+        return Ok(());
+    }
+    check("--frozen", &["advisories"])
+}
+
+/// Whether cargo-deny has fetched its database of vulnerabilities.
+fn has_advisory_database() -> bool {
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let Some(home) = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))) else { return false };
+    home.join("advisory-dbs").read_dir().is_ok_and(|mut databases| databases.next().is_some())
+}
+
+fn tests(options: &Options, with_root: bool, summary: &mut Summary) -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
+    test.args(with_root.then_some("--include-ignored")).args(&options.filter);
+    let success = tee(&mut test, |line| summary.add(line))?;
+    // A test binary that dies has no closing line, but cargo tells.
+    ensure!(success && summary.failed == 0, "{} tests failed", summary.failed.max(1));
+    ensure!(summary.passed > 0, "no test ran");
+    Ok(())
+}
+
+/// Runs it, passing its output through and showing each line to `see`; tells whether it succeeded.
+fn tee(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
+    let stdout = child.stdout.take().context("cargo test has no output")?;
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        see(&line);
+    }
+    Ok(child.wait()?.success())
+}
+
+impl Summary {
+    /// Adds a test binary's closing line; any other line is nothing to it.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let count = |label: &str| {
+            let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+            let at = words.iter().position(|word| *word == label)?;
+            words.get(at.checked_sub(1)?)?.parse::<u32>().ok()
+        };
+        self.passed += count("passed").unwrap_or(0);
+        self.failed += count("failed").unwrap_or(0);
+        self.skipped += count("ignored").unwrap_or(0);
+    }
+}
+
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_the_closing_lines_of_test_binaries() {
+        let mut summary = Summary::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.20s",
+            "note: 9 passed; 9 failed",
+        ] {
+            summary.add(line);
+        }
+        assert_eq!(summary, Summary { passed: 5, failed: 4, skipped: 1 });
+    }
+}
