@@ -11,6 +11,7 @@
 //! it, and is swept away by the next run if this one was killed.
 
 pub mod config;
+pub mod frames;
 pub mod gateway;
 pub mod iperf;
 pub mod mail;

@@ -1,0 +1,98 @@
+//! Caps on a virtual clock: exact to the packet (policy rule B1).
+
+use fairway_tests::frames::datagram;
+use gateway::config::Side;
+use gateway::dataplane::Verdict;
+use gateway_ebpf::DropReason;
+
+use crate::TENANTS;
+use crate::bench::{Bench, START_NS};
+
+const MS: u64 = 1_000_000;
+
+fn tenants(cap: &str) -> String {
+    TENANTS.replacen("id = \"acme\"", &format!("id = \"acme\"\ncap = {cap}"), 1)
+}
+
+/// Offers a packet every `gap_ns` for `duration_ns`; says how many bytes passed.
+fn offer(bench: &mut Bench, side: Side, frame: &[u8], from_ns: u64, duration_ns: u64, gap_ns: u64) -> u64 {
+    let mut passed = 0;
+    for now_ns in (from_ns..from_ns + duration_ns).step_by(gap_ns as usize) {
+        bench.engine().set_clock(now_ns);
+        if bench.engine().run(side, frame).unwrap() == Verdict::Pass {
+            passed += frame.len() as u64;
+        }
+    }
+    passed
+}
+
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn a_greedy_sender_gets_the_cap_and_no_more() {
+    let mut bench = Bench::new(&tenants("{ up = \"10 Mbit/s\", down = \"2 Mbit/s\" }"));
+    let up = datagram("203.0.113.1", "192.0.2.1", (1, 2), 1_208).frame();
+    let down = datagram("192.0.2.1", "203.0.113.1", (1, 2), 1_208).frame();
+    assert_eq!(up.len(), 1_250);
+    for (side, frame, bits_per_sec) in [(Side::Tenant, &up, 10_000_000_u64), (Side::Uplink, &down, 2_000_000)]
+    {
+        // First the burst of 250 ms at once, with the packet that crosses the line...
+        let burst = offer(&mut bench, side, frame, START_NS, MS, 1_000);
+        let least = bits_per_sec / 8 / 4;
+        assert!((least..=least + 2 * 1_250).contains(&burst), "{burst} of {least}");
+        // ...then exactly the rate: over ten seconds at twice the cap, to 1 %.
+        let passed =
+            offer(&mut bench, side, frame, START_NS + MS, 10_000 * MS, 10_000_000_000 / bits_per_sec * 500);
+        let wanted = bits_per_sec / 8 * 10;
+        assert!(passed.abs_diff(wanted) * 100 <= wanted, "{passed} of {wanted}");
+    }
+    let counters = bench.engine().snapshot().tenants[0].clone();
+    assert_eq!(counters.id, "acme");
+    for direction in [counters.up, counters.down] {
+        assert_eq!(direction.dropped.len(), 1);
+        assert_eq!(direction.dropped[0].0, DropReason::OverCap);
+        assert!(direction.dropped[0].1.packets > 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn tenants_and_directions_do_not_share_a_bucket() {
+    let mut bench = Bench::new(&tenants("{ up = \"1 Mbit/s\" }"));
+    let frame = datagram("203.0.113.1", "192.0.2.1", (1, 2), 1_208).frame();
+    offer(&mut bench, Side::Tenant, &frame, START_NS, MS, 1_000);
+    assert_eq!(bench.engine().run(Side::Tenant, &frame).unwrap(), Verdict::Drop);
+    let others = [
+        (Side::Tenant, datagram("2001:db8:20::1", "2001:db8::9", (1, 2), 8)),
+        (Side::Uplink, datagram("192.0.2.1", "203.0.113.1", (1, 2), 8)),
+    ];
+    for (side, other) in others {
+        assert_eq!(bench.engine().run(side, &other.frame()).unwrap(), Verdict::Pass);
+    }
+    // IPv6 of the same tenant is the same bucket.
+    let same = datagram("2001:db8:10::1", "2001:db8::9", (1, 2), 8).frame();
+    assert_eq!(bench.engine().run(Side::Tenant, &same).unwrap(), Verdict::Drop);
+}
+
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn a_blocked_packet_costs_no_bandwidth() {
+    let mut bench = Bench::new(&tenants("{ up = \"1 Mbit/s\" }"));
+    let mail = fairway_tests::frames::syn("203.0.113.1", "192.0.2.25", 1, 25).frame();
+    for _ in 0..10_000 {
+        assert_eq!(bench.engine().run(Side::Tenant, &mail).unwrap(), Verdict::Drop);
+    }
+    let web = datagram("203.0.113.1", "192.0.2.1", (1, 2), 1_000).frame();
+    assert_eq!(bench.engine().run(Side::Tenant, &web).unwrap(), Verdict::Pass);
+}
+
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn an_own_burst_is_kept() {
+    let config =
+        tenants("{ up = \"8 Mbit/s\" }").replacen("id = \"acme\"", "id = \"acme\"\nburst = \"100ms\"", 1);
+    let mut bench = Bench::new(&config);
+    let frame = datagram("203.0.113.1", "192.0.2.1", (1, 2), 958).frame();
+    assert_eq!(frame.len(), 1_000);
+    // 100 ms of 8 Mbit/s are 100 frames of 1,000 bytes; the one that crosses the line passes.
+    assert_eq!(offer(&mut bench, Side::Tenant, &frame, START_NS, 200, 1), 101_000);
+}

@@ -1,0 +1,35 @@
+//! Fixture tables: description, policy, packets in, the verdict and every counter that must move. Each
+//! packet runs through the real programs (`BPF_PROG_TEST_RUN`), attached to nothing.
+
+mod bench;
+mod caps;
+mod fragments;
+mod identity;
+mod malformed;
+mod ports;
+mod reload;
+
+/// Three tenants of different kinds.
+const TENANTS: &str = r#"
+[[tenant]]
+id = "acme"
+prefixes = ["203.0.113.0/28", "2001:db8:10::/48"]
+contact = "admin@acme.example"
+
+[[tenant]]
+id = "nested"
+prefixes = ["198.18.0.0/15", "2001:db8:20::/48"]
+contact = "admin@nested.example"
+
+[[tenant]]
+id = "tagged"
+prefixes = ["203.0.113.16/28", "2001:db8:30::/48"]
+contact = "admin@tagged.example"
+vlan = 110
+
+[[tenant]]
+id = "double"
+prefixes = ["203.0.113.32/28"]
+contact = "admin@double.example"
+vlan = "200.110"
+"#;
