@@ -25,6 +25,9 @@ pub struct Status {
     pub version: u32,
     /// Release of Fairway that is running.
     pub release: String,
+    /// ABI version of the tables in the kernel.
+    #[serde(default)]
+    pub abi_version: u32,
     /// `gateway.name`.
     pub name: String,
     /// Process of the controller.
@@ -211,6 +214,7 @@ impl From<&Observation> for Status {
         Self {
             version: VERSION,
             release: env!("CARGO_PKG_VERSION").into(),
+            abi_version: gateway_ebpf::abi::ABI_VERSION,
             name: gateway.name.clone(),
             pid: std::process::id(),
             started_at: *started_at,

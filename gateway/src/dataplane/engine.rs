@@ -344,7 +344,7 @@ fn not_loaded(what: &str, error: &dyn std::error::Error) -> DataplaneError {
     DataplaneError::new(
         format!("loading {what} into the kernel"),
         chain(error),
-        "Fairway needs root (or CAP_BPF and CAP_NET_ADMIN) and Linux 5.18 or later on x86-64 or arm64",
+        "Fairway needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON) and Linux 5.18 or later on x86-64 or arm64",
     )
 }
 

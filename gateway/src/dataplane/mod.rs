@@ -23,6 +23,7 @@ mod slots;
 mod snapshot;
 mod tables;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use clock::ProgramClock;
@@ -238,13 +239,13 @@ impl Dataplane {
         }
     }
 
-    /// The one-command bypass: detaches whatever is pinned for `config`'s gateway, with or without a
-    /// controller running. Returns the names of the interfaces that were policed.
+    /// The one-command bypass: detaches whatever is pinned in `pin_dir`, with or without a controller
+    /// running. Returns the names of the interfaces that were policed.
     ///
     /// # Errors
     /// If a pin cannot be removed; the others are removed all the same.
-    pub fn detach_pinned(config: &Config) -> Result<Vec<String>, DataplaneError> {
-        Pins::find(&config.gateway.pin_dir).map_or(Ok(Vec::new()), |pins| remove_all(&pins))
+    pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DataplaneError> {
+        Pins::find(pin_dir).map_or(Ok(Vec::new()), |pins| remove_all(&pins))
     }
 }
 

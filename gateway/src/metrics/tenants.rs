@@ -74,12 +74,17 @@ fn dropped(
 }
 
 fn caps(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
-    let name = "fairway_tenant_cap_bits_per_second";
-    let mut family = Family::new(name, "The cap in force, in bits of Ethernet frames.", "gauge");
+    let name = "fairway_tenant_cap_bytes_per_second";
+    let mut family = Family::new(name, "The cap in force, in bytes of Ethernet frames.", "gauge");
     for series in shown {
         let Some(cap) = &series.cap else { continue };
         for (direction, rate) in [("up", cap.up), ("down", cap.down)] {
-            family.sample(out, &[("tenant", &series.counters.id), ("direction", direction)], rate)?;
+            let bytes_per_sec = rate / 8;
+            family.sample(
+                out,
+                &[("tenant", &series.counters.id), ("direction", direction)],
+                bytes_per_sec,
+            )?;
         }
     }
     Ok(())
@@ -201,10 +206,10 @@ fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="over_c
 # TYPE fairway_tenant_dropped_bytes_total counter
 fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="smtp_blocked"} 120
 fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="over_cap"} 1500
-# HELP fairway_tenant_cap_bits_per_second The cap in force, in bits of Ethernet frames.
-# TYPE fairway_tenant_cap_bits_per_second gauge
-fairway_tenant_cap_bits_per_second{tenant="acme",direction="up"} 10000000
-fairway_tenant_cap_bits_per_second{tenant="acme",direction="down"} 5000000
+# HELP fairway_tenant_cap_bytes_per_second The cap in force, in bytes of Ethernet frames.
+# TYPE fairway_tenant_cap_bytes_per_second gauge
+fairway_tenant_cap_bytes_per_second{tenant="acme",direction="up"} 1250000
+fairway_tenant_cap_bytes_per_second{tenant="acme",direction="down"} 625000
 "#
         );
     }

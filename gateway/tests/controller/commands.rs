@@ -224,7 +224,7 @@ fn detach_works_without_a_controller() {
     files.write("gateway.toml", "[gateway\n");
     let output = fairway(&["detach", "--config"]).arg(files.config()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("rm -r /sys/fs/bpf/fairway"), "{output:?}");
+    assert!(stderr(&output).contains("detach --pin-dir /sys/fs/bpf/fairway/NAME"), "{output:?}");
 }
 
 #[test]
