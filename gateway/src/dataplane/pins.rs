@@ -172,9 +172,13 @@ impl Generation {
     /// Unpins everything of this generation; the kernel frees the tables with the last program that
     /// uses them.
     pub(super) fn remove(&self) {
-        let maps = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let removed = maps.map(|map| fs::remove_file(map.path())).collect::<io::Result<()>>();
-        if let Err(error) = removed.and_then(|()| fs::remove_dir(&self.dir)) {
+        let remove_maps = || -> io::Result<()> {
+            // Listed before the first is removed: a listing that changes under the reader may skip some.
+            let maps: Vec<_> = fs::read_dir(&self.dir)?.collect::<io::Result<_>>()?;
+            maps.iter().try_for_each(|map| fs::remove_file(map.path()))?;
+            fs::remove_dir(&self.dir)
+        };
+        if let Err(error) = remove_maps() {
             tracing::warn!(dir = %self.dir.display(), %error, "could not remove old tables; they take up memory");
         }
     }
