@@ -93,7 +93,7 @@ pub struct Control {
     pub abi_version: u32,
     /// The bank in force.
     pub active_bank: u32,
-    /// Set once packets are judged by these maps; a controller that finds it 0 finds an attempt that
+    /// 1 once packets are judged by these maps; a controller that finds it 0 finds an attempt that
     /// another one did not finish.
     pub live: u32,
 }

@@ -199,6 +199,11 @@ impl Engine {
         }
     }
 
+    /// Says that packets are judged by these tables from now on: the next controller takes them over.
+    pub(super) fn mark_live(&self) {
+        self.tables.mark_live();
+    }
+
     /// The program for one side.
     pub(super) fn program(&mut self, side: Side) -> Result<&mut Xdp, DataplaneError> {
         xdp(&mut self.object, program_of(side))

@@ -86,7 +86,8 @@ impl Dataplane {
             None => Self::fresh(config, pins, &found, &targets)?,
         };
         // Attempts that an earlier controller did not finish.
-        found.iter().filter(|found| found.number < dataplane.generation.number).for_each(Generation::remove);
+        let is_left_over = |found: &&Generation| found.number != dataplane.generation.number && found.dir.exists();
+        found.iter().filter(is_left_over).for_each(Generation::remove);
         Ok(dataplane)
     }
 
@@ -99,7 +100,10 @@ impl Dataplane {
         let (engine, generation) = make_engine(config, &pins, found)?;
         let mut dataplane = Self { engine, generation, pins };
         match dataplane.attach(targets) {
-            Ok(_) => Ok(dataplane),
+            Ok(_) => {
+                dataplane.engine.mark_live();
+                Ok(dataplane)
+            }
             Err(error) => {
                 dataplane.generation.remove();
                 dataplane.pins.remove_if_empty();
@@ -149,6 +153,7 @@ impl Dataplane {
             failed.generation.remove();
             return Err(error);
         }
+        self.engine.mark_live();
         grace::wait();
         self.engine.move_counters(&old.engine);
         old.generation.remove();

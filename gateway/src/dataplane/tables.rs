@@ -19,8 +19,10 @@ use super::mapped::MappedArray;
 use super::snapshot::{DirectionCounters, Tally};
 use super::{grace, slots};
 
-/// Index of [`Control::active_bank`] and [`Control::live`] among the 64-bit words of [`Control`].
+/// Index among the 64-bit words of [`Control`] of the one that holds [`Control::active_bank`] (its lower
+/// half: the kernel's programs are little-endian) and [`Control::live`].
 const ACTIVE_AND_LIVE: usize = 1;
+const LIVE: u64 = 1 << 32;
 
 /// Typed access to every map.
 pub(super) struct Tables {
@@ -70,6 +72,11 @@ impl Tables {
         Ok(tables)
     }
 
+    /// Says that packets are judged by these maps from now on; see [`Control::live`].
+    pub(super) fn mark_live(&self) {
+        self.control.words(0)[ACTIVE_AND_LIVE].fetch_or(LIVE, Release);
+    }
+
     fn active_bank(&self) -> u32 {
         self.control.get(0).active_bank
     }
@@ -96,8 +103,8 @@ impl Tables {
         self.bank_headers.set(bank, &image.header);
         // The bank becomes visible after everything in it: x86 and arm64 order the programs' dependent
         // loads behind their load of this word.
-        let live = u64::from_ne_bytes(bytemuck::cast([bank, 1]));
-        self.control.words(0)[ACTIVE_AND_LIVE].store(live, Release);
+        let word = &self.control.words(0)[ACTIVE_AND_LIVE];
+        word.store(u64::from(bank) | word.load(Relaxed) & LIVE, Release);
         grace::wait();
         Ok(())
     }
