@@ -5,6 +5,7 @@ use gateway_ebpf::DropReason;
 use gateway_ebpf::abi::{BankHeader, InterfaceEntry, TenantPolicy};
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::parse::{self, Address, Ip, Tags};
+use gateway_ebpf::standing::Standing;
 
 use super::maps::{BANK_HEADERS, CONTROL, TENANTS, V4Bank, V6Bank, tenant_capacity};
 use super::packet::Packet;
@@ -18,6 +19,15 @@ pub struct Tenant {
     pub bank: u32,
     /// Its policy.
     pub policy: &'static TenantPolicy,
+}
+
+impl Tenant {
+    /// What is suspended. Volatile: the controller changes this word in the active bank.
+    #[inline(always)]
+    pub fn standing(&self) -> Standing {
+        // SAFETY: a reference to a live map value is valid and aligned; any bytes are a `Standing`.
+        unsafe { core::ptr::from_ref(self.policy.standing()).read_volatile() }
+    }
 }
 
 /// Who a packet belongs to.

@@ -9,6 +9,7 @@ mod output;
 mod reload;
 mod run;
 mod status;
+mod suspend;
 mod tenants;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,10 @@ enum Command {
     Status(RemoteArgs),
     /// Show every tenant with its counters
     Tenants(RemoteArgs),
+    /// Suspend a tenant: it keeps the walled garden and nothing else within the scope
+    Suspend(suspend::SuspendArgs),
+    /// End a tenant's suspension
+    Restore(suspend::RestoreArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
     Detach(detach::DetachArgs),
 }
@@ -106,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args),
         Command::Status(args) => status::status(&args),
         Command::Tenants(args) => tenants::tenants(&args),
+        Command::Suspend(args) => suspend::suspend(&args),
+        Command::Restore(args) => suspend::restore(&args),
         Command::Detach(args) => detach::detach(&args),
     };
     match done {
