@@ -18,7 +18,7 @@ pub(crate) const LLVM: u32 = 22;
 const OLDEST_RUST_MINOR: u32 = 95;
 /// Debian's packages of the second compiler, and why.
 pub(crate) const DEBIAN_PACKAGES: &[(&str, &str)] = &[
-    ("rustc-web", "a compiler that builds for the eBPF target"),
+    ("rustc-web", "a compiler for the eBPF target; a rustup nightly with rust-src would do as well"),
     ("cargo-web", "the cargo that belongs to it"),
     ("rust-web-src", "the source of core, which has no prebuilt form for eBPF"),
 ];
