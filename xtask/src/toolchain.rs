@@ -113,8 +113,8 @@ fn rustup_nightlies() -> Vec<Toolchain> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with("nightly-"))
         .collect();
-    names.sort_by_key(|name| std::cmp::Reverse(name.strip_prefix("nightly-2").map(str::to_owned)));
-    names.sort_by_key(|name| name.starts_with("nightly-2"));
+    // Letters, with which the plain one goes on, sort after the digits of dates.
+    names.sort_unstable_by(|a, b| b.cmp(a));
     let toolchain = |name: String| Toolchain {
         bin: home.join("toolchains").join(&name).join("bin"),
         name: format!("rustup's {name}"),
