@@ -8,7 +8,7 @@ use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::{Direction, DropReason};
 
-use super::identify::Tenant;
+use super::identify::{self, Tenant};
 use super::maps::{BUCKETS, PEERS, PORT_CLASSES};
 use super::packet::Packet;
 use super::{atomic, clock};
@@ -32,7 +32,10 @@ pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -
         Direction::Up => ip.destination,
         Direction::Down => ip.source,
     };
-    if tenant.standing().forbids(direction, rule.class, opening) && !is_in_walled_garden(tenant, peer) {
+    if tenant.standing().forbids(direction, rule.class, opening)
+        && !is_in_walled_garden(tenant, peer)
+        && !is_on_link(packet, ip, tenant, peer)
+    {
         return Err(DropReason::Suspended);
     }
     if rule.class != ServiceClass::NONE {
@@ -66,6 +69,15 @@ fn is_in_walled_garden(tenant: &Tenant, peer: Address) -> bool {
     is_listed(PeerScope { slot: PeerKey::WALLED_GARDEN, bank: tenant.bank, direction: 0, class: 0 }, peer)
 }
 
+/// Whether the packet is neighbour discovery between a tenant and its router: without it, not even the
+/// walled garden is within reach. Its other end has an address of the link or, where the router has one
+/// of each tenant's network, the tenant's own; so nothing that is sent to the Internet passes for it.
+#[inline(always)]
+fn is_on_link(packet: &Packet, ip: &Ip, tenant: &Tenant, peer: Address) -> bool {
+    parse::is_neighbour_discovery(packet, ip)
+        && (peer.is_link_scope() || identify::slot(tenant.bank, peer) == Some(tenant.slot))
+}
+
 struct PeerScope {
     slot: u32,
     bank: u32,
@@ -91,7 +103,7 @@ fn is_listed(scope: PeerScope, peer: Address) -> bool {
     };
     let PeerScope { slot, bank, direction, class } = scope;
     let key = PeerKey { slot, bank: bank as u8, direction, class, family, address };
-    match PEERS.get(&Key::new(PeerKey::FIXED_BITS + bits, key)) {
+    match PEERS.get(Key::new(PeerKey::FIXED_BITS + bits, key)) {
         Some(grant) => clock::boot_ns() < grant.expires_ns,
         None => false,
     }

@@ -1,6 +1,6 @@
 //! Suspended tenants (policy rule E1): what each scope leaves them, and the walled garden.
 
-use fairway_tests::frames::{datagram, ethernet, number, packet, syn, tcp};
+use fairway_tests::frames::{Packet, datagram, ethernet, number, packet, syn, tcp};
 use gateway_ebpf::DropReason::{SmtpBlocked, Suspended};
 use gateway_ebpf::standing::Standing;
 
@@ -28,6 +28,10 @@ fn segment(source: &str, destination: &str, ports: (u16, u16), flags: u8) -> Vec
     packet(source, destination, number::TCP, bytes).frame()
 }
 
+fn discovery(source: &str, destination: &str) -> Packet {
+    packet(source, destination, number::ICMPV6, vec![135, 0, 0, 0, 0, 0, 0, 0])
+}
+
 const ACK: u8 = 0x10;
 const SYN_ACK: u8 = 0x12;
 
@@ -53,6 +57,15 @@ fn everything_leaves_only_the_garden() {
         down("the portal's answer", segment(PORTAL4, ACME4, (443, 4_000), SYN_ACK), Passed("acme")),
         // The garden opens no closed ports.
         up("mail to the portal", syn(ACME4, PORTAL4, 4_000, 25).frame(), Dropped("acme", SmtpBlocked)),
+        up("discovery of its router", discovery(ACME6, "ff02::1:ff00:1").hops(255).frame(), LinkControl),
+        up("telling its router", discovery(ACME6, "fe80::1").hops(255).frame(), LinkControl),
+        up(
+            "a router in its own network",
+            discovery(ACME6, "2001:db8:10::ff").hops(255).frame(),
+            Passed("acme"),
+        ),
+        up("no discovery: far away", discovery(ACME6, "2001:db8:fffe::1").hops(255).frame(), closed),
+        up("no discovery: forwarded", discovery(ACME6, "fe80::1").hops(254).frame(), closed),
         up("ARP", ethernet(&[], number::ARP, &[0; 46]), LinkControl),
         up("another tenant", syn("198.18.0.1", WEB4, 4_000, 443).frame(), Passed("nested")),
     ]);
