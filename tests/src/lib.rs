@@ -10,6 +10,7 @@
 //! Whatever a run makes carries its process id in its name ([`run`]), goes away with the value that made
 //! it, and is swept away by the next run if this one was killed.
 
+pub mod bench;
 pub mod config;
 pub mod frames;
 pub mod gateway;
@@ -17,6 +18,7 @@ pub mod iperf;
 pub mod mail;
 pub mod metrics;
 pub mod namespace;
+pub mod outcome;
 pub mod packets;
 pub mod process;
 pub mod prometheus;

@@ -1,13 +1,14 @@
 //! Fixture tables: description, policy, packets in, the verdict and every counter that must move. Each
 //! packet runs through the real programs (`BPF_PROG_TEST_RUN`), attached to nothing.
 
-mod bench;
 mod caps;
 mod fragments;
 mod identity;
 mod malformed;
 mod ports;
 mod reload;
+
+pub(crate) use fairway_tests::bench;
 
 /// Three tenants of different kinds.
 const TENANTS: &str = r#"
