@@ -78,7 +78,7 @@ impl Actions {
     }
 }
 
-/// Which rule a packet falls under: connections of `class` opened in `direction`.
+/// A rule that a packet falls under: connections of `class` opened in `direction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Class of the port.
@@ -87,22 +87,27 @@ pub struct Rule {
     pub direction: Direction,
 }
 
-/// The rule for a packet that travels in `direction` between ports of these classes.
-///
-/// The destination's class decides. If it has none and the *source* port is the mail relay's, the
-/// packet claims to answer a connection to port 25 that was opened the other way; it is as welcome as
-/// that connection. This is what stops mail over asymmetric paths, where the spammer's packets leave
-/// by another network and only the answers, from source port 25, come in here.
+/// The rules that a packet falls under, all of which must let it pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// For the connection that the packet may open, by its destination port.
+    pub opens: Option<Rule>,
+    /// For the connection to a mail relay that a packet from port 25 claims to answer. It was opened the
+    /// other way, and the packet is as welcome as it. This is what stops mail over asymmetric paths,
+    /// where the spammer's packets leave by another network and only the answers, from source port 25,
+    /// come in here; whatever port the spammer chose for itself.
+    pub answers: Option<Rule>,
+}
+
+/// The rules for a packet that travels in `direction` between ports of these classes.
 #[inline(always)]
 #[must_use]
-pub fn rule(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Option<Rule> {
-    if destination != ServiceClass::NONE {
-        return Some(Rule { class: destination, direction });
+pub fn rules(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Rules {
+    Rules {
+        opens: (destination != ServiceClass::NONE).then_some(Rule { class: destination, direction }),
+        answers: (source == ServiceClass::RELAY)
+            .then_some(Rule { class: source, direction: direction.opposite() }),
     }
-    if source == ServiceClass::RELAY {
-        return Some(Rule { class: source, direction: direction.opposite() });
-    }
-    None
 }
 
 #[cfg(test)]
@@ -126,12 +131,18 @@ mod tests {
 
     #[test]
     fn answers_from_port_25_fall_under_the_connection_they_answer() {
-        let answer = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
-        assert_eq!(answer, Some(Rule { class: ServiceClass::RELAY, direction: Direction::Up }));
-        // From 25 to 25: the connection that it may open is what counts.
-        let both = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
-        assert_eq!(both, Some(Rule { class: ServiceClass::RELAY, direction: Direction::Down }));
+        let [outward, inward] = [Direction::Up, Direction::Down]
+            .map(|direction| Some(Rule { class: ServiceClass::RELAY, direction }));
+        let answer = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
+        assert_eq!(answer, Rules { opens: None, answers: outward });
+        // From 25 to 25 it may be either.
+        let either = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
+        assert_eq!(either, Rules { opens: inward, answers: outward });
+        // A spammer that sends from a port with a rule of its own gets no answer either.
+        let submission = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::SUBMISSION);
+        assert_eq!(submission.answers, outward);
         // Only mail relays: other closed ports are ordinary source ports elsewhere.
-        assert_eq!(rule(Direction::Down, ServiceClass::new(5), ServiceClass::NONE), None);
+        let other = rules(Direction::Down, ServiceClass::new(5), ServiceClass::NONE);
+        assert_eq!(other, Rules { opens: None, answers: None });
     }
 }

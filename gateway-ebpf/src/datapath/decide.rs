@@ -5,7 +5,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::PeerKey;
 use gateway_ebpf::cap;
 use gateway_ebpf::parse::{self, Address, Frame as _, Ip};
-use gateway_ebpf::port::{self, Action, Rule};
+use gateway_ebpf::port::{self, Action, Rule, Rules};
 use gateway_ebpf::{Direction, DropReason};
 
 use super::identify::Tenant;
@@ -18,23 +18,23 @@ use super::{atomic, clock};
 pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -> Result<(), DropReason> {
     let payload = parse::payload(packet, ip)?;
     if let Some(transport) = parse::transport(packet, &payload)? {
-        let classes = PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32);
-        let rule = classes.and_then(|classes| {
-            port::rule(direction, classes.get(transport.source), classes.get(transport.destination))
-        });
-        if let Some(rule) = rule {
+        if let Some(classes) = PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32) {
+            let (source, destination) = (classes.get(transport.source), classes.get(transport.destination));
+            let Rules { opens, answers } = port::rules(direction, source, destination);
             let peer = match direction {
                 Direction::Up => ip.destination,
                 Direction::Down => ip.source,
             };
-            apply(rule, tenant, peer)?;
+            apply(opens, tenant, peer)?;
+            apply(answers, tenant, peer)?;
         }
     }
     charge(tenant, direction, packet.length())
 }
 
 #[inline(always)]
-fn apply(rule: Rule, tenant: &Tenant, peer: Address) -> Result<(), DropReason> {
+fn apply(rule: Option<Rule>, tenant: &Tenant, peer: Address) -> Result<(), DropReason> {
+    let Some(rule) = rule else { return Ok(()) };
     match tenant.policy.actions(rule.direction).get(rule.class) {
         Action::Allow => Ok(()),
         Action::Peers if is_granted(rule, tenant, peer) => Ok(()),
