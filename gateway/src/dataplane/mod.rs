@@ -22,14 +22,16 @@ mod pins;
 mod slots;
 mod snapshot;
 mod tables;
+mod test_run;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use clock::ProgramClock;
-pub use engine::{Engine, Verdict};
+pub use engine::Engine;
 pub use error::DataplaneError;
 pub use snapshot::*;
+pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict};
 
 use crate::config::{Config, Interface, OnStop};
 use pins::{Generation, LinkPin, Pins};
@@ -86,7 +88,8 @@ impl Dataplane {
             None => Self::fresh(config, pins, &found, &targets)?,
         };
         // Attempts that an earlier controller did not finish.
-        let is_left_over = |found: &&Generation| found.number != dataplane.generation.number && found.dir.exists();
+        let is_left_over =
+            |found: &&Generation| found.number != dataplane.generation.number && found.dir.exists();
         found.iter().filter(is_left_over).for_each(Generation::remove);
         Ok(dataplane)
     }

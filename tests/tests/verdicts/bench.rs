@@ -4,7 +4,9 @@
 use std::fs;
 
 use gateway::config::{self, Config, Interface, Side};
-use gateway::dataplane::{DirectionCounters, Engine, ProgramClock, Snapshot, Tally, TenantCounters, Verdict};
+use gateway::dataplane::{
+    DirectionCounters, Engine, Judgement, Outcome, ProgramClock, Snapshot, Tally, TenantCounters, Verdict,
+};
 use gateway_ebpf::DropReason;
 
 /// What must happen to a packet.
@@ -99,6 +101,7 @@ impl Bench {
     pub(crate) fn check(&mut self, fixture: &Fixture) {
         let mut wanted = self.engine.snapshot();
         let verdict = self.engine.run(fixture.side, &fixture.frame).unwrap();
+        let judgement = self.engine.last_judgement();
         let is_pass = !matches!(fixture.expected, Expected::Dropped(..) | Expected::Refused(_));
         count(&mut wanted, fixture);
         let found = self.engine.snapshot();
@@ -110,6 +113,16 @@ impl Bench {
             fixture.expected,
             fixture.frame,
         );
+        let slot = |id| self.engine.slots().find(|(known, _)| *known == id).map(|(_, slot)| slot);
+        let (tenant, outcome) = match fixture.expected {
+            Expected::Passed(id) => (slot(id), Outcome::Passed),
+            Expected::Dropped(id, reason) => (slot(id), Outcome::Dropped(reason)),
+            Expected::Refused(reason) => (None, Outcome::Dropped(reason)),
+            Expected::LinkControl => (None, Outcome::LinkControl),
+            Expected::Unmatched => (None, Outcome::Unmatched),
+            Expected::UnknownSourcePassed => (None, Outcome::UnknownSource),
+        };
+        assert_eq!(judgement, Judgement { tenant, outcome }, "{}", fixture.name);
     }
 
     pub(crate) fn check_all(&mut self, fixtures: &[Fixture]) {
