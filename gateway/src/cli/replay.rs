@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::output::{bytes, json, table};
+use super::output::{bytes, json, stdout, table};
 use super::{CommandError, ConfigArgs, load_as_of};
 use crate::config::Side;
 use crate::control::api::VERSION;
@@ -100,20 +100,34 @@ fn print_json(reports: &[Report]) -> std::io::Result<()> {
 }
 
 fn print_text(reports: &[Report], took: Duration) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for report in reports {
-        report.verdicts.iter().flatten().try_for_each(|verdict| writeln!(out, "{}", line(verdict)))?;
-    }
+    let mut out = stdout();
     match reports {
-        [before, after] => write!(out, "{}", comparison(before, after))?,
+        [before, after] => {
+            for (name, report) in [("before", before), ("after", after)] {
+                writeln!(out, "{name}")?;
+                print_verdicts(&mut out, report)?;
+                writeln!(out, "{}", summary(report))?;
+            }
+            write!(out, "{}", differences(before, after))?;
+        }
         reports => {
-            reports.iter().try_for_each(|report| write!(out, "{}\n{}", summary(report), tenants(report)))?
+            for report in reports {
+                print_verdicts(&mut out, report)?;
+                write!(out, "{}\n{}", summary(report), tenants(report))?;
+            }
         }
     }
+    out.flush()?;
     let packets: u64 = reports.iter().map(|report| report.packets).sum();
     let rate = packets as f64 / took.as_secs_f64();
     eprintln!("\nreplayed in {:.2} s: {rate:.0} packets a second", took.as_secs_f64());
     Ok(())
+}
+
+fn print_verdicts(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
+    let Some(verdicts) = &report.verdicts else { return Ok(()) };
+    verdicts.iter().try_for_each(|verdict| writeln!(out, "{}", line(verdict)))?;
+    writeln!(out)
 }
 
 fn line(verdict: &PacketVerdict) -> String {
@@ -171,10 +185,10 @@ fn reasons(by_reason: &ByReason) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn comparison(before: &Report, after: &Report) -> String {
+fn differences(before: &Report, after: &Report) -> String {
     let differences = replay::differences(before, after);
     if differences.is_empty() {
-        return format!("{}\nno count of packets differs\n", summary(before));
+        return "no count of packets differs\n".to_owned();
     }
     let rows = differences.into_iter().map(|difference| {
         vec![
@@ -185,6 +199,5 @@ fn comparison(before: &Report, after: &Report) -> String {
             difference.after.to_string(),
         ]
     });
-    let table = table(&["tenant", "", "packets", "before", "after"], rows, &[3, 4]);
-    format!("before\n{}\nafter\n{}\n{table}", summary(before), summary(after))
+    table(&["tenant", "", "packets", "before", "after"], rows, &[3, 4])
 }
