@@ -15,10 +15,11 @@ use crate::cap::Cap;
 use crate::lookup::{v4, v6};
 use crate::parse::Tags;
 use crate::port::{Actions, ServiceClass};
+use crate::standing::Standing;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -122,14 +123,28 @@ pub struct TenantPolicy {
     caps: [Cap; 2],
     actions: [Actions; 2],
     tags: Tags,
-    reserved: [u32; 5],
+    standing: Standing,
+    reserved: [u32; 4],
 }
 
 impl TenantPolicy {
     /// A tenant's policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
-    pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags) -> Self {
-        Self { caps, actions, tags, reserved: [0; 5] }
+    pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags, standing: Standing) -> Self {
+        Self { caps, actions, tags, standing, reserved: [0; 4] }
+    }
+
+    /// The same with another standing.
+    #[must_use]
+    pub const fn with_standing(self, standing: Standing) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// What is suspended.
+    #[inline(always)]
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The cap of one direction.
@@ -178,7 +193,7 @@ impl PortClasses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct PeerKey {
-    /// The tenant's slot.
+    /// The tenant's slot, or [`PeerKey::WALLED_GARDEN`].
     pub slot: u32,
     /// The bank that the entry belongs to.
     pub bank: u8,
@@ -195,6 +210,8 @@ pub struct PeerKey {
 impl PeerKey {
     /// Bits before the address.
     pub const FIXED_BITS: u32 = 64;
+    /// In the place of a slot: hosts that suspended tenants may still reach; direction and class are 0.
+    pub const WALLED_GARDEN: u32 = u32::MAX;
 }
 
 /// What a listed peer may do.

@@ -78,7 +78,8 @@ impl Actions {
     }
 }
 
-/// Which rule a packet falls under: connections of `class` opened in `direction`.
+/// Which rule a packet falls under: connections of `class` opened in `direction`. There is none for
+/// [`ServiceClass::NONE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Class of the port.
@@ -95,14 +96,12 @@ pub struct Rule {
 /// by another network and only the answers, from source port 25, come in here.
 #[inline(always)]
 #[must_use]
-pub fn rule(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Option<Rule> {
-    if destination != ServiceClass::NONE {
-        return Some(Rule { class: destination, direction });
+pub fn rule(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Rule {
+    if destination == ServiceClass::NONE && source == ServiceClass::RELAY {
+        Rule { class: source, direction: direction.opposite() }
+    } else {
+        Rule { class: destination, direction }
     }
-    if source == ServiceClass::RELAY {
-        return Some(Rule { class: source, direction: direction.opposite() });
-    }
-    None
 }
 
 #[cfg(test)]
@@ -127,11 +126,12 @@ mod tests {
     #[test]
     fn answers_from_port_25_fall_under_the_connection_they_answer() {
         let answer = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
-        assert_eq!(answer, Some(Rule { class: ServiceClass::RELAY, direction: Direction::Up }));
+        assert_eq!(answer, Rule { class: ServiceClass::RELAY, direction: Direction::Up });
         // From 25 to 25: the connection that it may open is what counts.
         let both = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
-        assert_eq!(both, Some(Rule { class: ServiceClass::RELAY, direction: Direction::Down }));
+        assert_eq!(both, Rule { class: ServiceClass::RELAY, direction: Direction::Down });
         // Only mail relays: other closed ports are ordinary source ports elsewhere.
-        assert_eq!(rule(Direction::Down, ServiceClass::new(5), ServiceClass::NONE), None);
+        let other = rule(Direction::Down, ServiceClass::new(5), ServiceClass::NONE);
+        assert_eq!(other.class, ServiceClass::NONE);
     }
 }

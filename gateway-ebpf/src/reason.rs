@@ -50,6 +50,8 @@ reasons! {
     WrongVlan = 8, "wrong_vlan", "The address is a tenant's, the VLAN tag is not.";
     /// Neither IP nor known link control.
     Ethertype = 9, "ethertype", "Neither IP nor known link control, on the tenant side.";
+    /// Policy rule E1.
+    Suspended = 10, "suspended", "The tenant is suspended, and the packet falls under the scope of it.";
 }
 
 impl DropReason {

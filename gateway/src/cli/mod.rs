@@ -10,6 +10,7 @@ mod reload;
 mod replay;
 mod run;
 mod status;
+mod suspend;
 mod tenants;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,10 @@ enum Command {
     Status(RemoteArgs),
     /// Show every tenant with its counters
     Tenants(RemoteArgs),
+    /// Suspend a tenant: it keeps the walled garden and nothing else within the scope
+    Suspend(suspend::SuspendArgs),
+    /// End a tenant's suspension
+    Restore(suspend::RestoreArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
@@ -112,6 +117,8 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args),
         Command::Status(args) => status::status(&args),
         Command::Tenants(args) => tenants::tenants(&args),
+        Command::Suspend(args) => suspend::suspend(&args),
+        Command::Restore(args) => suspend::restore(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
     };

@@ -16,7 +16,7 @@ use super::image::Image;
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::{Tables, by_reason, tally};
-use super::{Applied, TableMemory, Target};
+use super::{Applied, Standings, TableMemory, Target};
 use crate::config::{Config, Interface, Side};
 
 /// Compiled by `cargo xtask build`.
@@ -31,6 +31,7 @@ pub struct Engine {
     pub(super) tenants: Vec<(String, Slot)>,
     interfaces: Vec<Registered>,
     prefixes: usize,
+    standings: Standings,
 }
 
 /// An interface that has counters.
@@ -75,13 +76,22 @@ impl Engine {
         }
         let tables = Tables::new(&mut object, capacity, clock)?;
         let slots = tables.slots();
-        Ok(Self { object, tables, slots, tenants: Vec::new(), interfaces: Vec::new(), prefixes: 0 })
+        Ok(Self {
+            object,
+            tables,
+            slots,
+            tenants: Vec::new(),
+            interfaces: Vec::new(),
+            prefixes: 0,
+            standings: Standings::new(),
+        })
     }
 
     /// Whether a config fits these tables.
     pub(super) fn fits(&self, config: &Config) -> bool {
         let mut slots = self.slots.clone();
-        Image::compile(config, &mut slots).is_ok_and(|image| self.tables.capacity.fits(&image))
+        Image::compile(config, &self.standings, &mut slots)
+            .is_ok_and(|image| self.tables.capacity.fits(&image))
     }
 
     /// Replaces the policy, atomically for every packet. Tenants that stay keep their counters and
@@ -92,7 +102,7 @@ impl Engine {
     pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
         let mut slots = self.slots.clone();
-        let image = Image::compile(config, &mut slots).map_err(|_full| does_not_fit())?;
+        let image = Image::compile(config, &self.standings, &mut slots).map_err(|_full| does_not_fit())?;
         if !self.tables.capacity.fits(&image) {
             return Err(does_not_fit());
         }
@@ -122,9 +132,22 @@ impl Engine {
         Ok(Applied { took: started.elapsed(), ..self.applied() })
     }
 
+    /// Who is suspended: at once for tenants that are policed, and with every policy that is applied from
+    /// now on. Tenants that are not named are in good standing.
+    pub fn set_standings(&mut self, standings: &Standings) {
+        self.standings.clone_from(standings);
+        for (id, slot) in &self.tenants {
+            self.tables.set_standing(*slot, standings.get(id).copied().unwrap_or_default());
+        }
+    }
+
     /// What is in force, as if it had just been applied in no time.
     pub(super) fn applied(&self) -> Applied {
         Applied { tenants: self.tenants.len(), prefixes: self.prefixes, took: Duration::ZERO }
+    }
+
+    pub(super) fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// Reads all counters.
@@ -261,7 +284,7 @@ impl Engine {
 /// Tables that `config` fits, with room to grow.
 pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
     let mut slots = Slots::new(config.tenants.len() as u32, |_| [0; 64]);
-    let image = Image::compile(config, &mut slots).map_err(|_full| does_not_fit())?;
+    let image = Image::compile(config, &Standings::new(), &mut slots).map_err(|_full| does_not_fit())?;
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
 }
 

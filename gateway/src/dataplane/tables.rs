@@ -10,6 +10,7 @@ use gateway_ebpf::abi::{
     InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
+use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::capacity::{Capacity, IFINDEXES};
@@ -116,6 +117,16 @@ impl Tables {
         word.store(u64::from(bank) | word.load(Relaxed) & LIVE, Release);
         grace::wait();
         Ok(())
+    }
+
+    /// Changes one word of a tenant's policy in the active bank.
+    pub(super) fn set_standing(&self, slot: Slot, standing: Standing) {
+        let index = self.active_bank() * self.capacity.tenants + slot.0;
+        let policy = self.tenants.get(index);
+        if *policy.standing() != standing {
+            // The other words are written with what they hold.
+            self.tenants.set(index, &policy.with_standing(standing));
+        }
     }
 
     fn write_peers(&mut self, bank: u32, image: &Image) -> Result<(), DataplaneError> {

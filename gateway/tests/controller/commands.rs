@@ -115,6 +115,7 @@ fn status_as_json() {
     assert_eq!(
         keys(&status),
         [
+            "abi_version",
             "config",
             "exemptions",
             "interfaces",
@@ -165,6 +166,7 @@ fn tenants_as_json() {
             "name": "acme Ltd",
             "prefixes": ["198.51.100.1/32"],
             "vlan": null,
+            "suspension": null,
             "up": {
                 "cap_bits_per_second": 10_000_000,
                 "passed": { "packets": 1_000, "bytes": 1_234_567 },

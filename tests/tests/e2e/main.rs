@@ -9,6 +9,7 @@ mod lifecycle;
 mod mail;
 mod ports;
 mod reloading;
+mod suspension;
 
 use fairway_tests::config::Config;
 use fairway_tests::gateway::Gateway;

@@ -10,6 +10,7 @@ mod identity;
 mod malformed;
 mod ports;
 mod reload;
+mod standing;
 
 /// Three tenants of different kinds.
 const TENANTS: &str = r#"
