@@ -64,6 +64,8 @@ pub mod map {
     pub const TENANT_IDS: &str = "TENANT_IDS";
     /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
     pub const CLOCK: &str = "CLOCK";
+    /// `[LastVerdict; 1]`: only written in virtual time.
+    pub const LAST_VERDICT: &str = "LAST_VERDICT";
 }
 
 /// Constants that the controller sets when it loads the object.
@@ -281,8 +283,29 @@ pub type TenantId = [u8; 64];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Clock {
-    /// Nanoseconds since the epoch that the replay chose.
+    /// Nanoseconds since the Unix epoch.
     pub now_ns: u64,
+}
+
+/// What became of the last packet, for whoever runs packets one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LastVerdict {
+    /// Slot of the tenant that it was counted for, plus one; 0: none.
+    pub slot_plus_one: u32,
+    /// [`DropReason`](crate::DropReason) by number; 0: it passed.
+    pub reason: u16,
+    /// Why a packet of no tenant passed: one of the constants below; else 0.
+    pub pass: u16,
+}
+
+impl LastVerdict {
+    /// Control traffic of the link.
+    pub const LINK_CONTROL: u16 = 1;
+    /// For no tenant, on the uplink.
+    pub const UNMATCHED: u16 = 2;
+    /// From no tenant, on the tenant side, where the operator only counts them.
+    pub const UNKNOWN_SOURCE: u16 = 3;
 }
 
 const _: () = {
@@ -301,6 +324,7 @@ const _: () = {
     assert!(size_of::<v6::Entry>() == 24);
     assert!(size_of::<v6::Shape>() == 144);
     assert!(size_of::<Cap>() == 16);
+    assert!(size_of::<LastVerdict>() == 8);
 };
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceEntry, constant, program};
@@ -24,11 +24,11 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fa
 
 /// The programs with one set of tables.
 pub struct Engine {
-    object: Ebpf,
-    tables: Tables,
+    pub(super) object: Ebpf,
+    pub(super) tables: Tables,
     slots: Slots,
     /// Tenants in the config's order.
-    tenants: Vec<(String, Slot)>,
+    pub(super) tenants: Vec<(String, Slot)>,
     interfaces: Vec<Registered>,
     prefixes: usize,
     standings: Standings,
@@ -38,15 +38,6 @@ pub struct Engine {
 struct Registered {
     target: Target,
     slot: u32,
-}
-
-/// What a program said of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// On to the router's stack.
-    Pass,
-    /// Dropped.
-    Drop,
 }
 
 impl Engine {
@@ -83,7 +74,7 @@ impl Engine {
         for name in [program::TENANT_SIDE, program::UPLINK_SIDE] {
             xdp(&mut object, name)?.load().map_err(|error| not_loaded(name, &error))?;
         }
-        let tables = Tables::new(&mut object, capacity)?;
+        let tables = Tables::new(&mut object, capacity, clock)?;
         let slots = tables.slots();
         Ok(Self {
             object,
@@ -184,42 +175,6 @@ impl Engine {
     /// Size of the tables.
     pub fn memory(&self) -> TableMemory {
         TableMemory { bytes: self.tables.capacity.bytes(), tenant_capacity: self.tables.capacity.tenants }
-    }
-
-    /// Sets the clock of programs that were loaded with a virtual one.
-    pub fn set_clock(&self, now_ns: u64) {
-        self.tables.set_clock(now_ns);
-    }
-
-    /// Runs the program of one side on one Ethernet frame, as if it had been received on the loopback
-    /// interface; counters move as for any packet.
-    ///
-    /// # Errors
-    /// If the kernel refuses the frame: shorter than an Ethernet header, or longer than it can run.
-    pub fn run(&self, side: Side, frame: &[u8]) -> Result<Verdict, DataplaneError> {
-        let name = program_of(side);
-        let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
-            return Err(missing(name));
-        };
-        let mut out = vec![0; frame.len().max(64)];
-        let options =
-            TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
-        let result = program.test_run(options).map_err(|error| {
-            DataplaneError::new(
-                format!("running a frame of {} bytes", frame.len()),
-                chain(&error),
-                "The kernel takes frames of 14 bytes to about 64 kB",
-            )
-        })?;
-        match result.return_value {
-            xdp_action::PASS => Ok(Verdict::Pass),
-            xdp_action::DROP => Ok(Verdict::Drop),
-            other => Err(DataplaneError::new(
-                "running a frame",
-                format!("verdict {other}"),
-                "This is a bug; report it",
-            )),
-        }
     }
 
     /// Says that packets are judged by these tables from now on: the next controller takes them over.
@@ -326,12 +281,6 @@ impl Engine {
     }
 }
 
-/// Verdicts of `linux/bpf.h`.
-mod xdp_action {
-    pub(super) const DROP: u32 = 1;
-    pub(super) const PASS: u32 = 2;
-}
-
 /// Tables that `config` fits, with room to grow.
 pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
     let mut slots = Slots::new(config.tenants.len() as u32, |_| [0; 64]);
@@ -346,7 +295,7 @@ fn possible_cpus() -> Result<u32, DataplaneError> {
     })
 }
 
-fn program_of(side: Side) -> &'static str {
+pub(super) fn program_of(side: Side) -> &'static str {
     match side {
         Side::Tenant => program::TENANT_SIDE,
         Side::Uplink => program::UPLINK_SIDE,
@@ -360,7 +309,7 @@ fn xdp<'o>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut Xdp, DataplaneErr
     }
 }
 
-fn missing(program: &str) -> DataplaneError {
+pub(super) fn missing(program: &str) -> DataplaneError {
     DataplaneError::new(
         format!("looking for the program {program}"),
         "not in the object",

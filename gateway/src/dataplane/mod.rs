@@ -22,15 +22,17 @@ mod pins;
 mod slots;
 mod snapshot;
 mod tables;
+mod test_run;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use clock::ProgramClock;
-pub use engine::{Engine, Verdict};
+pub use engine::Engine;
 pub use error::DataplaneError;
 pub use snapshot::*;
+pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict};
 
 use gateway_ebpf::standing::Standing;
 

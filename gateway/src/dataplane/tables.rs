@@ -7,13 +7,14 @@ use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::{
     ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry,
-    InterfaceTallies, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
+    InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::capacity::{Capacity, IFINDEXES};
+use super::clock::ProgramClock;
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::mapped::MappedArray;
@@ -42,11 +43,17 @@ pub(super) struct Tables {
     interface_tallies: MappedArray<InterfaceTallies>,
     tenant_ids: MappedArray<TenantId>,
     clock: MappedArray<Clock>,
+    last_verdict: MappedArray<LastVerdict>,
+    program_clock: ProgramClock,
 }
 
 impl Tables {
     /// Takes the maps out of a loaded object, and signs them if they are new.
-    pub(super) fn new(object: &mut Ebpf, capacity: Capacity) -> Result<Self, DataplaneError> {
+    pub(super) fn new(
+        object: &mut Ebpf,
+        capacity: Capacity,
+        program_clock: ProgramClock,
+    ) -> Result<Self, DataplaneError> {
         let sizes = capacity.maps();
         let mut maps = Maps { object, sizes: &sizes };
         let tables = Self {
@@ -65,6 +72,8 @@ impl Tables {
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
             tenant_ids: maps.array(map::TENANT_IDS)?,
             clock: maps.array(map::CLOCK)?,
+            last_verdict: maps.array(map::LAST_VERDICT)?,
+            program_clock,
         };
         if tables.control.get(0) == Control::zeroed() {
             let control = Control { magic: MAGIC, abi_version: ABI_VERSION, active_bank: 0, live: 0 };
@@ -124,7 +133,7 @@ impl Tables {
         for peer in &image.peers {
             let key = PeerKey { bank: bank as u8, ..peer.key };
             let key = Key::new(PeerKey::FIXED_BITS + peer.address_bits, bytemuck::cast(key));
-            let expires_ns = peer.expires.map_or(u64::MAX, super::clock::boot_ns_at);
+            let expires_ns = peer.expires.map_or(u64::MAX, |instant| self.program_clock.ns_at(instant));
             self.peers.insert(&key, expires_ns, 0).map_err(|error| {
                 DataplaneError::new("writing mail exemptions", chain(&error), "The old policy stays in force")
             })?;
@@ -249,6 +258,11 @@ impl Tables {
     /// Sets the virtual clock; only programs that were loaded with one look at it.
     pub(super) fn set_clock(&self, now_ns: u64) {
         self.clock.words(0)[0].store(now_ns, Relaxed);
+    }
+
+    /// What programs on the virtual clock said of the last packet.
+    pub(super) fn last_verdict(&self) -> LastVerdict {
+        self.last_verdict.get(0)
     }
 }
 

@@ -1,0 +1,93 @@
+//! Which side of the gateway a captured packet was on, by the tenants' prefixes.
+
+use std::ops::RangeInclusive;
+
+use gateway_ebpf::parse::{self, Frame as _, Network};
+use ipnetwork::IpNetwork;
+
+use crate::config::Config;
+
+/// The tenants' own networks.
+#[derive(Debug)]
+pub(super) struct Networks {
+    /// Disjoint, ascending.
+    v4: Vec<RangeInclusive<u32>>,
+    v6: Vec<RangeInclusive<u128>>,
+}
+
+/// Whose packet it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// The source is a tenant's.
+    pub(super) from_tenant: bool,
+    /// The destination is a tenant's.
+    pub(super) to_tenant: bool,
+}
+
+impl Networks {
+    pub(super) fn of(config: &Config) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for prefix in config.tenants.iter().flat_map(|tenant| &tenant.prefixes) {
+            match prefix {
+                IpNetwork::V4(prefix) => v4.push(prefix.network().to_bits()..=prefix.broadcast().to_bits()),
+                IpNetwork::V6(prefix) => v6.push(prefix.network().to_bits()..=prefix.broadcast().to_bits()),
+            }
+        }
+        Self { v4: disjoint(v4), v6: disjoint(v6) }
+    }
+
+    /// Looks only at the addresses: headers that lie elsewhere are the programs' to judge. A frame
+    /// without addresses is nobody's.
+    pub(super) fn ends(&self, frame: &[u8]) -> Ends {
+        let ends = parse::ethernet(frame).ok().and_then(|link| match link.network {
+            Network::Ipv4 => {
+                let at = |offset| Some(holds(&self.v4, frame.be32(link.next + offset)?));
+                Some(Ends { from_tenant: at(12)?, to_tenant: at(16)? })
+            }
+            Network::Ipv6 => {
+                let half = |offset| frame.be64(link.next + offset).map(u128::from);
+                let at = |offset| Some(holds(&self.v6, half(offset)? << 64 | half(offset + 8)?));
+                Some(Ends { from_tenant: at(8)?, to_tenant: at(24)? })
+            }
+            Network::LinkControl | Network::Unknown => None,
+        });
+        ends.unwrap_or(Ends { from_tenant: false, to_tenant: false })
+    }
+}
+
+/// Sorts prefixes and leaves out those within others; a tenant's own may be nested.
+fn disjoint<T: Ord>(mut ranges: Vec<RangeInclusive<T>>) -> Vec<RangeInclusive<T>> {
+    ranges.sort_by(|a, b| a.start().cmp(b.start()).then(b.end().cmp(a.end())));
+    ranges.dedup_by(|later, earlier| later.end() <= earlier.end());
+    ranges
+}
+
+fn holds<T: Ord>(ranges: &[RangeInclusive<T>], address: T) -> bool {
+    let after = ranges.partition_point(|range| *range.start() <= address);
+    after.checked_sub(1).is_some_and(|last| *ranges[last].end() >= address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn holds_what_some_prefix_contains(
+            prefixes in prop::collection::vec((any::<u8>(), 24_u8..=32), 0..12),
+            address in any::<u8>(),
+        ) {
+            let networks: Vec<ipnetwork::Ipv4Network> = prefixes
+                .into_iter()
+                .map(|(low, length)| ipnetwork::Ipv4Network::new([10, 0, 0, low].into(), length).unwrap())
+                .collect();
+            let ranges = networks.iter().map(|n| n.network().to_bits()..=n.broadcast().to_bits());
+            let address = std::net::Ipv4Addr::from([10, 0, 0, address]);
+            prop_assert_eq!(
+                holds(&disjoint(ranges.collect()), address.to_bits()),
+                networks.iter().any(|network| network.contains(address)),
+            );
+        }
+    }
+}
