@@ -10,7 +10,7 @@ use gateway_ebpf::parse::Frame as _;
 use super::capture::Packet;
 use crate::dataplane::{MAX_FRAME_BYTES, MIN_FRAME_BYTES};
 
-/// Link types (draft-ietf-opsawg-pcaplinktype), and their headers' bytes.
+/// Link types (draft-ietf-opsawg-pcaplinktype).
 mod link_type {
     pub(super) const NULL: u16 = 0;
     pub(super) const ETHERNET: u16 = 1;
@@ -70,21 +70,20 @@ impl Framer {
             if fits && !is_truncated {
                 return Some(Frame { bytes: captured, shows_tags: true, is_truncated });
             }
-            let bytes = self.fill(&[], captured, wire_bytes);
+            self.buffer.clear();
+            let bytes = self.fill(captured, wire_bytes);
             return Some(Frame { bytes, shows_tags: true, is_truncated });
         };
-        let [high, low] = ether_type.to_be_bytes();
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = ADDRESSES;
-        let header = [a, b, c, d, e, f, g, h, i, j, k, l, high, low];
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&ADDRESSES);
+        self.buffer.extend_from_slice(&ether_type.to_be_bytes());
         let payload = captured.get(header_bytes..).unwrap_or_default();
-        let bytes = self.fill(&header, payload, header.len() + wire_bytes.saturating_sub(header_bytes));
+        let bytes = self.fill(payload, MIN_FRAME_BYTES + wire_bytes.saturating_sub(header_bytes));
         Some(Frame { bytes, shows_tags: false, is_truncated })
     }
 
-    /// A frame of `wire_bytes`, or as close as frames can be.
-    fn fill(&mut self, header: &[u8], payload: &[u8], wire_bytes: usize) -> &[u8] {
-        self.buffer.clear();
-        self.buffer.extend_from_slice(header);
+    /// Completes the frame in the buffer to `wire_bytes`, or as close as frames can be.
+    fn fill(&mut self, payload: &[u8], wire_bytes: usize) -> &[u8] {
         self.buffer.extend_from_slice(payload);
         self.buffer.resize(wire_bytes.clamp(MIN_FRAME_BYTES, MAX_FRAME_BYTES), 0);
         &self.buffer

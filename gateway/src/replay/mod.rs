@@ -19,7 +19,6 @@ mod tally;
 
 use std::io::BufRead;
 
-use gateway_ebpf::Direction;
 use jiff::Timestamp;
 
 pub use capture::{Capture, CaptureError, Packet, Problem};
@@ -27,9 +26,9 @@ pub use compare::{Difference, differences};
 pub use report::{ByReason, DirectionReport, PacketVerdict, Report, TenantReport, Verdict, timestamp};
 
 use crate::config::{Config, Side};
-use crate::dataplane::{DataplaneError, Engine, Judgement, ProgramClock};
-use link::{Frame, Framer};
-use networks::{Ends, Networks};
+use crate::dataplane::{DataplaneError, Engine, ProgramClock};
+use link::Framer;
+use networks::Networks;
 use tally::{Fate, Tally};
 
 /// Why a capture was not replayed, or not to its end.
@@ -52,8 +51,7 @@ pub struct Replay {
     networks: Networks,
     /// The side of every packet; none: by its addresses.
     side: Option<Side>,
-    /// Whether VLAN tags count, on the tenant side and on the uplink.
-    match_vlan: [bool; 2],
+    match_vlan: MatchVlan,
     framer: Framer,
     now_ns: u64,
     tally: Tally,
@@ -72,16 +70,11 @@ impl Replay {
         per_packet: bool,
         start: Timestamp,
     ) -> Result<Self, DataplaneError> {
-        let match_vlan = [Side::Tenant, Side::Uplink].map(|side| {
-            // One that lets every tag pass is enough: the capture does not tell them apart.
-            let mut interfaces = config.interfaces.iter().filter(|interface| interface.side == side);
-            interfaces.all(|interface| interface.match_vlan)
-        });
         Ok(Self {
             engine: Engine::detached(config, ProgramClock::Virtual)?,
             networks: Networks::of(config),
             side,
-            match_vlan,
+            match_vlan: MatchVlan::of(config),
             framer: Framer::default(),
             now_ns: u64::try_from(start.as_nanosecond()).unwrap_or(0),
             tally: Tally::new(per_packet),
@@ -102,22 +95,22 @@ impl Replay {
             return Ok(());
         };
         self.tally.truncated += u64::from(frame.is_truncated);
-        let ends = match self.side {
-            Some(side) => Ends { from_tenant: side == Side::Tenant, to_tenant: side == Side::Uplink },
-            None => self.networks.ends(frame.bytes),
+        let sides = match self.side {
+            Some(side) => [Some(side), None],
+            None => self.networks.sides(frame.bytes),
         };
+        if sides == [None, None] {
+            self.tally.not_run(packet);
+        }
         self.engine.set_clock(self.now_ns);
         let mut fate = Fate::Unmatched;
-        if ends.from_tenant {
-            let judgement = judge(&self.engine, Side::Tenant, &frame, self.match_vlan[0])?;
-            fate = self.tally.judged(packet, Direction::Up, judgement);
-        }
-        if ends.to_tenant && !matches!(fate, Fate::Dropped(_)) {
-            let judgement = judge(&self.engine, Side::Uplink, &frame, self.match_vlan[1])?;
-            fate = self.tally.judged(packet, Direction::Down, judgement);
-        }
-        if !ends.from_tenant && !ends.to_tenant {
-            self.tally.not_run(packet);
+        for side in sides.into_iter().flatten() {
+            self.engine.set_match_vlan(frame.shows_tags && self.match_vlan.on(side));
+            self.engine.run(side, frame.bytes)?;
+            fate = self.tally.judged(packet, side, self.engine.last_judgement());
+            if matches!(fate, Fate::Dropped(_)) {
+                break;
+            }
         }
         self.tally.end(fate);
         Ok(())
@@ -147,13 +140,27 @@ pub fn run<R: BufRead>(
     }
 }
 
-fn judge(
-    engine: &Engine,
-    side: Side,
-    frame: &Frame<'_>,
-    match_vlan: bool,
-) -> Result<Judgement, DataplaneError> {
-    engine.set_match_vlan(match_vlan && frame.shows_tags);
-    engine.run(side, frame.bytes)?;
-    Ok(engine.last_judgement())
+/// Whether VLAN tags count on each side.
+struct MatchVlan {
+    tenant: bool,
+    uplink: bool,
+}
+
+impl MatchVlan {
+    /// As the interfaces say. One on a side that lets every tag pass is enough: the capture does not tell
+    /// them apart.
+    fn of(config: &Config) -> Self {
+        let all = |side| {
+            let mut interfaces = config.interfaces.iter().filter(|interface| interface.side == side);
+            interfaces.all(|interface| interface.match_vlan)
+        };
+        Self { tenant: all(Side::Tenant), uplink: all(Side::Uplink) }
+    }
+
+    fn on(&self, side: Side) -> bool {
+        match side {
+            Side::Tenant => self.tenant,
+            Side::Uplink => self.uplink,
+        }
+    }
 }

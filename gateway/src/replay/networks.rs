@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use gateway_ebpf::parse::{self, Frame as _, Network};
 use ipnetwork::IpNetwork;
 
-use crate::config::Config;
+use crate::config::{Config, Side};
 
 /// The tenants' own networks.
 #[derive(Debug)]
@@ -13,15 +13,6 @@ pub(super) struct Networks {
     /// Disjoint, ascending.
     v4: Vec<RangeInclusive<u32>>,
     v6: Vec<RangeInclusive<u128>>,
-}
-
-/// Whose packet it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ends {
-    /// The source is a tenant's.
-    pub(super) from_tenant: bool,
-    /// The destination is a tenant's.
-    pub(super) to_tenant: bool,
 }
 
 impl Networks {
@@ -36,22 +27,24 @@ impl Networks {
         Self { v4: disjoint(v4), v6: disjoint(v6) }
     }
 
-    /// Looks only at the addresses: headers that lie elsewhere are the programs' to judge. A frame
-    /// without addresses is nobody's.
-    pub(super) fn ends(&self, frame: &[u8]) -> Ends {
-        let ends = parse::ethernet(frame).ok().and_then(|link| match link.network {
+    /// The sides that a packet passes, in this order: the tenant side if it comes from a tenant, the
+    /// uplink side if it goes to one. Looks only at the addresses: headers that lie elsewhere are the
+    /// programs' to judge. A frame without addresses is nobody's.
+    pub(super) fn sides(&self, frame: &[u8]) -> [Option<Side>; 2] {
+        let from_and_to_tenant = parse::ethernet(frame).ok().and_then(|link| match link.network {
             Network::Ipv4 => {
                 let at = |offset| Some(holds(&self.v4, frame.be32(link.next + offset)?));
-                Some(Ends { from_tenant: at(12)?, to_tenant: at(16)? })
+                Some((at(12)?, at(16)?))
             }
             Network::Ipv6 => {
                 let half = |offset| frame.be64(link.next + offset).map(u128::from);
                 let at = |offset| Some(holds(&self.v6, half(offset)? << 64 | half(offset + 8)?));
-                Some(Ends { from_tenant: at(8)?, to_tenant: at(24)? })
+                Some((at(8)?, at(24)?))
             }
             Network::LinkControl | Network::Unknown => None,
         });
-        ends.unwrap_or(Ends { from_tenant: false, to_tenant: false })
+        let (from_tenant, to_tenant) = from_and_to_tenant.unwrap_or_default();
+        [from_tenant.then_some(Side::Tenant), to_tenant.then_some(Side::Uplink)]
     }
 }
 

@@ -7,6 +7,7 @@ use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::capture::Packet;
+use crate::config::Side;
 use crate::dataplane::{Judgement, Outcome};
 
 /// What became of a packet, all in all.
@@ -72,8 +73,12 @@ impl Tally {
         self.line(packet, None, None, Fate::Unmatched);
     }
 
-    /// A program judged it.
-    pub(super) fn judged(&mut self, packet: &Packet<'_>, direction: Direction, judgement: Judgement) -> Fate {
+    /// The program of one side judged it.
+    pub(super) fn judged(&mut self, packet: &Packet<'_>, side: Side, judgement: Judgement) -> Fate {
+        let direction = match side {
+            Side::Tenant => Direction::Up,
+            Side::Uplink => Direction::Down,
+        };
         let fate = match judgement.outcome {
             Outcome::Passed => Fate::Passed,
             Outcome::Dropped(reason) => Fate::Dropped(reason),

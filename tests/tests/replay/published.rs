@@ -35,15 +35,15 @@ const CHOSEN: [(&str, &str); 12] = [
 const VERDICTS_UP_TO: u64 = 100;
 
 /// The captures' directory. Without one the tests are skipped, but not where CI is there to run them.
+#[expect(clippy::explicit_write, reason = "the test harness would keep a passing test's eprintln! to itself")]
 fn captures() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcaps");
     let directory = std::env::var_os("FAIRWAY_PCAPS").map_or(beside, PathBuf::from);
     if !directory.is_dir() {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is not there", directory.display());
         let skipped = "SKIPPED: no published captures in";
-        // Past the test harness, which shows what a test prints only if it fails.
-        let loud = format!("{skipped} {}; FAIRWAY_PCAPS names their directory\n", directory.display());
-        std::io::stderr().write_all(loud.as_bytes()).unwrap();
+        writeln!(std::io::stderr(), "{skipped} {}; FAIRWAY_PCAPS names their directory", directory.display())
+            .unwrap();
         return None;
     }
     Some(directory)
