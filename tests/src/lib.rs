@@ -13,6 +13,7 @@
 pub mod bench;
 pub mod captures;
 pub mod config;
+pub mod evasion;
 pub mod frames;
 pub mod gateway;
 pub mod iperf;
