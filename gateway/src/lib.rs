@@ -12,6 +12,7 @@ pub mod control;
 pub mod controller;
 pub mod dataplane;
 mod http;
+pub mod link;
 pub mod metrics;
 pub mod replay;
 pub mod run;
