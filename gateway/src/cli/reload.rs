@@ -17,6 +17,9 @@ pub(super) fn reload(args: &RemoteArgs) -> Result<(), CommandError> {
         return Ok(json(&done)?);
     }
     eprint!("{}", done.warnings_text);
+    if !done.missing_interfaces.is_empty() {
+        eprintln!("not there, and policed as soon as they are: {}", done.missing_interfaces.join(", "));
+    }
     eprintln!(
         "reloaded: {} tenants, {} prefixes, {} warnings, switched in {:.1} ms",
         done.tenants,

@@ -44,19 +44,28 @@ fn text(status: &Status) -> String {
 }
 
 fn interfaces(interfaces: &[InterfaceStatus]) -> String {
-    let header =
-        ["interface", "side", "mode", "link control", "unmatched", "unknown source", "dropped packets"];
+    let header = [
+        "interface",
+        "side",
+        "mode",
+        "policed",
+        "link control",
+        "unmatched",
+        "unknown source",
+        "dropped packets",
+    ];
     let packets = |count: Count| count.packets.to_string();
     let rows = interfaces.iter().map(|interface| {
         vec![
             interface.name.clone(),
             interface.side.clone(),
             interface.mode.clone(),
+            if interface.attached { "yes".into() } else { "NO".into() },
             packets(interface.link_control),
             packets(interface.unmatched),
             packets(interface.unknown_source_passed),
             reasons(&interface.by_reason),
         ]
     });
-    table(&header, rows, &[3, 4, 5])
+    table(&header, rows, &[4, 5, 6])
 }

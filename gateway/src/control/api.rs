@@ -88,6 +88,9 @@ pub struct InterfaceStatus {
     pub side: String,
     /// `native`, `generic` or `offload`.
     pub mode: String,
+    /// Whether an interface of this name exists and is policed.
+    #[serde(default)]
+    pub attached: bool,
     /// Link-local control, let through.
     pub link_control: Count,
     /// Uplink: for no tenant, let through.
@@ -225,6 +228,9 @@ pub struct ReloadDone {
     pub prefixes: usize,
     /// Time that the data plane took to switch.
     pub apply_seconds: f64,
+    /// Configured interfaces that do not exist now; each is policed as soon as it does.
+    #[serde(default)]
+    pub missing_interfaces: Vec<String>,
     /// How many warnings there are.
     pub warnings: usize,
     /// The warnings, for people.
@@ -293,6 +299,7 @@ impl From<&InterfaceCounters> for InterfaceStatus {
             name: interface.name.clone(),
             side: interface.side.label().into(),
             mode: interface.mode.label().into(),
+            attached: interface.attached,
             link_control: interface.link_control.into(),
             unmatched: interface.unmatched.into(),
             unknown_source_passed: interface.unknown_source_passed.into(),
@@ -347,6 +354,7 @@ impl From<Reloaded> for ReloadDone {
             tenants: reloaded.applied.tenants,
             prefixes: reloaded.applied.prefixes,
             apply_seconds: reloaded.applied.took.as_secs_f64(),
+            missing_interfaces: reloaded.applied.missing_interfaces,
             warnings: reloaded.warnings.warnings(),
             warnings_text: reloaded.warnings.render(false),
         }

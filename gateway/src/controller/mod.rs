@@ -22,7 +22,7 @@ pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
-use crate::dataplane::{DataplaneError, Snapshot, Standings, TableMemory};
+use crate::dataplane::{DataplaneError, Followed, Snapshot, Standings, TableMemory};
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
 /// [`tokio::task::spawn_blocking`].
@@ -199,6 +199,11 @@ impl Controller {
             state.policy = Arc::new(policy);
         }
         Ok(lapsed)
+    }
+
+    /// Polices interfaces that came back; to be called whenever interfaces may have changed.
+    pub fn follow_interfaces(&self) -> Vec<Followed> {
+        self.state().policer.as_mut().map_or_else(Vec::new, |policer| policer.follow_interfaces())
     }
 
     /// Ends enforcement as `gateway.on_stop` says. Further calls do nothing.

@@ -1,7 +1,7 @@
 //! What the controller needs of a data plane.
 
 use crate::config::{Config, OnStop};
-use crate::dataplane::{Applied, Dataplane, DataplaneError, Snapshot, Standings, TableMemory};
+use crate::dataplane::{Applied, Dataplane, DataplaneError, Followed, Snapshot, Standings, TableMemory};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -11,6 +11,8 @@ pub trait Policer: Send {
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError>;
     /// Who is suspended, from this moment on and across reloads.
     fn set_standings(&mut self, standings: &Standings);
+    /// Attaches to configured interfaces that came back.
+    fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.
     fn snapshot(&self) -> Snapshot;
     /// Size of the tables.
@@ -26,6 +28,10 @@ impl Policer for Dataplane {
 
     fn set_standings(&mut self, standings: &Standings) {
         Self::set_standings(self, standings);
+    }
+
+    fn follow_interfaces(&mut self) -> Vec<Followed> {
+        Self::follow_interfaces(self)
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -44,6 +44,11 @@ impl Capacity {
         }
     }
 
+    /// Room for next to nothing.
+    pub(super) fn smallest(cpus: u32) -> Self {
+        Self { tenants: 1, v4_nodes: 1, v6_entries: 1, stripes: cpus + 1 }
+    }
+
     /// Whether `image` fits.
     pub(super) fn fits(&self, image: &Image) -> bool {
         image.tenants.len() <= self.tenants as usize

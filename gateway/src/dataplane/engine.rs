@@ -13,6 +13,7 @@ use super::capacity::Capacity;
 use super::clock::ProgramClock;
 use super::error::{DataplaneError, chain};
 use super::image::Image;
+use super::probe::possible_cpus;
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::{Tables, by_reason, tally};
@@ -143,7 +144,8 @@ impl Engine {
 
     /// What is in force, as if it had just been applied in no time.
     pub(super) fn applied(&self) -> Applied {
-        Applied { tenants: self.tenants.len(), prefixes: self.prefixes, took: Duration::ZERO }
+        let (tenants, prefixes) = (self.tenants.len(), self.prefixes);
+        Applied { tenants, prefixes, took: Duration::ZERO, missing_interfaces: Vec::new() }
     }
 
     pub(super) fn standings(&self) -> &Standings {
@@ -160,13 +162,11 @@ impl Engine {
         let interfaces = self.interfaces.iter().map(|registered| {
             let counters = self.tables.interface_counters(registered.slot);
             InterfaceCounters {
-                name: registered.target.interface.name.clone(),
-                side: registered.target.interface.side,
-                mode: registered.target.interface.mode,
                 link_control: tally(counters.link_control),
                 unmatched: tally(counters.unmatched),
                 unknown_source_passed: tally(counters.unknown_source_passed),
                 dropped: by_reason(&counters.dropped),
+                ..InterfaceCounters::none(&registered.target.interface)
             }
         });
         Snapshot { tenants: tenants.collect(), interfaces: interfaces.collect() }
@@ -187,17 +187,9 @@ impl Engine {
         xdp(&mut self.object, program_of(side))
     }
 
-    /// Registers an interface for counting; one that was registered under this index keeps its slot.
+    /// Registers an interface for counting. One that was registered under this index or this name keeps
+    /// its counters.
     pub fn register(&mut self, interface: &Interface, ifindex: u32) -> Result<(), DataplaneError> {
-        let slot = match self.tables.interface(ifindex).slot {
-            0 => {
-                let slot = self.free_interface_slot(interface)?;
-                self.tables.wipe_interface(slot);
-                slot
-            }
-            slot => slot,
-        };
-        let flags = if interface.match_vlan { InterfaceEntry::MATCH_VLAN } else { 0 };
         if ifindex >= super::capacity::IFINDEXES {
             return Err(DataplaneError::new(
                 format!("registering interface {}", interface.name),
@@ -205,10 +197,31 @@ impl Engine {
                 "Indexes grow with every interface that is made; they start again at 1 after a reboot",
             ));
         }
+        let mut same_name =
+            self.interfaces.iter().filter(|known| known.target.interface.name == interface.name);
+        let slot = match (self.tables.interface(ifindex).slot, same_name.next()) {
+            (0, Some(known)) => known.slot,
+            (0, None) => {
+                let slot = self.free_interface_slot(interface)?;
+                self.tables.wipe_interface(slot);
+                slot
+            }
+            (slot, _) => slot,
+        };
+        let flags = if interface.match_vlan { InterfaceEntry::MATCH_VLAN } else { 0 };
         self.tables.set_interface(ifindex, InterfaceEntry { slot, flags });
-        self.interfaces.retain(|registered| registered.target.ifindex != ifindex);
+        self.forget_interfaces(|known| known.interface.name == interface.name && known.ifindex != ifindex);
+        self.interfaces.retain(|known| known.target.ifindex != ifindex);
         self.interfaces.push(Registered { target: Target { interface: interface.clone(), ifindex }, slot });
         Ok(())
+    }
+
+    /// Registers what was registered in `old` and does not exist now, so that its counters can move.
+    pub(super) fn register_missing(&mut self, old: &Self, config: &Config) -> Result<(), DataplaneError> {
+        let missing =
+            config.interfaces.iter().filter(|interface| self.registered_as(&interface.name).is_none());
+        let missing: Vec<_> = missing.filter_map(|interface| old.registered_as(&interface.name)).collect();
+        missing.into_iter().try_for_each(|target| self.register(&target.interface, target.ifindex))
     }
 
     /// Forgets what older controllers registered, but for these interface indexes.
@@ -218,10 +231,24 @@ impl Engine {
 
     /// The opposite of [`Self::register`].
     pub(super) fn unregister(&mut self, ifindex: u32) {
-        if self.registered(ifindex).is_some() {
-            self.tables.set_interface(ifindex, InterfaceEntry::default());
-            self.interfaces.retain(|registered| registered.target.ifindex != ifindex);
+        self.forget_interfaces(|known| known.ifindex == ifindex);
+    }
+
+    /// Forgets interfaces whose name is not wanted.
+    pub(super) fn forget_interfaces_unless(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.forget_interfaces(|known| !is_wanted(&known.interface.name));
+    }
+
+    fn forget_interfaces(&mut self, is_over: impl Fn(&Target) -> bool) {
+        for over in self.interfaces.extract_if(.., |known| is_over(&known.target)) {
+            self.tables.set_interface(over.target.ifindex, InterfaceEntry::default());
         }
+    }
+
+    /// What is registered under a name.
+    pub(super) fn registered_as(&self, name: &str) -> Option<&Target> {
+        let mut targets = self.interfaces.iter().map(|registered| &registered.target);
+        targets.find(|target| target.interface.name == name)
     }
 
     /// What is registered under an interface index.
@@ -236,12 +263,6 @@ impl Engine {
             let (a, b) = (&registered.interface, &target.interface);
             (&a.name, a.side, a.mode, a.match_vlan) == (&b.name, b.side, b.mode, b.match_vlan)
         })
-    }
-
-    /// Puts the interfaces into the config's order.
-    pub(super) fn order_interfaces(&mut self, targets: &[Target]) {
-        let position = |ifindex: u32| targets.iter().position(|target| target.ifindex == ifindex);
-        self.interfaces.sort_by_key(|registered| position(registered.target.ifindex));
     }
 
     fn free_interface_slot(&self, interface: &Interface) -> Result<u32, DataplaneError> {
@@ -269,9 +290,12 @@ impl Engine {
             self.tables.move_counters(slot, &old.tables, old_slot);
         }
         for registered in &self.interfaces {
-            match old.tables.interface(registered.target.ifindex).slot {
-                0 => {}
-                old_slot => self.tables.move_interface_counters(registered.slot, &old.tables, old_slot),
+            let target = &registered.target;
+            let same = |known: &&Registered| {
+                known.target.interface.name == target.interface.name || known.target.ifindex == target.ifindex
+            };
+            if let Some(old_slot) = old.interfaces.iter().find(same).map(|known| known.slot) {
+                self.tables.move_interface_counters(registered.slot, &old.tables, old_slot);
             }
         }
     }
@@ -286,13 +310,6 @@ pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> 
     let mut slots = Slots::new(config.tenants.len() as u32, |_| [0; 64]);
     let image = Image::compile(config, &Standings::new(), &mut slots).map_err(|_full| does_not_fit())?;
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
-}
-
-/// Possible CPUs: what the kernel may ever bring online.
-fn possible_cpus() -> Result<u32, DataplaneError> {
-    aya::util::nr_cpus().map(|cpus| cpus as u32).map_err(|(path, error)| {
-        DataplaneError::new(format!("counting CPUs in {path}"), error, "Mount sysfs on /sys")
-    })
 }
 
 pub(super) fn program_of(side: Side) -> &'static str {

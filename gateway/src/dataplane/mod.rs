@@ -19,6 +19,7 @@ mod index;
 mod links;
 mod mapped;
 mod pins;
+mod probe;
 mod slots;
 mod snapshot;
 mod tables;
@@ -31,12 +32,15 @@ use std::time::{Duration, Instant};
 pub use clock::ProgramClock;
 pub use engine::Engine;
 pub use error::DataplaneError;
+pub use pins::{PinPlace, pin_place, pinned_programs};
+pub use probe::{Probed, possible_cpus, probe};
 pub use snapshot::*;
 pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict};
 
 use gateway_ebpf::standing::Standing;
 
 use crate::config::{Config, Interface, OnStop};
+use crate::link::name_of;
 use pins::{Generation, LinkPin, Pins};
 
 /// The attached programs and their tables.
@@ -44,13 +48,15 @@ pub struct Dataplane {
     engine: Engine,
     generation: Generation,
     pins: Pins,
+    /// As configured, whether they exist or not.
+    interfaces: Vec<Interface>,
 }
 
 /// Who is not in good standing, by tenant id. Ids that no tenant has are ignored.
 pub type Standings = HashMap<String, Standing>;
 
 /// What an [`Dataplane::apply`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// Tenants now policed.
     pub tenants: usize,
@@ -58,6 +64,17 @@ pub struct Applied {
     pub prefixes: usize,
     /// Time from the validated config to the switch.
     pub took: Duration,
+    /// Names of configured interfaces that do not exist now.
+    pub missing_interfaces: Vec<String>,
+}
+
+/// An interface that [`Dataplane::follow_interfaces`] attached to, or could not.
+#[derive(Debug)]
+pub struct Followed {
+    /// Its name.
+    pub interface: String,
+    /// Whether it is policed now.
+    pub outcome: Result<(), DataplaneError>,
 }
 
 /// Memory of the kernel tables, in bytes.
@@ -74,9 +91,13 @@ impl Dataplane {
     /// the policy, and attaches to every interface.
     ///
     /// # Errors
-    /// All or nothing: every interface is left as it was found.
+    /// All or nothing: every interface is left as it was found. One that does not exist is an error here:
+    /// a misspelt name must not go unnoticed.
     pub fn start(config: &Config, standings: &Standings) -> Result<Self, DataplaneError> {
-        let targets = targets(config)?;
+        let target = |interface: &Interface| {
+            Ok(Target { interface: interface.clone(), ifindex: links::ifindex(interface)? })
+        };
+        let targets: Vec<Target> = config.interfaces.iter().map(target).collect::<Result<_, _>>()?;
         let pins = Pins::open(&config.gateway.pin_dir)?;
         let found = pins.generations()?;
         let dataplane = match live(&found)? {
@@ -88,7 +109,8 @@ impl Dataplane {
                 engine.forget_interfaces_except(
                     &targets.iter().map(|target| target.ifindex).collect::<Vec<_>>(),
                 );
-                let mut dataplane = Self { engine, generation, pins };
+                let interfaces = config.interfaces.clone();
+                let mut dataplane = Self { engine, generation, pins, interfaces };
                 dataplane.apply(config)?;
                 dataplane
             }
@@ -109,7 +131,8 @@ impl Dataplane {
         targets: &[Target],
     ) -> Result<Self, DataplaneError> {
         let (engine, generation) = make_engine(config, standings, &pins, found)?;
-        let mut dataplane = Self { engine, generation, pins };
+        let interfaces = config.interfaces.clone();
+        let mut dataplane = Self { engine, generation, pins, interfaces };
         match dataplane.attach(targets) {
             Ok(_) => {
                 dataplane.engine.mark_live();
@@ -125,13 +148,14 @@ impl Dataplane {
 
     /// Replaces the policy with `config`'s, atomically for every packet; counters and bucket states of
     /// tenants that stay are kept. Interfaces that are new in it are attached first, those that are
-    /// gone from it are detached last. A config that outgrows the tables moves to larger ones.
+    /// gone from it are detached last; those that do not exist at the moment are passed over, see
+    /// [`Self::follow_interfaces`]. A config that outgrows the tables moves to larger ones.
     ///
     /// # Errors
     /// Nothing has changed.
     pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
-        let targets = targets(config)?;
+        let targets = if self.is_bypassed() { Vec::new() } else { self.locate(&config.interfaces) };
         let mut applied = if self.engine.fits(config) {
             let undo = self.attach(&targets)?;
             match self.engine.apply(config) {
@@ -144,9 +168,58 @@ impl Dataplane {
         } else {
             self.grow(config, &targets)?
         };
+        self.interfaces.clone_from(&config.interfaces);
         self.detach_others(&targets)?;
         applied.took = started.elapsed();
+        let missing = self.interfaces.iter().filter(|interface| links::ifindex(interface).is_err());
+        applied.missing_interfaces = missing.map(|interface| interface.name.clone()).collect();
         Ok(applied)
+    }
+
+    /// Attaches to configured interfaces that came back, or whose program was taken off; their counters
+    /// go on. To be called whenever interfaces may have changed; where all is well, nothing happens.
+    ///
+    /// A renamed interface stays policed: traffic must not slip through because of a name. After the
+    /// bypass ([`Self::detach_pinned`]), nothing is attached any more.
+    ///
+    /// Returns what there was to do, one by one: the trouble of one interface is no other's.
+    pub fn follow_interfaces(&mut self) -> Vec<Followed> {
+        if self.is_bypassed() {
+            return Vec::new();
+        }
+        let targets = self.locate(&self.interfaces);
+        let mut followed = Vec::new();
+        for target in &targets {
+            let outcome = match self.attach_one(target) {
+                Ok(false) => continue,
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            };
+            followed.push(Followed { interface: target.interface.name.clone(), outcome });
+        }
+        if let Err(error) = self.detach_others(&targets) {
+            tracing::warn!(%error, "letting go of interfaces that are gone");
+        }
+        followed
+    }
+
+    /// Whether [`Self::detach_pinned`] was called meanwhile: nothing is pinned any more, nor attached.
+    fn is_bypassed(&self) -> bool {
+        !self.generation.dir.exists()
+    }
+
+    /// Where these interfaces are now, by name; one that was renamed is where it was.
+    fn locate(&self, interfaces: &[Interface]) -> Vec<Target> {
+        let target = |interface: &Interface| {
+            let renamed = || {
+                let known = self.engine.registered_as(&interface.name)?.ifindex;
+                let taken = interfaces.iter().any(|other| links::ifindex(other).is_ok_and(|at| at == known));
+                (name_of(known).is_some() && !taken).then_some(known)
+            };
+            let ifindex = links::ifindex(interface).ok().or_else(renamed)?;
+            Some(Target { interface: interface.clone(), ifindex })
+        };
+        interfaces.iter().filter_map(target).collect()
     }
 
     /// Moves to tables that `config` fits, with every counter and bucket.
@@ -154,8 +227,12 @@ impl Dataplane {
         let (engine, generation) =
             make_engine(config, self.engine.standings(), &self.pins, &self.pins.generations()?)?;
         engine.copy_buckets(&self.engine);
-        let old = std::mem::replace(self, Self { engine, generation, pins: self.pins.clone() });
-        if let Err(error) = self.attach(targets) {
+        let larger =
+            Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
+        let old = std::mem::replace(self, larger);
+        if let Err(error) =
+            self.attach(targets).and_then(|_| self.engine.register_missing(&old.engine, config))
+        {
             // What was pinned before is put back: the old programs over the old tables.
             let failed = std::mem::replace(self, old);
             let policed: Vec<_> = targets.iter().filter(|target| self.is_attached(target)).cloned().collect();
@@ -186,6 +263,8 @@ impl Dataplane {
                 continue;
             }
             undo.before.extend(self.engine.registered(target.ifindex).cloned());
+            undo.before.extend(self.engine.registered_as(&target.interface.name).cloned());
+            undo.registered.push(target.ifindex);
             match self.attach_one(target) {
                 Ok(true) => undo.made.push(self.pins.link(target.ifindex, target.interface.mode)),
                 Ok(false) => {}
@@ -198,8 +277,11 @@ impl Dataplane {
         Ok(undo)
     }
 
+    /// Says whether there was no living link before.
     fn attach_one(&mut self, target: &Target) -> Result<bool, DataplaneError> {
-        self.engine.register(&target.interface, target.ifindex)?;
+        if !self.engine.is_registered(target) {
+            self.engine.register(&target.interface, target.ifindex)?;
+        }
         links::attach(self.engine.program(target.interface.side)?, &self.pins, target)
     }
 
@@ -208,31 +290,40 @@ impl Dataplane {
     }
 
     fn undo(&mut self, undo: Undo) {
-        for pin in undo.made {
-            self.engine.unregister(pin.ifindex);
-            if let Err(error) = links::remove(&pin) {
+        for pin in &undo.made {
+            if let Err(error) = links::remove(pin) {
                 tracing::error!(%error, "undoing an attachment");
             }
         }
-        if let Err(error) = self.reattach(&undo.before) {
-            tracing::error!(%error, "going back to the old attachment");
+        for target in &undo.before {
+            // Its counters move back with the registration, wherever the interface is now.
+            let back = self.engine.register(&target.interface, target.ifindex);
+            let back = back.and_then(|()| match name_of(target.ifindex) {
+                Some(_) => self.attach_one(target).map(drop),
+                None => Ok(()),
+            });
+            if let Err(error) = back {
+                tracing::error!(%error, "going back to the old attachment");
+            }
         }
+        let is_new = |ifindex: &u32| !undo.before.iter().any(|target| target.ifindex == *ifindex);
+        undo.registered.into_iter().filter(is_new).for_each(|ifindex| self.engine.unregister(ifindex));
     }
 
     fn is_attached(&self, target: &Target) -> bool {
         self.pins.link(target.ifindex, target.interface.mode).path.exists()
     }
 
-    /// Detaches from everything but the targets.
+    /// Detaches from everything but the targets, and forgets interfaces that are no longer configured.
     fn detach_others(&mut self, targets: &[Target]) -> Result<(), DataplaneError> {
-        for pin in self.pins.links()? {
-            if !targets.iter().any(|target| target.ifindex == pin.ifindex) {
-                self.engine.unregister(pin.ifindex);
-                links::remove(&pin)?;
-            }
-        }
-        self.engine.order_interfaces(targets);
-        Ok(())
+        let pinned = if self.is_bypassed() { Vec::new() } else { self.pins.links()? };
+        let is_wanted = |pin: &LinkPin| targets.iter().any(|target| target.ifindex == pin.ifindex);
+        let others = pinned.into_iter().filter(|pin| !is_wanted(pin));
+        let removed = others.map(|pin| links::remove(&pin)).fold(Ok(()), Result::and);
+        let interfaces = &self.interfaces;
+        self.engine
+            .forget_interfaces_unless(|name| interfaces.iter().any(|interface| interface.name == name));
+        removed
     }
 
     /// Who is suspended, from this moment on and across reloads.
@@ -242,7 +333,22 @@ impl Dataplane {
 
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
-        self.engine.snapshot()
+        let mut snapshot = self.engine.snapshot();
+        let counters = |interface: &Interface| {
+            let found = snapshot.interfaces.iter().find(|counters| counters.name == interface.name);
+            let counters = found.cloned().unwrap_or_else(|| InterfaceCounters::none(interface));
+            InterfaceCounters { attached: self.is_policed(interface), ..counters }
+        };
+        snapshot.interfaces = self.interfaces.iter().map(counters).collect();
+        snapshot
+    }
+
+    /// Whether the interface that has this name now is policed.
+    fn is_policed(&self, interface: &Interface) -> bool {
+        let registered = self.engine.registered_as(&interface.name);
+        registered.is_some_and(|target| {
+            self.is_attached(target) && links::ifindex(interface).is_ok_and(|now| now == target.ifindex)
+        })
     }
 
     /// Size of the tables.
@@ -274,6 +380,8 @@ impl Dataplane {
 /// How to go back when attaching failed halfway.
 #[derive(Default)]
 struct Undo {
+    /// Interface indexes that were registered, or registered anew.
+    registered: Vec<u32>,
     /// Links that were made.
     made: Vec<LinkPin>,
     /// What was there instead.
@@ -285,13 +393,6 @@ struct Undo {
 pub(crate) struct Target {
     interface: Interface,
     ifindex: u32,
-}
-
-fn targets(config: &Config) -> Result<Vec<Target>, DataplaneError> {
-    let target = |interface: &Interface| {
-        Ok(Target { interface: interface.clone(), ifindex: links::ifindex(interface)? })
-    };
-    config.interfaces.iter().map(target).collect()
 }
 
 /// The newest generation that packets were judged by.
@@ -340,6 +441,5 @@ fn remove_all(pins: &Pins) -> Result<Vec<String>, DataplaneError> {
 }
 
 fn interface_name(ifindex: u32) -> String {
-    let name = nix::net::if_::if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
-    name.unwrap_or_else(|| format!("interface {ifindex} (gone)"))
+    name_of(ifindex).unwrap_or_else(|| format!("interface {ifindex} (gone)"))
 }

@@ -8,12 +8,14 @@
 //! A generation is replaced by the next when a config outgrows its tables. Two are only found together
 //! if a controller died in between; the one that is marked live and has the highest number counts.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aya::maps::{Array, Map, MapData};
+use aya::programs::links::{FdLink, PinnedLink};
 use gateway_ebpf::abi::{ABI_VERSION, BANKS, Control, MAGIC, map};
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
@@ -23,8 +25,46 @@ use super::capacity::Capacity;
 use super::error::{DataplaneError, chain};
 use crate::config::Mode;
 
+/// Where systemd mounts a BPF file system.
+const USUAL: &str = "/sys/fs/bpf";
 const GENERATION_PREFIX: &str = "maps-";
 const LINK_PREFIX: &str = "link-";
+
+/// What is to be said of a pin directory before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinPlace {
+    /// On a BPF file system, or can be made on one.
+    Ready,
+    /// Below /sys/fs/bpf, where none is mounted yet.
+    NotMounted,
+    /// On another file system.
+    Elsewhere,
+}
+
+/// Where a pin directory lies, whether it exists or not.
+#[must_use]
+pub fn pin_place(dir: &Path) -> PinPlace {
+    let existing = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
+    match is_bpffs(existing) {
+        true => PinPlace::Ready,
+        false if dir.starts_with(USUAL) => PinPlace::NotMounted,
+        false => PinPlace::Elsewhere,
+    }
+}
+
+/// Interface indexes that a gateway polices, each with the id of its program.
+///
+/// # Errors
+/// If the links may not be read; without any, there is none.
+pub fn pinned_programs(dir: &Path) -> Result<HashMap<u32, u32>, DataplaneError> {
+    let Some(pins) = Pins::find(dir) else { return Ok(HashMap::new()) };
+    let program = |pin: LinkPin| {
+        let link = PinnedLink::from_pin(&pin.path).and_then(|link| FdLink::from(link).info());
+        link.map(|link| (pin.ifindex, link.program_id()))
+            .map_err(|error| cannot_use(&pin.path, chain(&error)))
+    };
+    pins.links()?.into_iter().map(program).collect()
+}
 
 /// The directory of one gateway.
 #[derive(Clone)]
@@ -52,14 +92,12 @@ pub(super) struct LinkPin {
 impl Pins {
     /// Opens the directory, making it, and mounting a BPF file system below /sys/fs/bpf, if need be.
     pub(super) fn open(dir: &Path) -> Result<Self, DataplaneError> {
-        let existing = dir.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
-        if !is_bpffs(existing) {
-            mount_bpffs(dir)?;
+        match pin_place(dir) {
+            PinPlace::Ready => {}
+            PinPlace::NotMounted => mount_bpffs()?,
+            PinPlace::Elsewhere => return Err(cannot_use(dir, "not on a BPF file system")),
         }
         fs::create_dir_all(dir).map_err(|error| cannot_use(dir, error))?;
-        if !is_bpffs(dir) {
-            return Err(cannot_use(dir, "not on a BPF file system"));
-        }
         let opened = File::open(dir).map_err(|error| cannot_use(dir, error))?;
         let lock = Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
             DataplaneError::new(
@@ -197,11 +235,7 @@ fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
-fn mount_bpffs(dir: &Path) -> Result<(), DataplaneError> {
-    const USUAL: &str = "/sys/fs/bpf";
-    if !dir.starts_with(USUAL) {
-        return Err(cannot_use(dir, "not on a BPF file system"));
-    }
+fn mount_bpffs() -> Result<(), DataplaneError> {
     mount(Some("bpf"), USUAL, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(|error| {
         DataplaneError::new(
             format!("mounting a BPF file system on {USUAL}"),

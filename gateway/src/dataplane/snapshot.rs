@@ -2,7 +2,7 @@
 
 use gateway_ebpf::DropReason;
 
-use crate::config::{Mode, Side};
+use crate::config::{Interface, Mode, Side};
 
 /// Counters of every tenant and interface, read without stopping the programs: each figure is exact,
 /// figures of different tenants may be some microseconds apart.
@@ -66,8 +66,10 @@ pub struct InterfaceCounters {
     pub name: String,
     /// Side.
     pub side: Side,
-    /// Mode it is attached in.
+    /// Mode it is to be attached in.
     pub mode: Mode,
+    /// Whether an interface of this name exists and is policed.
+    pub attached: bool,
     /// Link-local control (ARP, neighbour discovery, DHCP, LLDP, spanning tree...), always let through.
     pub link_control: Tally,
     /// Uplink: for no tenant, let through unpoliced.
@@ -76,4 +78,21 @@ pub struct InterfaceCounters {
     pub unknown_source_passed: Tally,
     /// Dropped before a tenant was identified, per reason that occurred.
     pub dropped: Vec<(DropReason, Tally)>,
+}
+
+impl InterfaceCounters {
+    /// An interface that has counted nothing, and is not attached.
+    #[must_use]
+    pub fn none(interface: &Interface) -> Self {
+        Self {
+            name: interface.name.clone(),
+            side: interface.side,
+            mode: interface.mode,
+            attached: false,
+            link_control: Tally::default(),
+            unmatched: Tally::default(),
+            unknown_source_passed: Tally::default(),
+            dropped: Vec::new(),
+        }
+    }
 }

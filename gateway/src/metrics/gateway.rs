@@ -103,6 +103,18 @@ impl Families {
         }
         self.add(info)?;
 
+        let attached = GaugeVec::new(
+            Opts::new(
+                "fairway_interface_attached",
+                "1 if an interface of this name exists and is policed, else 0.",
+            ),
+            &["interface"],
+        )?;
+        for interface in interfaces {
+            attached.with_label_values(&[&interface.name]).set(if interface.attached { 1.0 } else { 0.0 });
+        }
+        self.add(attached)?;
+
         self.tallies("link_control", "of link-local control (ARP, ND...) let through", interfaces, |i| {
             Some(i.link_control)
         })?;

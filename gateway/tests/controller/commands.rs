@@ -145,6 +145,7 @@ fn status_as_json() {
             "name": "eth1",
             "side": "tenant",
             "mode": "native",
+            "attached": true,
             "link_control": { "packets": 5, "bytes": 300 },
             "unmatched": { "packets": 6, "bytes": 600 },
             "unknown_source_passed": { "packets": 2, "bytes": 200 },
@@ -195,7 +196,8 @@ fn status_and_tenants_for_people() {
         "\ntenants     2\n".into(),
         "tables      12.3 MB for up to 1024 tenants\n".into(),
         "last reload succeeded at ".into(),
-        " eth1       tenant  native             5          6               2  unknown_source 7".into(),
+        " eth1       tenant  native  yes                 5          6               2  unknown_source 7"
+            .into(),
     ] {
         assert!(text.contains(&part), "{part:?} is not in\n{text}");
     }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DirectionCounters, InterfaceCounters, Snapshot, Standings, TableMemory, Tally,
-    TenantCounters,
+    Applied, DataplaneError, DirectionCounters, Followed, InterfaceCounters, Snapshot, Standings, TableMemory,
+    Tally, TenantCounters,
 };
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
@@ -83,7 +83,12 @@ impl Policer for Fake {
         record.policies.push(Policy::of(config));
         self.config = config.clone();
         let prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
-        Ok(Applied { tenants: config.tenants.len(), prefixes, took: Duration::from_micros(1_500) })
+        let took = Duration::from_micros(1_500);
+        Ok(Applied { tenants: config.tenants.len(), prefixes, took, missing_interfaces: Vec::new() })
+    }
+
+    fn follow_interfaces(&mut self) -> Vec<Followed> {
+        Vec::new()
     }
 
     fn set_standings(&mut self, standings: &Standings) {
@@ -114,6 +119,7 @@ impl Policer for Fake {
                     name: interface.name.clone(),
                     side: interface.side,
                     mode: interface.mode,
+                    attached: true,
                     link_control: tally(5, 300),
                     unmatched: tally(6, 600),
                     unknown_source_passed: tally(2, 200),
