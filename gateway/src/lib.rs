@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod dataplane;
+pub mod doctor;
 mod http;
 pub mod link;
 pub mod metrics;

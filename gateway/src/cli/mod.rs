@@ -4,6 +4,7 @@
 
 mod check;
 mod detach;
+mod doctor;
 mod log;
 mod output;
 mod reload;
@@ -55,6 +56,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
     Detach(detach::DetachArgs),
+    /// Examine this machine: what will not work, why it matters, and how to mend it
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Names a configuration.
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => suspend::restore(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
