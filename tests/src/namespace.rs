@@ -111,7 +111,17 @@ impl Namespace {
 
     /// Makes packets what a cable would carry: single segments, with their checksums and tags in the bytes.
     fn switch_offloads_off(&self, interface: &str) -> Result<()> {
-        let features = ["tx", "sg", "tso", "gso", "gro", "txvlan", "rxvlan", "tx-vlan-stag-hw-insert"];
+        let features = [
+            "tx",
+            "sg",
+            "tso",
+            "gso",
+            "gro",
+            "txvlan",
+            "rxvlan",
+            "tx-vlan-stag-hw-insert",
+            "rx-vlan-stag-hw-parse",
+        ];
         let mut arguments = vec!["ethtool", "-K", interface];
         arguments.extend(features.iter().flat_map(|feature| [*feature, "off"]));
         self.run(&arguments).map(drop)

@@ -7,9 +7,12 @@
 //! correct configuration that the data plane took changes anything. Exemptions lapse on time by
 //! themselves.
 //!
+//! Interfaces that vanish and return are policed again as soon as they are there.
+//!
 //! Stop: on SIGTERM or SIGINT stop serving, leave the data plane as `gateway.on_stop` says, give up
 //! the socket last, so that the next controller does not begin before this one has ended.
 
+mod interfaces;
 mod service;
 mod signals;
 mod systemd;

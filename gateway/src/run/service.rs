@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::FileWatch;
 use super::{load, systemd};
@@ -27,6 +28,7 @@ const CLOCK_CHECK: Duration = Duration::from_secs(60);
 pub(super) struct Service {
     controller: Arc<Controller>,
     metrics: Option<Endpoint>,
+    interfaces: Interfaces,
     /// None if the system has no watches left; reloads by command and signal work without.
     watch: Option<FileWatch>,
     /// Files may have changed before they were watched.
@@ -40,7 +42,8 @@ impl Service {
         let watch = FileWatch::new()
             .inspect_err(|error| tracing::warn!(%error, "changed files go unnoticed until `fairway reload`"))
             .ok();
-        Self { controller, metrics, watch, unwatched_changes: false, file }
+        let interfaces = Interfaces::watch(Arc::clone(&controller));
+        Self { controller, metrics, interfaces, watch, unwatched_changes: false, file }
     }
 
     /// Serves until a [`Signal::Stop`].
@@ -64,12 +67,17 @@ impl Service {
                 }
                 () = changed(&mut self.watch, self.unwatched_changes) => self.reload_changed_files().await,
                 () = self.controller.changed() => {}
+                () = self.interfaces.changed() => {
+                    self.interfaces.follow().await;
+                    continue;
+                }
                 () = until(lapse_at) => {
                     lapse_at = self.lapse().await;
                     continue;
                 }
             }
             lapse_at = self.controller.next_lapse();
+            self.interfaces.look_again();
         }
     }
 
@@ -138,6 +146,10 @@ impl Service {
                 let Reloaded { digest, applied, warnings } = &reloaded;
                 let (tenants, prefixes, took) = (applied.tenants, applied.prefixes, applied.took);
                 tracing::info!(cause, %digest, tenants, prefixes, ?took, "reloaded");
+                if !applied.missing_interfaces.is_empty() {
+                    let missing = applied.missing_interfaces.join(", ");
+                    tracing::warn!("not there, and policed as soon as they are: {missing}");
+                }
                 if warnings.warnings() > 0 {
                     tracing::warn!("the configuration has warnings\n{}", warnings.render(false).trim_end());
                 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DirectionCounters, Followed, InterfaceCounters, Snapshot, Standings, TableMemory,
-    Tally, TenantCounters,
+    Applied, DataplaneError, DirectionCounters, Followed, InterfaceCounters, Snapshot, Standings,
+    TableMemory, Tally, TenantCounters,
 };
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;

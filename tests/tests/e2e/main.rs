@@ -5,6 +5,8 @@ mod attaching;
 mod bed;
 mod caps;
 mod counting;
+mod doctor;
+mod interfaces;
 mod lifecycle;
 mod mail;
 mod ports;
