@@ -24,7 +24,10 @@ use crate::link::Links;
 pub async fn examine(config: Option<&Config>) -> Vec<Finding> {
     let mut findings = machine(config, Programs::Try).await;
     if let Some(config) = config {
-        findings.extend(examine_interfaces(config).await);
+        match Links::open() {
+            Ok(links) => findings.extend(examine_interfaces(config, &links).await),
+            Err(error) => findings.push(interface::cannot_look(&error)),
+        }
     }
     findings
 }
@@ -39,15 +42,11 @@ async fn machine(config: Option<&Config>, programs: Programs) -> Vec<Finding> {
 }
 
 /// The configured interfaces alone.
-pub async fn examine_interfaces(config: &Config) -> Vec<Finding> {
-    let links = match Links::open() {
-        Ok(links) => links,
-        Err(error) => return vec![interface::cannot_look(&error)],
-    };
+pub async fn examine_interfaces(config: &Config, links: &Links) -> Vec<Finding> {
     let ours = OwnPrograms::of(&config.gateway.pin_dir);
     let mut findings = Vec::new();
     for configured in &config.interfaces {
-        let seen = Seen::look(configured, &links).await;
+        let seen = Seen::look(configured, links).await;
         findings.extend(interface::findings(config, configured, &seen, &ours));
     }
     findings

@@ -27,7 +27,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Interfaces {
     controller: Arc<Controller>,
     watch: LinkWatch,
-    /// None if the process may not ask the kernel: then interfaces are followed, but not told about.
+    /// None if the process may not ask the kernel: then interfaces are followed, but nothing is told.
     links: Option<Links>,
     /// Configured interfaces as they were at the last look; absent: never looked for.
     seen: HashMap<String, Option<Link>>,
@@ -115,6 +115,7 @@ impl Interfaces {
 
     /// Logs findings that are new.
     async fn tell_findings(&mut self) {
+        let Some(links) = &self.links else { return };
         let policy = self.controller.policy();
         let is_wrong = |finding: &Finding| finding.severity > Severity::Ok;
         if self.told.is_none() {
@@ -126,7 +127,7 @@ impl Interfaces {
         }
         let told = self.told.take().unwrap_or_default();
         let wrong: BTreeSet<_> =
-            doctor::examine_interfaces(&policy.config).await.into_iter().filter(is_wrong).collect();
+            doctor::examine_interfaces(&policy.config, links).await.into_iter().filter(is_wrong).collect();
         wrong.difference(&told).for_each(tell_finding);
         self.told = Some(wrong);
     }

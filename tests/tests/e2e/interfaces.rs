@@ -76,8 +76,19 @@ fn an_interface_that_is_made_anew_is_policed_again_and_counts_on() {
             let beta = &topology.tenant("beta").host.namespace;
             let address = topology.internet.addresses()[0];
             assert_eq!(outside.receive(beta, address).unwrap(), Outcome::NoAnswer);
-            gateway.reload(&config).unwrap();
+            // Networks far apart need larger tables.
+            let mut grown = config;
+            for index in 0..100 {
+                let id = format!("t{index}");
+                grown.set_tenant(
+                    &id,
+                    &format!("id = '{id}'\nprefixes = ['10.{index}.0.0/28']\ncontact = 'a@b.example'"),
+                );
+            }
+            gateway.reload(&grown).unwrap();
+            wait_until_logged(gateway, "moved to larger tables");
             wait_until_logged(gateway, "not there, and policed as soon as they are: t-acme");
+            assert_eq!(control(gateway), control_before, "nor lost on the way to other tables");
 
             reconnect(topology);
             wait_until_attached(gateway, true);
