@@ -9,6 +9,7 @@ use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceEntry, constant, program};
 use gateway_ebpf::lookup::Slot;
 
+use super::attachment::Target;
 use super::capacity::Capacity;
 use super::clock::ProgramClock;
 use super::error::{DataplaneError, chain};
@@ -17,7 +18,7 @@ use super::probe::possible_cpus;
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::{Tables, by_reason, tally};
-use super::{Applied, Standings, TableMemory, Target};
+use super::{Applied, Standings, TableMemory};
 use crate::config::{Config, Interface, Side};
 
 /// Compiled by `cargo xtask build`.

@@ -10,7 +10,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 
-use super::Target;
+use super::attachment::Target;
 use super::error::{DataplaneError, chain};
 use super::pins::{LinkPin, Pins, mode_name};
 use crate::config::{Interface, Mode};
