@@ -78,8 +78,8 @@ impl Actions {
     }
 }
 
-/// Which rule a packet falls under: connections of `class` opened in `direction`. There is none for
-/// [`ServiceClass::NONE`].
+/// A rule that a packet falls under: connections of `class` opened in `direction`. There is none for
+/// [`ServiceClass::NONE`], which is always open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Class of the port.
@@ -88,19 +88,38 @@ pub struct Rule {
     pub direction: Direction,
 }
 
-/// The rule for a packet that travels in `direction` between ports of these classes.
-///
-/// The destination's class decides. If it has none and the *source* port is the mail relay's, the
-/// packet claims to answer a connection to port 25 that was opened the other way; it is as welcome as
-/// that connection. This is what stops mail over asymmetric paths, where the spammer's packets leave
-/// by another network and only the answers, from source port 25, come in here.
+/// The rules that a packet falls under, all of which must let it pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// For the connection that the packet may open, by its destination port.
+    pub opens: Rule,
+    /// For the connection to a mail relay that a packet from port 25 claims to answer. It was opened the
+    /// other way, and the packet is as welcome as it. This is what stops mail over asymmetric paths,
+    /// where the spammer's packets leave by another network and only the answers, from source port 25,
+    /// come in here; whatever port the spammer chose for itself.
+    pub answers: Rule,
+}
+
+/// The rules for a packet that travels in `direction` between ports of these classes.
 #[inline(always)]
 #[must_use]
-pub fn rule(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Rule {
-    if destination == ServiceClass::NONE && source == ServiceClass::RELAY {
-        Rule { class: source, direction: direction.opposite() }
-    } else {
-        Rule { class: destination, direction }
+pub fn rules(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Rules {
+    let answered = if source == ServiceClass::RELAY { source } else { ServiceClass::NONE };
+    Rules {
+        opens: Rule { class: destination, direction },
+        answers: Rule { class: answered, direction: direction.opposite() },
+    }
+}
+
+impl Rules {
+    /// Whether the packet is mail, on its way to a relay or submission port or back from a relay.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_mail(&self) -> bool {
+        let Self { opens, answers } = self;
+        [opens.class, answers.class]
+            .iter()
+            .any(|class| *class == ServiceClass::RELAY || *class == ServiceClass::SUBMISSION)
     }
 }
 
@@ -125,13 +144,20 @@ mod tests {
 
     #[test]
     fn answers_from_port_25_fall_under_the_connection_they_answer() {
-        let answer = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
-        assert_eq!(answer, Rule { class: ServiceClass::RELAY, direction: Direction::Up });
-        // From 25 to 25: the connection that it may open is what counts.
-        let both = rule(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
-        assert_eq!(both, Rule { class: ServiceClass::RELAY, direction: Direction::Down });
+        let [outward, inward] =
+            [Direction::Up, Direction::Down].map(|direction| Rule { class: ServiceClass::RELAY, direction });
+        let none = |direction| Rule { class: ServiceClass::NONE, direction };
+        let answer = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
+        assert_eq!(answer, Rules { opens: none(Direction::Down), answers: outward });
+        // From 25 to 25 it may be either.
+        let either = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
+        assert_eq!(either, Rules { opens: inward, answers: outward });
+        // A spammer that sends from a port with a rule of its own gets no answer either.
+        let submission = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::SUBMISSION);
+        assert_eq!(submission.answers, outward);
         // Only mail relays: other closed ports are ordinary source ports elsewhere.
-        let other = rule(Direction::Down, ServiceClass::new(5), ServiceClass::NONE);
-        assert_eq!(other.class, ServiceClass::NONE);
+        let other = rules(Direction::Down, ServiceClass::new(5), ServiceClass::NONE);
+        assert_eq!(other, Rules { opens: none(Direction::Down), answers: none(Direction::Up) });
+        assert!(answer.is_mail() && either.is_mail() && submission.is_mail() && !other.is_mail());
     }
 }

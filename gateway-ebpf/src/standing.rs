@@ -5,7 +5,6 @@
 
 use crate::Direction;
 use crate::parse::Opening;
-use crate::port::ServiceClass;
 
 /// A tenant's standing: one 32-bit word in its policy, so that it changes between two packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -34,10 +33,10 @@ impl Standing {
     /// is none of the above suspends everything.
     #[inline(always)]
     #[must_use]
-    pub fn forbids(self, direction: Direction, class: ServiceClass, opening: Opening) -> bool {
+    pub fn forbids(self, direction: Direction, is_mail: bool, opening: Opening) -> bool {
         match self {
             Self::GOOD => false,
-            Self::NO_MAIL => class == ServiceClass::RELAY || class == ServiceClass::SUBMISSION,
+            Self::NO_MAIL => is_mail,
             Self::NO_OUTBOUND => direction == Direction::Up && opening != Opening::No,
             _ => true,
         }
@@ -51,13 +50,12 @@ mod tests {
     #[test]
     fn each_scope_forbids_what_it_says() {
         let (up, down) = (Direction::Up, Direction::Down);
-        let (web, mail, submission) = (ServiceClass::NONE, ServiceClass::RELAY, ServiceClass::SUBMISSION);
+        let (web, mail) = (false, true);
         let openings = [Opening::No, Opening::Yes, Opening::Unknown];
         for direction in [up, down] {
             for opening in openings {
                 assert!(!Standing::GOOD.forbids(direction, mail, opening));
                 assert!(Standing::NO_MAIL.forbids(direction, mail, opening));
-                assert!(Standing::NO_MAIL.forbids(direction, submission, opening));
                 assert!(!Standing::NO_MAIL.forbids(direction, web, opening));
                 assert!(Standing::NOTHING.forbids(direction, web, opening));
                 assert!(Standing(77).forbids(direction, web, opening));

@@ -81,7 +81,15 @@ pub struct Packet {
 #[must_use]
 pub fn packet(source: &str, destination: &str, protocol: u8, payload: Vec<u8>) -> Packet {
     let parse = |text: &str| text.parse::<IpAddr>().unwrap_or_else(|error| panic!("{text}: {error}"));
-    let (source, destination) = (parse(source), parse(destination));
+    between(parse(source), parse(destination), protocol, payload)
+}
+
+/// [`packet`], with addresses instead of text.
+///
+/// # Panics
+/// If the two are of different families.
+#[must_use]
+pub fn between(source: IpAddr, destination: IpAddr, protocol: u8, payload: Vec<u8>) -> Packet {
     assert_eq!(source.is_ipv4(), destination.is_ipv4());
     Packet {
         source,

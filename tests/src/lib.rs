@@ -10,13 +10,17 @@
 //! Whatever a run makes carries its process id in its name ([`run`]), goes away with the value that made
 //! it, and is swept away by the next run if this one was killed.
 
+pub mod bench;
+pub mod captures;
 pub mod config;
 pub mod frames;
 pub mod gateway;
 pub mod iperf;
 pub mod mail;
 pub mod metrics;
+pub mod model;
 pub mod namespace;
+pub mod outcome;
 pub mod packets;
 pub mod process;
 pub mod prometheus;

@@ -27,19 +27,21 @@ pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -
             }
         },
     };
-    let rule = port::rule(direction, source, destination);
+    let rules = port::rules(direction, source, destination);
     let peer = match direction {
         Direction::Up => ip.destination,
         Direction::Down => ip.source,
     };
-    if tenant.standing().forbids(direction, rule.class, opening)
+    if tenant.standing().forbids(direction, rules.is_mail(), opening)
         && !is_in_walled_garden(tenant, peer)
         && !is_on_link(packet, ip, tenant, peer)
     {
         return Err(DropReason::Suspended);
     }
-    if rule.class != ServiceClass::NONE {
-        apply(rule, tenant, peer)?;
+    for rule in [rules.opens, rules.answers] {
+        if rule.class != ServiceClass::NONE {
+            apply(rule, tenant, peer)?;
+        }
     }
     charge(tenant, direction, packet.length())
 }

@@ -13,7 +13,7 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
 use gateway_ebpf::abi::{InterfaceEntry, LastVerdict};
 use gateway_ebpf::lookup::Slot;
-use gateway_ebpf::parse::{self, Frame as _, Network};
+use gateway_ebpf::parse::{self, Frame as _, Ip, Network, Tags};
 use gateway_ebpf::{Direction, DropReason};
 use identify::Owner;
 use maps::INTERFACES;
@@ -103,25 +103,32 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
 /// Decides, without side effects but for the tenant's bucket.
 #[inline(always)]
 fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass, Refusal> {
-    let link = parse::ethernet(packet)?;
-    let ip = match link.network {
-        Network::Ipv4 => parse::ipv4(packet, link.next),
-        Network::Ipv6 => parse::ipv6(packet, link.next),
-        Network::LinkControl => return Ok(Pass::LinkControl),
-        Network::Unknown => Err(DropReason::Ethertype),
-    };
-    let ip = match (ip, side) {
-        (Ok(ip), _) => ip,
+    let (tags, ip) = match (ip_header(packet), side) {
+        (Ok(Some(found)), _) => found,
+        (Ok(None), _) => return Ok(Pass::LinkControl),
         (Err(reason), Side::Tenant) => return Err(reason.into()),
         // No address to tell a tenant by. Nobody forwards such a packet as IP either: Linux drops a
         // header that lies (ip_rcv_core, ip6_rcv_core).
         (Err(_), Side::Uplink) => return Ok(Pass::Unmatched),
     };
-    match identify::owner(packet, side, interface, link.tags, &ip)? {
+    match identify::owner(packet, side, interface, tags, &ip)? {
         Owner::Nobody(pass) => Ok(pass),
         Owner::Tenant(tenant) => match decide::decide(packet, side.direction(), &ip, &tenant) {
             Ok(()) => Ok(Pass::Tenant(tenant.slot)),
             Err(reason) => Err(Refusal { reason, slot: Some(tenant.slot) }),
         },
     }
+}
+
+/// Tags and IP header of a packet; none for control traffic of the link.
+#[inline(always)]
+fn ip_header(packet: &Packet) -> Result<Option<(Tags, Ip)>, DropReason> {
+    let link = parse::ethernet(packet)?;
+    match link.network {
+        Network::Ipv4 => parse::ipv4(packet, link.next),
+        Network::Ipv6 => parse::ipv6(packet, link.next),
+        Network::LinkControl => return Ok(None),
+        Network::Unknown => Err(DropReason::Ethertype),
+    }
+    .map(|ip| Some((link.tags, ip)))
 }

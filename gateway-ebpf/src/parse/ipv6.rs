@@ -47,12 +47,14 @@ pub fn ipv6(frame: &(impl Frame + ?Sized), at: usize) -> Result<Ip, DropReason> 
     })
 }
 
-/// Whether the packet is neighbour discovery (RFC 4861): ICMPv6 types 133 to 137, and a hop limit that
-/// no router has lowered.
+/// Whether the packet is neighbour discovery (RFC 4861): ICMPv6 types 133 to 137, of which the shortest
+/// has eight bytes, and a hop limit that no router has lowered.
 #[inline(always)]
 pub fn is_neighbour_discovery(frame: &(impl Frame + ?Sized), ip: &Ip) -> bool {
-    ip.protocol == ICMPV6
+    matches!(ip.source, Address::V6(..))
+        && ip.protocol == ICMPV6
         && ip.hops == 255
+        && ip.remaining >= 8
         && matches!(frame.be32(ip.next).map(|start| start >> 24), Some(133..=137))
 }
 

@@ -129,3 +129,52 @@ fn no_packet_is_lost_or_counted_twice_while_policies_change() {
         },
     );
 }
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn outgrown_tables_are_replaced_without_losing_a_packet_or_a_count() {
+    const DATAGRAMS: u32 = 2_000;
+    // More than the smallest tables hold.
+    const TENANTS: u32 = 1_100;
+    police(
+        &untagged(&["acme"]),
+        |_| {},
+        |topology, gateway, mut config| {
+            let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
+            let target = SocketAddr::new(internet.ipv4.into(), 9);
+            let mut receiver = Receiver::listen(&internet.namespace, target).unwrap();
+            let capacity =
+                |gateway: &Gateway<'_>| gateway.status().unwrap()["tables"]["tenant_capacity"].as_u64();
+            assert_eq!(capacity(gateway), Some(1_024));
+            for index in 0..TENANTS {
+                let id = format!("t{index}");
+                let prefix = format!("prefixes = ['198.18.{}.{}/32']", index / 256, index % 256);
+                config.set_tenant(&id, &format!("id = '{id}'\n{prefix}"));
+            }
+            thread::scope(|scope| {
+                let sender = scope.spawn(|| {
+                    for _ in 0..DATAGRAMS / 10 {
+                        packets::send_datagrams(&acme.namespace, acme.ipv4.into(), target, 458, 10).unwrap();
+                        thread::sleep(Duration::from_millis(8));
+                    }
+                });
+                gateway.reload(&config).unwrap();
+                assert!(!sender.is_finished(), "the tables were replaced under traffic");
+            });
+            assert!(capacity(gateway) >= Some(u64::from(TENANTS) + 1), "{:?}", capacity(gateway));
+            receiver.wait_for(DATAGRAMS).unwrap();
+            let up = gateway.counters("acme", "up").unwrap();
+            assert_eq!((up.passed.packets, up.dropped.packets), (u64::from(DATAGRAMS), 0));
+            assert_eq!(up.passed.bytes, u64::from(DATAGRAMS) * 500);
+            let pinned = std::fs::read_dir(gateway.pin_directory()).unwrap().flatten();
+            let tables: Vec<_> =
+                pinned.filter(|pin| pin.file_name().to_string_lossy().starts_with("maps-")).collect();
+            assert_eq!(tables.len(), 1, "the old tables are gone: {tables:?}");
+
+            // The next controller takes the larger ones over.
+            gateway.kill().unwrap();
+            gateway.launch().unwrap();
+            assert_eq!(gateway.counters("acme", "up").unwrap().passed.packets, u64::from(DATAGRAMS));
+        },
+    );
+}

@@ -116,6 +116,16 @@ fn link_control_always_passes() {
         up("router solicitation", nd("fe80::1", "ff02::2", 133).hops(255).frame(), LinkControl),
         up("probe of a global address", nd("fe80::1", "2001:db8::1", 135).hops(255).frame(), LinkControl),
         up("a probe from afar", nd("fe80::1", "2001:db8::1", 135).hops(254).frame(), Refused(UnknownSource)),
+        up(
+            "a probe that is only padding",
+            nd("fe80::1", "2001:db8::1", 135).hops(255).lie_about_length(-8).frame(),
+            Refused(UnknownSource),
+        ),
+        up(
+            "ICMPv6 within IPv4",
+            packet("169.254.3.4", WEB4, number::ICMPV6, icmpv6(135)).hops(255).frame(),
+            Refused(UnknownSource),
+        ),
         up("an echo from the link", nd("fe80::1", WEB6, 128).hops(255).frame(), Refused(UnknownSource)),
         up(
             "membership report",

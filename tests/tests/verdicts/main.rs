@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
-mod bench;
 mod caps;
 mod fragments;
 mod identity;
@@ -11,6 +10,8 @@ mod malformed;
 mod ports;
 mod reload;
 mod standing;
+
+pub(crate) use fairway_tests::bench;
 
 /// Three tenants of different kinds.
 const TENANTS: &str = r#"

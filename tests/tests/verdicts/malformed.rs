@@ -64,5 +64,7 @@ fn frames_cut_anywhere() {
         }
         bench.check(&up("whole", whole, Passed("acme")));
     }
-    bench.check(&up("only a tag", ethernet(&[(number::VLAN, 5)], number::VLAN, &[0]), Refused(Malformed)));
+    let only_a_tag = || ethernet(&[(number::VLAN, 5)], number::VLAN, &[0]);
+    bench.check(&up("only a tag", only_a_tag(), Refused(Malformed)));
+    bench.check(&down("in, only a tag", only_a_tag(), Unmatched));
 }

@@ -31,6 +31,7 @@ fn port_25_is_closed_both_ways() {
         // A spammer elsewhere forges the tenant's address; the mail hosts answer here.
         down("an answer to mail that left elsewhere", syn(MX4, ACME4, 25, 40_000).frame(), blocked),
         down("the same over IPv6", syn(MX6, ACME6, 25, 40_000).frame(), blocked),
+        down("an answer to mail that left from a port of its own", syn(MX4, ACME4, 25, 587).frame(), blocked),
         up("answering as a mail host", syn(ACME4, MX4, 25, 40_000).frame(), blocked),
         up("from port 25 to port 25", syn(ACME4, MX4, 25, 25).frame(), blocked),
         up("submission, TLS", out(465).frame(), Passed("acme")),

@@ -1,0 +1,146 @@
+//! The programs on a bench: one packet at a time, on a clock set by hand, and after each packet every
+//! counter is compared, those that must not move among them.
+
+use std::fs;
+
+use gateway::config::{self, Config, Interface, Side};
+use gateway::dataplane::{self, Engine, Judgement, ProgramClock, Verdict};
+
+pub use crate::outcome::Outcome as Expected;
+
+/// One row of a fixture table.
+pub struct Fixture {
+    /// What is tried.
+    pub name: &'static str,
+    /// Where the frame is received.
+    pub side: Side,
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// What must happen to it.
+    pub expected: Expected<&'static str>,
+}
+
+/// A packet from a tenant.
+#[must_use]
+pub fn up(name: &'static str, frame: Vec<u8>, expected: Expected<&'static str>) -> Fixture {
+    Fixture { name, side: Side::Tenant, frame, expected }
+}
+
+/// A packet to a tenant.
+#[must_use]
+pub fn down(name: &'static str, frame: Vec<u8>, expected: Expected<&'static str>) -> Fixture {
+    Fixture { name, side: Side::Uplink, frame, expected }
+}
+
+/// The settings that fixtures share: an interface of each side. More of `[gateway]` may follow.
+const BASE: &str = r#"
+[[interface]]
+name = "lo"
+side = "tenant"
+mode = "generic"
+[[interface]]
+name = "up"
+side = "uplink"
+[gateway]
+name = "bench"
+"#;
+
+/// The loopback interface's index, which test runs are received on, in every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// A start far from zero, as the kernel's clock has.
+pub const START_NS: u64 = 1_000_000_000_000;
+
+/// The loaded programs, with one interface registered that is both sides.
+pub struct Bench {
+    config: Config,
+    engine: Engine,
+}
+
+/// Reads a config of [`BASE`] and `more`.
+///
+/// # Panics
+/// If there is a mistake in it.
+#[must_use]
+pub fn config(more: &str) -> Config {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("gateway.toml");
+    fs::write(&file, format!("{BASE}\n{more}")).expect("a file in it");
+    let now = "2026-11-01T00:00:00Z".parse().expect("a timestamp");
+    config::load(&file, now).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+}
+
+impl Bench {
+    /// The programs under a config of [`BASE`] and `more`.
+    #[must_use]
+    pub fn new(more: &str) -> Self {
+        Self::of(config(more))
+    }
+
+    /// The programs under a config whose first interface is the bench's.
+    ///
+    /// # Panics
+    /// If they cannot be loaded.
+    #[must_use]
+    pub fn of(config: Config) -> Self {
+        let mut engine = Engine::detached(&config, ProgramClock::Virtual).expect("root, and Linux 5.18");
+        engine.register(&config.interfaces[0], LOOPBACK).expect("the first interface");
+        engine.set_clock(START_NS);
+        Self { config, engine }
+    }
+
+    /// The programs and their tables.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Changes what the interface is registered as.
+    ///
+    /// # Panics
+    /// If it cannot be registered.
+    pub fn register(&mut self, change: impl FnOnce(&mut Interface)) {
+        let interface = &mut self.config.interfaces[0];
+        change(interface);
+        self.engine.register(interface, LOOPBACK).expect("the same interface");
+    }
+
+    /// Runs one packet and compares the verdict and every counter.
+    ///
+    /// # Panics
+    /// If anything differs.
+    pub fn check(&mut self, fixture: &Fixture) {
+        let Fixture { name, side, frame, expected } = fixture;
+        let mut wanted = self.engine.snapshot();
+        let verdict = self.engine.run(*side, frame).expect("a frame that the kernel takes");
+        let judgement = self.engine.last_judgement();
+        let position = |id: &str| wanted.tenants.iter().position(|tenant| tenant.id == id);
+        let counted = expected.map(|id| position(id).expect("a configured tenant"));
+        counted.count(&mut wanted, *side, frame.len());
+        let found = self.engine.snapshot();
+        assert_eq!(
+            (verdict, &found),
+            (if expected.passes() { Verdict::Pass } else { Verdict::Drop }, &wanted),
+            "{name}: expected {expected:?}\nframe: {frame:02x?}",
+        );
+        assert_eq!(judgement, self.judgement(*expected), "{name}: what the program told of it");
+    }
+
+    /// What the programs tell of a packet that met this.
+    fn judgement(&self, outcome: Expected<&str>) -> Judgement {
+        let slot = |id| self.engine.slots().find(|(known, _)| *known == id).map(|(_, slot)| slot);
+        let (tenant, outcome) = match outcome {
+            Expected::Passed(id) => (slot(id), dataplane::Outcome::Passed),
+            Expected::Dropped(id, reason) => (slot(id), dataplane::Outcome::Dropped(reason)),
+            Expected::Refused(reason) => (None, dataplane::Outcome::Dropped(reason)),
+            Expected::LinkControl => (None, dataplane::Outcome::LinkControl),
+            Expected::Unmatched => (None, dataplane::Outcome::Unmatched),
+            Expected::UnknownSourcePassed => (None, dataplane::Outcome::UnknownSource),
+        };
+        Judgement { tenant, outcome }
+    }
+
+    /// Runs a whole table.
+    pub fn check_all(&mut self, fixtures: &[Fixture]) {
+        fixtures.iter().for_each(|fixture| self.check(fixture));
+    }
+}
