@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use fairway_tests::captures;
 use gateway::config::{self, Side};
 use gateway::replay::{Capture, Replay, Report};
 
@@ -35,15 +36,14 @@ const CHOSEN: [(&str, &str); 12] = [
 const VERDICTS_UP_TO: u64 = 100;
 
 /// The captures' directory. Without one the tests are skipped, but not where CI is there to run them.
-#[expect(clippy::explicit_write, reason = "the test harness would keep a passing test's eprintln! to itself")]
-fn captures() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcaps");
-    let directory = std::env::var_os("FAIRWAY_PCAPS").map_or(beside, PathBuf::from);
+fn published() -> Option<PathBuf> {
+    let directory = captures::directory();
     if !directory.is_dir() {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is not there", directory.display());
         let skipped = "SKIPPED: no published captures in";
-        writeln!(std::io::stderr(), "{skipped} {}; FAIRWAY_PCAPS names their directory", directory.display())
-            .unwrap();
+        // Past the test harness, which shows what a test prints only if it fails.
+        let loud = format!("{skipped} {}; FAIRWAY_PCAPS names their directory\n", directory.display());
+        std::io::stderr().write_all(loud.as_bytes()).unwrap();
         return None;
     }
     Some(directory)
@@ -56,7 +56,7 @@ fn golden() -> PathBuf {
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn chosen_captures_give_what_they_gave() {
-    let Some(captures) = captures() else { return };
+    let Some(captures) = published() else { return };
     let config = golden().join("gateway.toml");
     for (name, capture) in CHOSEN {
         let capture = captures.join(capture);
@@ -77,7 +77,7 @@ fn chosen_captures_give_what_they_gave() {
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn every_capture_adds_up() {
-    let Some(captures) = captures() else { return };
+    let Some(captures) = published() else { return };
     let start = "2001-01-01T00:00:00Z".parse().unwrap();
     let config = config::load(&golden().join("gateway.toml"), start).unwrap().config;
     let files = files_below(&captures);
