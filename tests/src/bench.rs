@@ -57,7 +57,7 @@ pub struct Bench {
     engine: Engine,
 }
 
-/// Reads a config of [`BASE`] and `more`.
+/// Reads a config: an interface of each side, and `more`.
 ///
 /// # Panics
 /// If there is a mistake in it.
@@ -71,7 +71,7 @@ pub fn config(more: &str) -> Config {
 }
 
 impl Bench {
-    /// The programs under a config of [`BASE`] and `more`.
+    /// The programs under a [`config()`] with `more` in it.
     #[must_use]
     pub fn new(more: &str) -> Self {
         Self::of(config(more))

@@ -43,7 +43,7 @@ impl Profile {
 
 /// Sets up and builds everything.
 pub(crate) fn all(profile: Profile) -> Result<()> {
-    let tools = setup::prepare(Scope { lints: false, traffic: false })?;
+    let tools = setup::prepare(Scope { lints: false, traffic: false, fuzzer: false })?;
     bpf(&tools)?;
     host(profile)
 }

@@ -47,7 +47,7 @@ enum Task {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Setup => setup::prepare(setup::Scope { lints: true, traffic: true }).map(drop)?,
+        Task::Setup => setup::prepare(setup::Scope { lints: true, traffic: true, fuzzer: true }).map(drop)?,
         Task::Build { release } => build::all(build::Profile::of(release))?,
         Task::Test(options) => return Ok(test::run(&options)),
         Task::Lab { arguments } => lab::run(&arguments)?,

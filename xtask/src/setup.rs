@@ -16,6 +16,8 @@ pub(crate) struct Scope {
     pub(crate) lints: bool,
     /// The programs that end-to-end tests and the lab run.
     pub(crate) traffic: bool,
+    /// The fuzzer, where there is a compiler for it.
+    pub(crate) fuzzer: bool,
 }
 
 /// What the eBPF side is built with.
@@ -49,6 +51,13 @@ const CARGO_DENY: CargoTool = CargoTool {
     why: "checks licences, banned crates and sources; takes some minutes",
 };
 
+const CARGO_FUZZ: CargoTool = CargoTool {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    options: &[],
+    why: "runs the fuzz targets with rustup's nightly; takes about a minute",
+};
+
 /// Where Debian's packages put the LLVM that bpf-linker is built with.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
@@ -77,6 +86,9 @@ pub(crate) fn prepare(scope: Scope) -> Result<BpfTools> {
     let linker = linker.map_or_else(|| BPF_LINKER.install(), Ok)?;
     if scope.lints {
         cargo_deny()?;
+    }
+    if scope.fuzzer && toolchain::has_nightly() && CARGO_FUZZ.find().is_none() {
+        CARGO_FUZZ.install()?;
     }
     if scope.traffic {
         prometheus()?;

@@ -48,7 +48,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
     let with_root = command::is_root() && !options.quick;
     let checks = options.filter.is_none();
-    let tools = stage("set-up", || setup::prepare(Scope { lints: checks, traffic: with_root }))?;
+    let tools =
+        stage("set-up", || setup::prepare(Scope { lints: checks, traffic: with_root, fuzzer: with_root }))?;
     if checks {
         stage("rustfmt", || command::run(cargo().args(["fmt", "--all", "--check"])))?;
     }

@@ -104,6 +104,11 @@ fn field(version: &str, label: &str) -> Option<u32> {
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// Whether rustup has the plain nightly, not one of a certain day.
+pub(crate) fn has_nightly() -> bool {
+    rustup_nightlies().iter().any(|toolchain| !toolchain.name.contains("nightly-2"))
+}
+
 /// Installed nightlies, the plain `nightly` first, then the dated ones from the newest.
 fn rustup_nightlies() -> Vec<Toolchain> {
     let home = std::env::var_os("RUSTUP_HOME").map(PathBuf::from);

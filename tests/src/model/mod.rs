@@ -5,14 +5,14 @@
 //! with them the configuration and the names of the reasons. What it decides, in this order:
 //!
 //! 1. Control traffic of the link itself passes, uncounted by tenant: ARP, LLDP and their like.
-//! 2. What is not IP, or not sound IP, is dropped on the tenant side ([`link`], [`ip`]). On the uplink
+//! 2. What is not IP, or not sound IP, is dropped on the tenant side (`link`, `ip`). On the uplink
 //!    it passes: it has no tenant, and the router's stack forwards none of it.
 //! 3. The tenant is the one whose prefix covers the source (tenant side, BCP 38) or the destination
 //!    (uplink), if the tags are its own where the interface checks them.
 //! 4. Headers that lie, fragments that could hide ports, and chains that never end are dropped.
-//! 5. So is what a suspension covers ([`standing`]).
-//! 6. Closed ports are dropped ([`ports`]).
-//! 7. So is what exceeds the tenant's cap ([`cap`]); nothing that was dropped before is charged to it.
+//! 5. So is what a suspension covers (`standing`).
+//! 6. Closed ports are dropped (`ports`).
+//! 7. So is what exceeds the tenant's cap (`cap`); nothing that was dropped before is charged to it.
 
 mod cap;
 mod ip;
