@@ -105,7 +105,8 @@ pub struct Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct BankHeader {
-    /// [`BankHeader::COUNT_UNKNOWN_ONLY`].
+    /// [`BankHeader::COUNT_UNKNOWN_ONLY`], and from [`BankHeader::REFUSE_SHIFT`] on a bit per service
+    /// class whose closed ports are refused instead of dropped in silence.
     pub flags: u64,
     /// How to search the bank's IPv6 entries.
     pub v6: v6::Shape,
@@ -114,6 +115,15 @@ pub struct BankHeader {
 impl BankHeader {
     /// Unknown sources on the tenant side are counted and let through.
     pub const COUNT_UNKNOWN_ONLY: u64 = 1;
+    /// Where the bits of the service classes begin.
+    pub const REFUSE_SHIFT: u32 = 16;
+
+    /// The bit of `class` in [`Self::flags`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn refuse(class: ServiceClass) -> u64 {
+        1 << (Self::REFUSE_SHIFT + class.number() as u32)
+    }
 }
 
 /// What a bank says of one tenant: one cache line.
@@ -230,8 +240,10 @@ pub struct PeerGrant {
 pub struct Bucket {
     /// Theoretical arrival time of the next packet.
     pub arrival_ns: u64,
+    /// The same of the next refusal that is sent.
+    pub refusal_ns: u64,
     /// Room for what the cap's successors need.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 6],
 }
 
 /// Packets and bytes (Ethernet frames without FCS).

@@ -17,6 +17,7 @@ pub mod lookup;
 pub mod parse;
 pub mod port;
 mod reason;
+pub mod refusal;
 pub mod standing;
 
 pub use reason::{DropReason, REASON_SLOTS};

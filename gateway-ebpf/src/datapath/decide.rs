@@ -2,20 +2,35 @@
 //! before the cap does not use up the tenant's bandwidth.
 
 use aya_ebpf::maps::lpm_trie::Key;
-use gateway_ebpf::abi::PeerKey;
+use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::cap;
 use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::{Direction, DropReason};
 
 use super::identify::{self, Tenant};
-use super::maps::{BUCKETS, PEERS, PORT_CLASSES};
+use super::maps::{BANK_HEADERS, BUCKETS, PEERS, PORT_CLASSES};
 use super::packet::Packet;
 use super::{atomic, clock};
 
+/// Why a tenant's packet is dropped.
+pub struct Denied {
+    /// Why.
+    pub reason: DropReason,
+    /// Whether its sender is to be told: it met a closed port whose class is refused by policy.
+    pub tell: bool,
+}
+
+impl From<DropReason> for Denied {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self { reason, tell: false }
+    }
+}
+
 /// Judges a packet of `tenant` that travels in `direction`.
 #[inline(always)]
-pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -> Result<(), DropReason> {
+pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -> Result<(), Denied> {
     let payload = parse::payload(packet, ip)?;
     let none = ServiceClass::NONE;
     let (source, destination, opening) = match parse::transport(packet, &payload)? {
@@ -36,14 +51,22 @@ pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -
         && !is_in_walled_garden(tenant, peer)
         && !is_on_link(packet, ip, tenant, peer)
     {
-        return Err(DropReason::Suspended);
+        return Err(DropReason::Suspended.into());
     }
     for rule in [rules.opens, rules.answers] {
         if rule.class != ServiceClass::NONE {
-            apply(rule, tenant, peer)?;
+            if let Err(reason) = apply(rule, tenant, peer) {
+                return Err(Denied { reason, tell: is_refused(tenant, rule.class) });
+            }
         }
     }
-    charge(tenant, direction, packet.length())
+    Ok(charge(tenant, direction, packet.length())?)
+}
+
+/// Whether closed ports of this class are refused instead of dropped in silence.
+#[inline(always)]
+fn is_refused(tenant: &Tenant, class: ServiceClass) -> bool {
+    BANK_HEADERS.get(tenant.bank).is_some_and(|header| header.flags & BankHeader::refuse(class) != 0)
 }
 
 #[inline(always)]

@@ -8,9 +8,11 @@ mod identify;
 mod last;
 mod maps;
 mod packet;
+mod refuse;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
+use decide::Denied;
 use gateway_ebpf::abi::{InterfaceEntry, LastVerdict};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Frame as _, Ip, Network, Tags};
@@ -54,13 +56,15 @@ pub enum Pass {
 pub struct Refusal {
     reason: DropReason,
     slot: Option<Slot>,
+    /// Where the network layer starts of a packet whose sender is to be told; 0: it is not.
+    answer_at: usize,
 }
 
 impl From<DropReason> for Refusal {
     /// Before a tenant is identified.
     #[inline(always)]
     fn from(reason: DropReason) -> Self {
-        Self { reason, slot: None }
+        Self { reason, slot: None, answer_at: 0 }
     }
 }
 
@@ -88,12 +92,17 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
             count::interface(interface.slot, bytes, |t| &mut t.unknown_source_passed);
             last::nobodys(LastVerdict::UNKNOWN_SOURCE);
         }
-        Err(Refusal { reason, slot }) => {
+        Err(Refusal { reason, slot, answer_at }) => {
             match slot {
                 Some(slot) => count::dropped(slot, direction, reason, bytes),
                 None => count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]),
             }
             last::dropped(slot, reason);
+            if let (Some(slot), 1..) = (slot, answer_at) {
+                if refuse::refuse(context.ctx, answer_at as u32, slot.0 * 2 + direction.index() as u32) != 0 {
+                    return xdp_action::XDP_TX;
+                }
+            }
             return xdp_action::XDP_DROP;
         }
     }
@@ -103,7 +112,7 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
 /// Decides, without side effects but for the tenant's bucket.
 #[inline(always)]
 fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass, Refusal> {
-    let (tags, ip) = match (ip_header(packet), side) {
+    let (tags, network, ip) = match (ip_header(packet), side) {
         (Ok(Some(found)), _) => found,
         (Ok(None), _) => return Ok(Pass::LinkControl),
         (Err(reason), Side::Tenant) => return Err(reason.into()),
@@ -115,14 +124,18 @@ fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass,
         Owner::Nobody(pass) => Ok(pass),
         Owner::Tenant(tenant) => match decide::decide(packet, side.direction(), &ip, &tenant) {
             Ok(()) => Ok(Pass::Tenant(tenant.slot)),
-            Err(reason) => Err(Refusal { reason, slot: Some(tenant.slot) }),
+            // Only tenants are told: the sender of an inbound packet may be forged.
+            Err(Denied { reason, tell }) => {
+                let answer_at = if tell && side == Side::Tenant { network } else { 0 };
+                Err(Refusal { reason, slot: Some(tenant.slot), answer_at })
+            }
         },
     }
 }
 
-/// Tags and IP header of a packet; none for control traffic of the link.
+/// Tags of a packet, where its IP header is, and the header; none for control traffic of the link.
 #[inline(always)]
-fn ip_header(packet: &Packet) -> Result<Option<(Tags, Ip)>, DropReason> {
+fn ip_header(packet: &Packet) -> Result<Option<(Tags, usize, Ip)>, DropReason> {
     let link = parse::ethernet(packet)?;
     match link.network {
         Network::Ipv4 => parse::ipv4(packet, link.next),
@@ -130,5 +143,5 @@ fn ip_header(packet: &Packet) -> Result<Option<(Tags, Ip)>, DropReason> {
         Network::LinkControl => return Ok(None),
         Network::Unknown => Err(DropReason::Ethertype),
     }
-    .map(|ip| Some((link.tags, ip)))
+    .map(|ip| Some((link.tags, link.next, ip)))
 }

@@ -23,6 +23,22 @@ impl Packet {
         Self { context, data: data as usize, data_end: data_end as usize, length: length as u32 }
     }
 
+    /// Words in host byte order, under one bounds check: the verifier does not carry the proof of one
+    /// over to the next where their offset is not constant.
+    #[inline(always)]
+    pub fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        let start = self.data + at;
+        if start + N * 4 > self.data_end {
+            return None;
+        }
+        let mut words = [0; N];
+        for (index, word) in words.iter_mut().enumerate() {
+            // SAFETY: as in `read`; all of them lie within the bounds that were just checked.
+            *word = u32::from_be(unsafe { core::ptr::read_volatile((start + index * 4) as *const u32) });
+        }
+        Some(words)
+    }
+
     #[inline(always)]
     fn read<T: Copy>(&self, at: usize) -> Option<T> {
         let start = self.data + at;

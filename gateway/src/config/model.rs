@@ -216,8 +216,20 @@ pub struct Smtp {
     pub default: PortRule,
     /// TCP ports 465, 587 and 2525 (submission), unless a tenant says otherwise.
     pub submission: PortRule,
+    /// How a closed mail port answers a tenant.
+    pub refuse: Refuse,
     /// The provider's own relays, reachable on port 25 for tenants with `relay = true`.
     pub relays: Vec<IpNetwork>,
+}
+
+/// How a closed port answers a tenant that knocks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refuse {
+    /// Not at all: connections time out.
+    Drop,
+    /// TCP reset, or ICMP "administratively prohibited" for UDP; at most ten a second to each tenant.
+    Reset,
 }
 
 /// Whether a port is open.
@@ -240,8 +252,10 @@ pub struct ClosedPort {
     /// Inclusive ranges of destination ports; ranges of different closed ports do not overlap, and
     /// none contains 25, 465, 587 or 2525 of TCP, which `[smtp]` rules.
     pub ports: Vec<(u16, u16)>,
-    /// Which way connections are refused.
+    /// Which way connections are closed.
     pub direction: Direction,
+    /// How it answers a tenant.
+    pub refuse: Refuse,
     /// Where it was written.
     pub place: Place,
 }

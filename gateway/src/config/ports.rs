@@ -9,8 +9,8 @@ use super::diagnostic::Diagnostic;
 use super::network::{PORTS, PREFIX, PortRange, port_range_text};
 use super::reader::Table;
 use super::source::{At, IntoValues, Span};
-use super::value::{Choice, IDENTIFIER, Refusal, Scalar, text};
-use super::{ClosedPort, Direction, PortRule, Protocol, Smtp};
+use super::value::{Choice, IDENTIFIER};
+use super::{ClosedPort, Direction, PortRule, Protocol, Refuse, Smtp};
 
 /// Relay (25) and submission: 465 (RFC 8314), 587 (RFC 6409), and 2525, which providers use beside it.
 const MAIL_PORTS: [u16; 4] = [25, 465, 587, 2525];
@@ -21,17 +21,7 @@ pub(super) const DIRECTION: Choice<Direction> =
     Choice(&[("out", Direction::Out), ("in", Direction::In), ("both", Direction::Both)]);
 const PROTOCOL: Choice<Protocol> = Choice(&[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
 
-/// How a closed mail port answers.
-const REFUSE: Scalar<()> = Scalar {
-    expected: "\"drop\"",
-    read: |value| match text(value)? {
-        "drop" => Ok(()),
-        "reset" => Err(Refusal::new("not built yet")
-            .message("`refuse` = \"reset\" is not built yet")
-            .help("write \"drop\", or leave it out: connections to a closed port time out")),
-        _ => Err(Refusal::new("not known")),
-    },
-};
+const REFUSE: Choice<Refuse> = Choice(&[("drop", Refuse::Drop), ("reset", Refuse::Reset)]);
 
 /// What `[smtp]` says.
 pub(super) struct SmtpSection {
@@ -41,16 +31,14 @@ pub(super) struct SmtpSection {
 }
 
 pub(super) fn read_smtp(root: &mut Table<'_>) -> SmtpSection {
-    root.table("smtp", |table| {
-        table.or("refuse", &REFUSE, ());
-        SmtpSection {
-            settings: Smtp {
-                default: table.or("default", &PORT_RULE, PortRule::Block),
-                submission: table.or("submission", &PORT_RULE, PortRule::Allow),
-                relays: table.list("relays", &PREFIX).into_values(),
-            },
-            lists_relays: table.count_written("relays").is_some_and(|relays| relays > 0),
-        }
+    root.table("smtp", |table| SmtpSection {
+        settings: Smtp {
+            default: table.or("default", &PORT_RULE, PortRule::Block),
+            submission: table.or("submission", &PORT_RULE, PortRule::Allow),
+            refuse: table.or("refuse", &REFUSE, Refuse::Drop),
+            relays: table.list("relays", &PREFIX).into_values(),
+        },
+        lists_relays: table.count_written("relays").is_some_and(|relays| relays > 0),
     })
 }
 
@@ -82,6 +70,7 @@ pub(super) fn read_closed_ports(root: &mut Table<'_>) -> ClosedPorts {
         let protocol = table.required("protocol", &PROTOCOL);
         let ports = table.required_list("ports", &PORTS);
         let direction = table.or("direction", &DIRECTION, Direction::Both);
+        let refuse = table.or("refuse", &REFUSE, Refuse::Drop);
         let name = name?;
         if let Some((_, first)) = names.iter().find(|(other, _)| *other == name.value) {
             table.report(
@@ -111,6 +100,7 @@ pub(super) fn read_closed_ports(root: &mut Table<'_>) -> ClosedPorts {
             protocol,
             ports: ports.into_values(),
             direction,
+            refuse,
             place: table.header().place(),
         })
     });

@@ -33,6 +33,7 @@ pub fn view(config: &Config) -> Value {
         "smtp": {
             "default": config.smtp.default,
             "submission": config.smtp.submission,
+            "refuse": config.smtp.refuse,
             "relays": texts(&config.smtp.relays),
         },
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
@@ -51,7 +52,7 @@ fn view_interface(interface: &Interface) -> Value {
 
 fn view_closed_port(port: &ClosedPort) -> Value {
     let ports: Vec<_> = port.ports.iter().map(|&range| port_range_text(range)).collect();
-    json!({ "protocol": port.protocol, "ports": ports, "direction": port.direction })
+    json!({ "protocol": port.protocol, "ports": ports, "direction": port.direction, "refuse": port.refuse })
 }
 
 fn view_tenant(tenant: &Tenant) -> Value {

@@ -16,7 +16,7 @@ use ipnetwork::IpNetwork;
 use super::Standings;
 use super::index::{V6Table, build_v4, build_v6};
 use super::slots::{Full, Slots};
-use crate::config::{BitRate, Config, PortRule, Protocol, SmtpExemption, Tenant, UnknownSources};
+use crate::config::{BitRate, Config, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources};
 
 /// TCP ports of mail submission (RFC 8314, RFC 6409; 2525 by custom).
 pub(crate) const SUBMISSION_PORTS: [u16; 3] = [465, 587, 2525];
@@ -46,13 +46,7 @@ impl Image {
     /// Compiles `config`, giving slots to new tenants; who is not in `standings` is in good standing.
     pub(super) fn compile(config: &Config, standings: &Standings, slots: &mut Slots) -> Result<Self, Full> {
         let mut image = Self {
-            header: BankHeader {
-                flags: match config.gateway.unknown_sources {
-                    UnknownSources::Drop => 0,
-                    UnknownSources::Count => BankHeader::COUNT_UNKNOWN_ONLY,
-                },
-                v6: gateway_ebpf::lookup::v6::Shape::EMPTY,
-            },
+            header: BankHeader { flags: flags(config), v6: gateway_ebpf::lookup::v6::Shape::EMPTY },
             tenants: Vec::with_capacity(config.tenants.len()),
             v4_nodes: Vec::new(),
             v6: build_v6(&[], 0),
@@ -77,6 +71,17 @@ impl Image {
         image.header.v6 = image.v6.shape;
         Ok(image)
     }
+}
+
+fn flags(config: &Config) -> u64 {
+    let unknown = match config.gateway.unknown_sources {
+        UnknownSources::Drop => 0,
+        UnknownSources::Count => BankHeader::COUNT_UNKNOWN_ONLY,
+    };
+    let mail = [ServiceClass::RELAY, ServiceClass::SUBMISSION].map(|class| (class, config.smtp.refuse));
+    let operators = operator_classes(config).map(|(class, closed)| (class, closed.refuse));
+    let refused = mail.into_iter().chain(operators).filter(|(_, refuse)| *refuse == Refuse::Reset);
+    refused.fold(unknown, |flags, (class, _)| flags | BankHeader::refuse(class))
 }
 
 fn policy(config: &Config, tenant: &Tenant, standing: Standing) -> TenantPolicy {

@@ -27,6 +27,8 @@ pub enum Verdict {
     Pass,
     /// Dropped.
     Drop,
+    /// Dropped, and its sender told so.
+    Refuse,
 }
 
 /// What became of a packet, and on whose account.
@@ -74,12 +76,37 @@ impl Engine {
     /// # Errors
     /// If the kernel refuses the frame: shorter than [`MIN_FRAME_BYTES`], or longer than it can run.
     pub fn run(&self, side: Side, frame: &[u8]) -> Result<Verdict, DataplaneError> {
+        // Nobody wants the frame back: without room for it, the kernel does not copy it out.
+        self.test_run(side, frame, None).map(|(verdict, _)| verdict)
+    }
+
+    /// [`Self::run`], with the answer that the program made of the frame, if it refused it aloud.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn run_for_answer(
+        &self,
+        side: Side,
+        frame: &[u8],
+    ) -> Result<(Verdict, Option<Vec<u8>>), DataplaneError> {
+        // An answer is at most 118 bytes long, but what is not one comes back as it was.
+        let mut out = vec![0; frame.len() + 128];
+        let (verdict, length) = self.test_run(side, frame, Some(&mut out))?;
+        out.truncate(length);
+        Ok((verdict, (verdict == Verdict::Refuse).then_some(out)))
+    }
+
+    fn test_run(
+        &self,
+        side: Side,
+        frame: &[u8],
+        out: Option<&mut [u8]>,
+    ) -> Result<(Verdict, usize), DataplaneError> {
         let name = program_of(side);
         let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
             return Err(missing(name));
         };
-        // Nobody wants the frame back: without room for it, the kernel does not copy it out.
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        let options = TestRunOptions { data_in: Some(frame), data_out: out, ..TestRunOptions::default() };
         let result = program.test_run(options).map_err(|error| {
             DataplaneError::new(
                 format!("running a frame of {} bytes", frame.len()),
@@ -87,15 +114,16 @@ impl Engine {
                 format!("The kernel takes frames of {MIN_FRAME_BYTES} bytes to about 70 kB"),
             )
         })?;
-        match result.return_value {
-            xdp_action::PASS => Ok(Verdict::Pass),
-            xdp_action::DROP => Ok(Verdict::Drop),
-            other => Err(DataplaneError::new(
-                "running a frame",
-                format!("verdict {other}"),
-                "This is a bug; report it",
-            )),
-        }
+        let verdict = match result.return_value {
+            xdp_action::PASS => Verdict::Pass,
+            xdp_action::DROP => Verdict::Drop,
+            xdp_action::TX => Verdict::Refuse,
+            other => {
+                let cause = format!("verdict {other}");
+                return Err(DataplaneError::new("running a frame", cause, "This is a bug; report it"));
+            }
+        };
+        Ok((verdict, result.data_size_out as usize))
     }
 
     /// What became of the frame that was run last; only programs on the virtual clock tell.
@@ -127,4 +155,5 @@ impl From<LastVerdict> for Judgement {
 mod xdp_action {
     pub(super) const DROP: u32 = 1;
     pub(super) const PASS: u32 = 2;
+    pub(super) const TX: u32 = 3;
 }

@@ -8,6 +8,7 @@ mod fragments;
 mod identity;
 mod malformed;
 mod ports;
+mod refusals;
 mod reload;
 mod standing;
 
