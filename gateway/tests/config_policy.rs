@@ -103,7 +103,7 @@ fn what_is_left_out_has_its_default() {
             "eth1": { "side": "tenant", "mode": "native", "match_vlan": true },
         },
         "fair_use": { "ceiling": "10 Mbit/s", "burst": "250ms" },
-        "smtp": { "default": "block", "submission": "allow", "relays": [] },
+        "smtp": { "default": "block", "submission": "allow", "refuse": "drop", "relays": [] },
         "closed_ports": {},
         "walled_garden": [],
         "metrics": { "listen": "127.0.0.1:9464", "top_tenants": null },
@@ -130,8 +130,9 @@ fn what_is_left_out_has_its_default() {
 fn every_setting_reaches_the_view() {
     let view = view(&taken(Path::new(EXAMPLE)));
     assert_eq!(view["smtp"]["relays"], json!(["192.0.2.25/32", "2001:db8:ffff::25/128"]));
-    let memcached = json!({ "protocol": "udp", "ports": ["11211"], "direction": "in" });
-    let smb = json!({ "protocol": "tcp", "ports": ["445", "137-139"], "direction": "both" });
+    let memcached = json!({ "protocol": "udp", "ports": ["11211"], "direction": "in", "refuse": "drop" });
+    let smb =
+        json!({ "protocol": "tcp", "ports": ["445", "137-139"], "direction": "both", "refuse": "drop" });
     assert_eq!(view["closed_ports"], json!({ "smb": smb, "memcached": memcached }));
     let expected = json!({
         "name": "Acme Ltd",

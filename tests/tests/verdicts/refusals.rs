@@ -100,7 +100,8 @@ fn connections_to_closed_ports_are_reset() {
     }
     // In the middle of a connection (an exemption has lapsed): at the sequence number that is expected.
     let mut segment = tcp(4_000, 25, b"MAIL FROM:<a@acme.example>\r\n");
-    (segment[8..12].copy_from_slice(&77_u32.to_be_bytes()), segment[13] = 0x18);
+    segment[8..12].copy_from_slice(&77_u32.to_be_bytes());
+    segment[13] = 0x18;
     let reset = refused(&mut bench, &packet(ACME4, MX4, number::TCP, segment));
     check_reset(&reset, MX4, ACME4, (25, 4_000), None);
     let sliced = SlicedPacket::from_ethernet(&reset).unwrap();
