@@ -15,10 +15,11 @@ use crate::cap::Cap;
 use crate::lookup::{v4, v6};
 use crate::parse::Tags;
 use crate::port::{Actions, ServiceClass};
+use crate::standing::Standing;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -63,6 +64,8 @@ pub mod map {
     pub const TENANT_IDS: &str = "TENANT_IDS";
     /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
     pub const CLOCK: &str = "CLOCK";
+    /// `[LastVerdict; 1]`: only written in virtual time.
+    pub const LAST_VERDICT: &str = "LAST_VERDICT";
 }
 
 /// Constants that the controller sets when it loads the object.
@@ -93,7 +96,7 @@ pub struct Control {
     pub abi_version: u32,
     /// The bank in force.
     pub active_bank: u32,
-    /// Set once packets are judged by these maps; a controller that finds it 0 finds an attempt that
+    /// 1 once packets are judged by these maps; a controller that finds it 0 finds an attempt that
     /// another one did not finish.
     pub live: u32,
 }
@@ -120,14 +123,28 @@ pub struct TenantPolicy {
     caps: [Cap; 2],
     actions: [Actions; 2],
     tags: Tags,
-    reserved: [u32; 5],
+    standing: Standing,
+    reserved: [u32; 4],
 }
 
 impl TenantPolicy {
     /// A tenant's policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
-    pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags) -> Self {
-        Self { caps, actions, tags, reserved: [0; 5] }
+    pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags, standing: Standing) -> Self {
+        Self { caps, actions, tags, standing, reserved: [0; 4] }
+    }
+
+    /// The same with another standing.
+    #[must_use]
+    pub const fn with_standing(self, standing: Standing) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// What is suspended.
+    #[inline(always)]
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// The cap of one direction.
@@ -176,7 +193,7 @@ impl PortClasses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct PeerKey {
-    /// The tenant's slot.
+    /// The tenant's slot, or [`PeerKey::WALLED_GARDEN`].
     pub slot: u32,
     /// The bank that the entry belongs to.
     pub bank: u8,
@@ -193,6 +210,8 @@ pub struct PeerKey {
 impl PeerKey {
     /// Bits before the address.
     pub const FIXED_BITS: u32 = 64;
+    /// In the place of a slot: hosts that suspended tenants may still reach; direction and class are 0.
+    pub const WALLED_GARDEN: u32 = u32::MAX;
 }
 
 /// What a listed peer may do.
@@ -264,8 +283,29 @@ pub type TenantId = [u8; 64];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Clock {
-    /// Nanoseconds since the epoch that the replay chose.
+    /// Nanoseconds since the Unix epoch.
     pub now_ns: u64,
+}
+
+/// What became of the last packet, for whoever runs packets one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LastVerdict {
+    /// Slot of the tenant that it was counted for, plus one; 0: none.
+    pub slot_plus_one: u32,
+    /// [`DropReason`](crate::DropReason) by number; 0: it passed.
+    pub reason: u16,
+    /// Why a packet of no tenant passed: one of the constants below; else 0.
+    pub pass: u16,
+}
+
+impl LastVerdict {
+    /// Control traffic of the link.
+    pub const LINK_CONTROL: u16 = 1;
+    /// For no tenant, on the uplink.
+    pub const UNMATCHED: u16 = 2;
+    /// From no tenant, on the tenant side, where the operator only counts them.
+    pub const UNKNOWN_SOURCE: u16 = 3;
 }
 
 const _: () = {
@@ -284,6 +324,7 @@ const _: () = {
     assert!(size_of::<v6::Entry>() == 24);
     assert!(size_of::<v6::Shape>() == 144);
     assert!(size_of::<Cap>() == 16);
+    assert!(size_of::<LastVerdict>() == 8);
 };
 
 #[cfg(test)]

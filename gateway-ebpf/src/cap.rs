@@ -6,7 +6,7 @@
 //! cap's rate. That time is kept in nanoseconds, so the long-run rate is exact however coarse the
 //! clock is: a clock that ticks every 4 ms only coarsens when the burst ends.
 
-/// Binary digits after the point of [`Cap::ns_per_byte`].
+/// Binary digits after the point of the time that a byte takes.
 pub const NS_PER_BYTE_FRACTION_BITS: u32 = 20;
 
 /// One direction's cap as the data plane keeps it.

@@ -4,7 +4,7 @@
 //! one path through it, and the modules follow that path:
 //!
 //! ```text
-//! frame -> parse -> lookup (whose is it?) -> port (may it?) -> cap (does it fit?) -> counters in abi
+//! frame -> parse -> lookup (whose is it?) -> standing, port (may it?) -> cap (does it fit?) -> counters in abi
 //! ```
 //!
 //! Every step that refuses returns a [`DropReason`]; only the entry points of the programs turn that
@@ -17,6 +17,7 @@ pub mod lookup;
 pub mod parse;
 pub mod port;
 mod reason;
+pub mod standing;
 
 pub use reason::{DropReason, REASON_SLOTS};
 

@@ -78,7 +78,8 @@ impl Actions {
     }
 }
 
-/// A rule that a packet falls under: connections of `class` opened in `direction`.
+/// A rule that a packet falls under: connections of `class` opened in `direction`. There is none for
+/// [`ServiceClass::NONE`], which is always open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Class of the port.
@@ -91,22 +92,34 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// For the connection that the packet may open, by its destination port.
-    pub opens: Option<Rule>,
+    pub opens: Rule,
     /// For the connection to a mail relay that a packet from port 25 claims to answer. It was opened the
     /// other way, and the packet is as welcome as it. This is what stops mail over asymmetric paths,
     /// where the spammer's packets leave by another network and only the answers, from source port 25,
     /// come in here; whatever port the spammer chose for itself.
-    pub answers: Option<Rule>,
+    pub answers: Rule,
 }
 
 /// The rules for a packet that travels in `direction` between ports of these classes.
 #[inline(always)]
 #[must_use]
 pub fn rules(direction: Direction, source: ServiceClass, destination: ServiceClass) -> Rules {
+    let answered = if source == ServiceClass::RELAY { source } else { ServiceClass::NONE };
     Rules {
-        opens: (destination != ServiceClass::NONE).then_some(Rule { class: destination, direction }),
-        answers: (source == ServiceClass::RELAY)
-            .then_some(Rule { class: source, direction: direction.opposite() }),
+        opens: Rule { class: destination, direction },
+        answers: Rule { class: answered, direction: direction.opposite() },
+    }
+}
+
+impl Rules {
+    /// Whether the packet is mail, on its way to a relay or submission port or back from a relay.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_mail(&self) -> bool {
+        let Self { opens, answers } = self;
+        [opens.class, answers.class]
+            .iter()
+            .any(|class| *class == ServiceClass::RELAY || *class == ServiceClass::SUBMISSION)
     }
 }
 
@@ -131,10 +144,11 @@ mod tests {
 
     #[test]
     fn answers_from_port_25_fall_under_the_connection_they_answer() {
-        let [outward, inward] = [Direction::Up, Direction::Down]
-            .map(|direction| Some(Rule { class: ServiceClass::RELAY, direction }));
+        let [outward, inward] =
+            [Direction::Up, Direction::Down].map(|direction| Rule { class: ServiceClass::RELAY, direction });
+        let none = |direction| Rule { class: ServiceClass::NONE, direction };
         let answer = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::NONE);
-        assert_eq!(answer, Rules { opens: None, answers: outward });
+        assert_eq!(answer, Rules { opens: none(Direction::Down), answers: outward });
         // From 25 to 25 it may be either.
         let either = rules(Direction::Down, ServiceClass::RELAY, ServiceClass::RELAY);
         assert_eq!(either, Rules { opens: inward, answers: outward });
@@ -143,6 +157,7 @@ mod tests {
         assert_eq!(submission.answers, outward);
         // Only mail relays: other closed ports are ordinary source ports elsewhere.
         let other = rules(Direction::Down, ServiceClass::new(5), ServiceClass::NONE);
-        assert_eq!(other, Rules { opens: None, answers: None });
+        assert_eq!(other, Rules { opens: none(Direction::Down), answers: none(Direction::Up) });
+        assert!(answer.is_mail() && either.is_mail() && submission.is_mail() && !other.is_mail());
     }
 }

@@ -49,7 +49,9 @@ reasons! {
     /// The right address behind the wrong tag.
     WrongVlan = 8, "wrong_vlan", "The address is a tenant's, the VLAN tag is not.";
     /// Neither IP nor known link control.
-    Ethertype = 9, "ethertype", "Not IP, and not a known link-control protocol.";
+    Ethertype = 9, "ethertype", "Neither IP nor known link control, on the tenant side.";
+    /// Policy rule E1.
+    Suspended = 10, "suspended", "The tenant is suspended, and the packet falls under the scope of it.";
 }
 
 impl DropReason {
@@ -68,3 +70,22 @@ const _: () = {
         i += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::{format, vec::Vec};
+
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let documented = include_str!("../../docs/reasons.md");
+        let rows: Vec<_> = documented.lines().filter(|line| line.contains("| `")).collect();
+        assert_eq!(rows.len(), DropReason::ALL.len());
+        for (row, reason) in rows.iter().zip(DropReason::ALL) {
+            let expected = format!("| {} | `{}` | {} |", *reason as u8, reason.label(), reason.text());
+            assert!(row.starts_with(&expected), "{row}\nshould begin {expected}");
+        }
+    }
+}

@@ -3,7 +3,8 @@
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
 //! is where the policy comes from; [`controller`] holds both together, [`metrics`] and [`control`] show
-//! them to machines and operators, [`run`] is the life of the service, and [`cli`] its commands.
+//! them to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
+//! instead of traffic, and [`cli`] has the commands.
 
 pub mod cli;
 pub mod config;
@@ -12,4 +13,5 @@ pub mod controller;
 pub mod dataplane;
 mod http;
 pub mod metrics;
+pub mod replay;
 pub mod run;

@@ -105,6 +105,7 @@ fn what_is_left_out_has_its_default() {
         "fair_use": { "ceiling": "10 Mbit/s", "burst": "250ms" },
         "smtp": { "default": "block", "submission": "allow", "relays": [] },
         "closed_ports": {},
+        "walled_garden": [],
         "metrics": { "listen": "127.0.0.1:9464", "top_tenants": null },
         "tenants": {
             "a": {

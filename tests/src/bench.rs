@@ -4,7 +4,7 @@
 use std::fs;
 
 use gateway::config::{self, Config, Interface, Side};
-use gateway::dataplane::{Engine, ProgramClock, Verdict};
+use gateway::dataplane::{self, Engine, Judgement, ProgramClock, Verdict};
 
 pub use crate::outcome::Outcome as Expected;
 
@@ -112,6 +112,7 @@ impl Bench {
         let Fixture { name, side, frame, expected } = fixture;
         let mut wanted = self.engine.snapshot();
         let verdict = self.engine.run(*side, frame).expect("a frame that the kernel takes");
+        let judgement = self.engine.last_judgement();
         let position = |id: &str| wanted.tenants.iter().position(|tenant| tenant.id == id);
         let counted = expected.map(|id| position(id).expect("a configured tenant"));
         counted.count(&mut wanted, *side, frame.len());
@@ -121,6 +122,21 @@ impl Bench {
             (if expected.passes() { Verdict::Pass } else { Verdict::Drop }, &wanted),
             "{name}: expected {expected:?}\nframe: {frame:02x?}",
         );
+        assert_eq!(judgement, self.judgement(*expected), "{name}: what the program told of it");
+    }
+
+    /// What the programs tell of a packet that met this.
+    fn judgement(&self, outcome: Expected<&str>) -> Judgement {
+        let slot = |id| self.engine.slots().find(|(known, _)| *known == id).map(|(_, slot)| slot);
+        let (tenant, outcome) = match outcome {
+            Expected::Passed(id) => (slot(id), dataplane::Outcome::Passed),
+            Expected::Dropped(id, reason) => (slot(id), dataplane::Outcome::Dropped(reason)),
+            Expected::Refused(reason) => (None, dataplane::Outcome::Dropped(reason)),
+            Expected::LinkControl => (None, dataplane::Outcome::LinkControl),
+            Expected::Unmatched => (None, dataplane::Outcome::Unmatched),
+            Expected::UnknownSourcePassed => (None, dataplane::Outcome::UnknownSource),
+        };
+        Judgement { tenant, outcome }
     }
 
     /// Runs a whole table.

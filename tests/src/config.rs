@@ -54,6 +54,16 @@ impl Config {
         self
     }
 
+    /// Gives every interface that there is now this value for a key.
+    pub fn set_interfaces(&mut self, key: &str, value: &str) -> &mut Self {
+        for interface in self.main.get_mut("interface").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(interface) = interface.as_table_mut() {
+                interface.insert(key.to_owned(), value.into());
+            }
+        }
+        self
+    }
+
     /// [`Self::set`] for a tenant, whose file is made if need be.
     pub fn set_tenant(&mut self, id: &str, toml: &str) -> &mut Self {
         merge(self.tenants.entry(id.to_owned()).or_default(), toml.parse().expect("the test's TOML is TOML"));

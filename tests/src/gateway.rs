@@ -142,6 +142,14 @@ impl<'a> Gateway<'a> {
         Counters::deserialize(counters).with_context(|| format!("counters of {tenant} in {answer}"))
     }
 
+    /// An interface's part of [`Self::status`].
+    pub fn interface(&self, name: &str) -> Result<Value> {
+        let status = self.status()?;
+        let mut interfaces = status["interfaces"].as_array().into_iter().flatten();
+        let found = interfaces.find(|interface| interface["name"] == name).cloned();
+        found.with_context(|| format!("no interface {name} in {status}"))
+    }
+
     /// A scrape, as text.
     pub fn metrics_text(&self) -> Result<String> {
         web::get(self.router, METRICS, "/metrics")

@@ -85,7 +85,7 @@ pub fn transfer(
         arguments.push("--reverse");
     }
     let finished = namespace.start(&arguments)?.finish(Duration::from_secs(u64::from(seconds) + 30))?;
-    parse(&finished.stdout).with_context(|| format!("{}\\n{}", arguments.join(" "), finished.stderr))
+    parse(&finished.stdout).with_context(|| format!("{}\n{}", arguments.join(" "), finished.stderr))
 }
 
 /// Reads iperf3's report.

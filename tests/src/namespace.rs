@@ -32,7 +32,7 @@ impl Namespace {
         Process::start(&["ip", "netns", "add", &name])?
             .finish(PROMPT)?
             .success()
-            .context("making a namespace")?;
+            .context("making a namespace, which only root may")?;
         let path = Path::new(run::NETNS).join(&name);
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         let namespace = Self { name, file };

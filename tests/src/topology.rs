@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use crate::namespace::{Link, Namespace};
@@ -75,6 +75,7 @@ pub struct Tenant {
 impl Plan {
     /// Builds it. Remains of killed runs are removed first.
     pub fn build(&self) -> Result<Topology> {
+        ensure!(self.tenants.len() <= 16, "addresses are laid out for 16 tenants");
         run::sweep_stale();
         let router = Namespace::create("router")?;
         for forwarding in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
@@ -82,7 +83,7 @@ impl Plan {
         }
         let subnet = Subnet { ipv4: "198.51.100.0/24".parse()?, ipv6: "2001:db8:ff::/64".parse()? };
         let internet = subnet.connect("internet", &router, UPLINK, self.link)?;
-        let tenants = self.tenants.iter().zip(0..16).map(|(&(id, tags), index)| {
+        let tenants = self.tenants.iter().zip(0..).map(|(&(id, tags), index)| {
             let subnet = Subnet::of_tenant(index)?;
             connect_tenant(id, &subnet, tags, &router, self.link).with_context(|| format!("tenant {id}"))
         });

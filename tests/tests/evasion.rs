@@ -4,6 +4,7 @@
 //! the files anew, to be read in the diff.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 
 use fairway_tests::bench::{Bench, Fixture, START_NS};
@@ -30,7 +31,7 @@ fn every_packet_meets_its_verdict() {
 #[test]
 fn the_reference_model_agrees() {
     let policy = policy();
-    let mut model = Model::new(policy.clone());
+    let mut model = Model::new(policy.clone(), HashMap::new());
     for case in corpus() {
         for Fixture { name, side, frame, expected } in case.packets {
             let (match_vlan, readable) = (policy.interfaces[0].match_vlan, frame.len());

@@ -112,7 +112,8 @@ fn prometheus() -> Result<()> {
 
 fn missing_packages(scope: Scope, toolchain: &Result<Toolchain, Vec<String>>, has_linker: bool) -> Vec<Need> {
     let mut needs = Vec::new();
-    if toolchain.is_err() {
+    if let Err(rejected) = toolchain {
+        announce("a compiler for the eBPF side", &format!("none here fits: {}", rejected.join("; ")));
         needs.extend(toolchain::DEBIAN_PACKAGES.iter().map(|&(package, why)| Need { package, why }));
     }
     if !has_linker && !Path::new(LLVM_PREFIX).join("lib/libLLVM.so").exists() {

@@ -18,7 +18,7 @@ pub(crate) const LLVM: u32 = 22;
 const OLDEST_RUST_MINOR: u32 = 95;
 /// Debian's packages of the second compiler, and why.
 pub(crate) const DEBIAN_PACKAGES: &[(&str, &str)] = &[
-    ("rustc-web", "a compiler that builds for the eBPF target"),
+    ("rustc-web", "a compiler for the eBPF target; a rustup nightly with rust-src would do as well"),
     ("cargo-web", "the cargo that belongs to it"),
     ("rust-web-src", "the source of core, which has no prebuilt form for eBPF"),
 ];
@@ -118,8 +118,8 @@ fn rustup_nightlies() -> Vec<Toolchain> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with("nightly-"))
         .collect();
-    names.sort_by_key(|name| std::cmp::Reverse(name.strip_prefix("nightly-2").map(str::to_owned)));
-    names.sort_by_key(|name| name.starts_with("nightly-2"));
+    // Letters, with which the plain one goes on, sort after the digits of dates.
+    names.sort_unstable_by(|a, b| b.cmp(a));
     let toolchain = |name: String| Toolchain {
         bin: home.join("toolchains").join(&name).join("bin"),
         name: format!("rustup's {name}"),

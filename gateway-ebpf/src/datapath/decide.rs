@@ -1,14 +1,14 @@
-//! What happens to a tenant's packet, in this order: port policy, cap. A packet that is refused for
-//! its port does not use up the tenant's bandwidth.
+//! What happens to a tenant's packet, in this order: standing, port policy, cap. A packet that is refused
+//! before the cap does not use up the tenant's bandwidth.
 
 use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::PeerKey;
 use gateway_ebpf::cap;
-use gateway_ebpf::parse::{self, Address, Frame as _, Ip};
-use gateway_ebpf::port::{self, Action, Rule, Rules};
+use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening};
+use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::{Direction, DropReason};
 
-use super::identify::Tenant;
+use super::identify::{self, Tenant};
 use super::maps::{BUCKETS, PEERS, PORT_CLASSES};
 use super::packet::Packet;
 use super::{atomic, clock};
@@ -17,34 +17,80 @@ use super::{atomic, clock};
 #[inline(always)]
 pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -> Result<(), DropReason> {
     let payload = parse::payload(packet, ip)?;
-    if let Some(transport) = parse::transport(packet, &payload)? {
-        if let Some(classes) = PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32) {
-            let (source, destination) = (classes.get(transport.source), classes.get(transport.destination));
-            let Rules { opens, answers } = port::rules(direction, source, destination);
-            let peer = match direction {
-                Direction::Up => ip.destination,
-                Direction::Down => ip.source,
-            };
-            apply(opens, tenant, peer)?;
-            apply(answers, tenant, peer)?;
+    let none = ServiceClass::NONE;
+    let (source, destination, opening) = match parse::transport(packet, &payload)? {
+        None => (none, none, Opening::Unknown),
+        Some(transport) => match PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32) {
+            None => (none, none, transport.opening),
+            Some(classes) => {
+                (classes.get(transport.source), classes.get(transport.destination), transport.opening)
+            }
+        },
+    };
+    let rules = port::rules(direction, source, destination);
+    let peer = match direction {
+        Direction::Up => ip.destination,
+        Direction::Down => ip.source,
+    };
+    if tenant.standing().forbids(direction, rules.is_mail(), opening)
+        && !is_in_walled_garden(tenant, peer)
+        && !is_on_link(packet, ip, tenant, peer)
+    {
+        return Err(DropReason::Suspended);
+    }
+    for rule in [rules.opens, rules.answers] {
+        if rule.class != ServiceClass::NONE {
+            apply(rule, tenant, peer)?;
         }
     }
     charge(tenant, direction, packet.length())
 }
 
 #[inline(always)]
-fn apply(rule: Option<Rule>, tenant: &Tenant, peer: Address) -> Result<(), DropReason> {
-    let Some(rule) = rule else { return Ok(()) };
+fn apply(rule: Rule, tenant: &Tenant, peer: Address) -> Result<(), DropReason> {
     match tenant.policy.actions(rule.direction).get(rule.class) {
         Action::Allow => Ok(()),
-        Action::Peers if is_granted(rule, tenant, peer) => Ok(()),
+        Action::Peers if is_granted(tenant, rule, peer) => Ok(()),
         Action::Peers | Action::Deny => Err(rule.class.drop_reason()),
     }
 }
 
-/// Whether the tenant may talk to this peer. Kept out of line: only exempt tenants' mail comes here.
+/// Whether the tenant holds an exemption for this peer.
+#[inline(always)]
+fn is_granted(tenant: &Tenant, rule: Rule, peer: Address) -> bool {
+    let slot = tenant.slot.0;
+    is_listed(
+        PeerScope { slot, bank: tenant.bank, direction: rule.direction as u8, class: rule.class.number() },
+        peer,
+    )
+}
+
+/// Whether suspended tenants may still talk to this peer.
+#[inline(always)]
+fn is_in_walled_garden(tenant: &Tenant, peer: Address) -> bool {
+    is_listed(PeerScope { slot: PeerKey::WALLED_GARDEN, bank: tenant.bank, direction: 0, class: 0 }, peer)
+}
+
+/// Whether the packet is neighbour discovery between a tenant and its router: without it, not even the
+/// walled garden is within reach. Its other end has an address of the link or, where the router has one
+/// of each tenant's network, the tenant's own; so nothing that is sent to the Internet passes for it.
+#[inline(always)]
+fn is_on_link(packet: &Packet, ip: &Ip, tenant: &Tenant, peer: Address) -> bool {
+    parse::is_neighbour_discovery(packet, ip)
+        && (peer.is_link_scope() || identify::slot(tenant.bank, peer) == Some(tenant.slot))
+}
+
+struct PeerScope {
+    slot: u32,
+    bank: u32,
+    direction: u8,
+    class: u8,
+}
+
+/// Whether a list has this peer, and still has it. Out of line: only mail of exempt tenants and packets
+/// of suspended ones come here.
 #[inline(never)]
-fn is_granted(rule: Rule, tenant: &Tenant, peer: Address) -> bool {
+fn is_listed(scope: PeerScope, peer: Address) -> bool {
     let mut address = [0; 16];
     let (family, bits) = match peer {
         Address::V4(peer) => {
@@ -57,15 +103,9 @@ fn is_granted(rule: Rule, tenant: &Tenant, peer: Address) -> bool {
             (6, 128)
         }
     };
-    let key = PeerKey {
-        slot: tenant.slot.0,
-        bank: tenant.bank as u8,
-        direction: rule.direction as u8,
-        class: rule.class.number(),
-        family,
-        address,
-    };
-    match PEERS.get(&Key::new(PeerKey::FIXED_BITS + bits, key)) {
+    let PeerScope { slot, bank, direction, class } = scope;
+    let key = PeerKey { slot, bank: bank as u8, direction, class, family, address };
+    match PEERS.get(Key::new(PeerKey::FIXED_BITS + bits, key)) {
         Some(grant) => clock::boot_ns() < grant.expires_ns,
         None => false,
     }

@@ -5,6 +5,7 @@ use gateway_ebpf::DropReason;
 use gateway_ebpf::abi::{BankHeader, InterfaceEntry, TenantPolicy};
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::parse::{self, Address, Ip, Tags};
+use gateway_ebpf::standing::Standing;
 
 use super::maps::{BANK_HEADERS, CONTROL, TENANTS, V4Bank, V6Bank, tenant_capacity};
 use super::packet::Packet;
@@ -18,6 +19,15 @@ pub struct Tenant {
     pub bank: u32,
     /// Its policy.
     pub policy: &'static TenantPolicy,
+}
+
+impl Tenant {
+    /// What is suspended. Volatile: the controller changes this word in the active bank.
+    #[inline(always)]
+    pub fn standing(&self) -> Standing {
+        // SAFETY: a reference to a live map value is valid and aligned; any bytes are a `Standing`.
+        unsafe { core::ptr::from_ref(self.policy.standing()).read_volatile() }
+    }
 }
 
 /// Who a packet belongs to.
@@ -48,11 +58,12 @@ pub fn owner(
         Side::Tenant => ip.source,
         Side::Uplink => ip.destination,
     };
-    let slot = match address {
-        Address::V4(address) => v4::find(&V4Bank(bank), address),
-        Address::V6(high, low) => v6::find(&V6Bank(bank), &header.v6, high, low),
-    };
-    let tenant = slot.and_then(|slot| {
+    // Whatever its source, so that a tenant over its cap, or suspended, is still found by its router.
+    // Its destination is valid on the link only: nothing that is sent to the Internet passes for it.
+    if side == Side::Tenant && ip.destination.is_link_scope() && parse::is_neighbour_discovery(packet, ip) {
+        return Ok(Owner::Nobody(Pass::LinkControl));
+    }
+    let tenant = slot(bank, address).and_then(|slot| {
         let policy = TENANTS.get(bank * tenant_capacity() + slot.0)?;
         Some(Tenant { slot, bank, policy })
     });
@@ -72,6 +83,15 @@ pub fn owner(
         return Ok(Owner::Nobody(Pass::UnknownSource));
     }
     Err(stranger)
+}
+
+/// The slot of the tenant that an address belongs to.
+#[inline(always)]
+pub fn slot(bank: u32, address: Address) -> Option<Slot> {
+    match address {
+        Address::V4(address) => v4::find(&V4Bank(bank), address),
+        Address::V6(high, low) => v6::find(&V6Bank(bank), &BANK_HEADERS.get(bank)?.v6, high, low),
+    }
 }
 
 /// Whether a packet from no tenant is control traffic that must work before a host has an address, or

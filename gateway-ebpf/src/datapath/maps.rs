@@ -7,8 +7,8 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LpmTrie};
 use gateway_ebpf::abi::{
-    BankHeader, Bucket, Clock, Control, Drops, InterfaceEntry, InterfaceTallies, PeerGrant, PeerKey,
-    PortClasses, Tally, TenantId, TenantPolicy,
+    BankHeader, Bucket, Clock, Control, Drops, InterfaceEntry, InterfaceTallies, LastVerdict, PeerGrant,
+    PeerKey, PortClasses, Tally, TenantId, TenantPolicy,
 };
 use gateway_ebpf::lookup::{v4, v6};
 
@@ -40,6 +40,8 @@ pub static INTERFACE_TALLIES: Array<InterfaceTallies> = Array::with_max_entries(
 pub static TENANT_IDS: Array<TenantId> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static LAST_VERDICT: Array<LastVerdict> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 macro_rules! constants {
     ($($(#[doc = $doc:literal])+ $getter:ident = $name:ident: $type:ty;)+) => {$(

@@ -5,12 +5,13 @@ mod clock;
 mod count;
 mod decide;
 mod identify;
+mod last;
 mod maps;
 mod packet;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
-use gateway_ebpf::abi::InterfaceEntry;
+use gateway_ebpf::abi::{InterfaceEntry, LastVerdict};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Frame as _, Ip, Network, Tags};
 use gateway_ebpf::{Direction, DropReason};
@@ -71,15 +72,28 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
     let direction = side.direction();
     let interface = INTERFACES.get(context.ingress_ifindex() as u32).copied().unwrap_or_default();
     match judge(&packet, side, interface) {
-        Ok(Pass::Tenant(slot)) => count::passed(slot, direction, bytes),
-        Ok(Pass::LinkControl) => count::interface(interface.slot, bytes, |t| &mut t.link_control),
-        Ok(Pass::Unmatched) => count::interface(interface.slot, bytes, |t| &mut t.unmatched),
-        Ok(Pass::UnknownSource) => count::interface(interface.slot, bytes, |t| &mut t.unknown_source_passed),
+        Ok(Pass::Tenant(slot)) => {
+            count::passed(slot, direction, bytes);
+            last::passed(slot);
+        }
+        Ok(Pass::LinkControl) => {
+            count::interface(interface.slot, bytes, |t| &mut t.link_control);
+            last::nobodys(LastVerdict::LINK_CONTROL);
+        }
+        Ok(Pass::Unmatched) => {
+            count::interface(interface.slot, bytes, |t| &mut t.unmatched);
+            last::nobodys(LastVerdict::UNMATCHED);
+        }
+        Ok(Pass::UnknownSource) => {
+            count::interface(interface.slot, bytes, |t| &mut t.unknown_source_passed);
+            last::nobodys(LastVerdict::UNKNOWN_SOURCE);
+        }
         Err(Refusal { reason, slot }) => {
             match slot {
                 Some(slot) => count::dropped(slot, direction, reason, bytes),
                 None => count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]),
             }
+            last::dropped(slot, reason);
             return xdp_action::XDP_DROP;
         }
     }

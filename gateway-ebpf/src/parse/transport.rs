@@ -23,7 +23,23 @@ pub struct Transport {
     pub source: u16,
     /// Receiver's port.
     pub destination: u16,
+    /// Whether it opens a connection.
+    pub opening: Opening,
 }
+
+/// Whether a packet opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// A TCP segment without SYN, or with SYN and ACK.
+    No,
+    /// A TCP SYN without ACK.
+    Yes,
+    /// Not to be told: another protocol, or a fragment without the header.
+    Unknown,
+}
+
+const SYN: u16 = 0x02;
+const ACK: u16 = 0x10;
 
 /// Reads the ports of a packet; `None` for protocols without ports and for later fragments.
 ///
@@ -44,8 +60,11 @@ pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Opt
         return Err(cut);
     }
     let ports = frame.be32(payload.at).ok_or(cut)?;
+    let mut opening = Opening::Unknown;
     if protocol == Protocol::Tcp {
-        let header_length = u32::from(frame.be16(payload.at + 12).ok_or(cut)? >> 12) * 4;
+        let offset_and_flags = frame.be16(payload.at + 12).ok_or(cut)?;
+        opening = if offset_and_flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No };
+        let header_length = u32::from(offset_and_flags >> 12) * 4;
         if header_length < least {
             return Err(DropReason::Malformed);
         }
@@ -53,5 +72,5 @@ pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Opt
             return Err(cut);
         }
     }
-    Ok(Some(Transport { protocol, source: (ports >> 16) as u16, destination: ports as u16 }))
+    Ok(Some(Transport { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening }))
 }

@@ -1,5 +1,7 @@
 //! `fairway detach`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -13,6 +15,9 @@ use crate::dataplane::Dataplane;
 pub(super) struct DetachArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Detach what is pinned here, without reading a configuration
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pin_dir: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -20,7 +25,7 @@ pub(super) struct DetachArgs {
 
 /// An emergency may well have begun with a mistake in the configuration.
 const WITHOUT_CONFIG: &str = "the configuration says what to detach, and cannot be read. To switch policing off without \
-it: systemctl stop fairway; rm -r /sys/fs/bpf/fairway (or gateway.pin_dir)";
+it: fairway detach --pin-dir /sys/fs/bpf/fairway/NAME (or what gateway.pin_dir says)";
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -33,11 +38,16 @@ struct Detached {
 }
 
 pub(super) fn detach(args: &DetachArgs) -> Result<(), CommandError> {
-    let loaded = load(&args.config.config).inspect_err(|_| eprintln!("{WITHOUT_CONFIG}\n"));
-    let config = loaded?.config;
-    let interfaces = Dataplane::detach_pinned(&config)?;
-    let controller = block_on(Client::new(&config.gateway.control_socket).get::<Status>("/v1/status"));
-    let controller_pid = controller.ok().map(|status| status.pid);
+    let (interfaces, controller_pid) = match &args.pin_dir {
+        Some(pin_dir) => (Dataplane::detach_pinned(pin_dir)?, None),
+        None => {
+            let loaded = load(&args.config.config).inspect_err(|_| eprintln!("{WITHOUT_CONFIG}\n"));
+            let gateway = loaded?.config.gateway;
+            let interfaces = Dataplane::detach_pinned(&gateway.pin_dir)?;
+            let controller = block_on(Client::new(&gateway.control_socket).get::<Status>("/v1/status"));
+            (interfaces, controller.ok().map(|status| status.pid))
+        }
+    };
     if args.json {
         return Ok(json(&Detached { version: VERSION, interfaces, controller_pid })?);
     }

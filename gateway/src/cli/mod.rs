@@ -7,8 +7,10 @@ mod detach;
 mod log;
 mod output;
 mod reload;
+mod replay;
 mod run;
 mod status;
+mod suspend;
 mod tenants;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Diagnostics, Loaded};
 use crate::control::{CallError, Client, api::Failure};
 use crate::dataplane::DataplaneError;
+use crate::replay::ReplayError;
 use crate::run::RunError;
 
 const DEFAULT_CONFIG: &str = "/etc/fairway/gateway.toml";
@@ -44,6 +47,12 @@ enum Command {
     Status(RemoteArgs),
     /// Show every tenant with its counters
     Tenants(RemoteArgs),
+    /// Suspend a tenant: it keeps the walled garden and nothing else within the scope
+    Suspend(suspend::SuspendArgs),
+    /// End a tenant's suspension
+    Restore(suspend::RestoreArgs),
+    /// Run a capture through the real programs: what would this policy have done to it?
+    Replay(replay::ReplayArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
     Detach(detach::DetachArgs),
 }
@@ -81,6 +90,8 @@ enum CommandError {
     Call(#[from] CallError),
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
+    #[error("replaying {}: {error}", .file.display())]
+    Replay { file: PathBuf, error: ReplayError },
     #[error("cannot write to stdout: {0}")]
     Output(#[from] std::io::Error),
     /// All has been said.
@@ -106,6 +117,9 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args),
         Command::Status(args) => status::status(&args),
         Command::Tenants(args) => tenants::tenants(&args),
+        Command::Suspend(args) => suspend::suspend(&args),
+        Command::Restore(args) => suspend::restore(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
     };
     match done {
@@ -143,7 +157,12 @@ impl RemoteArgs {
 }
 
 fn load(file: &Path) -> Result<Loaded, CommandError> {
-    config::load(file, jiff::Timestamp::now()).map_err(CommandError::Config)
+    load_as_of(file, jiff::Timestamp::now())
+}
+
+/// Reads a configuration; `now` decides which exemptions have expired.
+fn load_as_of(file: &Path, now: jiff::Timestamp) -> Result<Loaded, CommandError> {
+    config::load(file, now).map_err(CommandError::Config)
 }
 
 /// Runs a short conversation to its end.

@@ -19,9 +19,15 @@ pub(super) fn error_heading() -> &'static str {
 
 /// One JSON object, indented.
 pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     serde_json::to_writer_pretty(&mut out, value)?;
-    out.write_all(b"\n")
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Standard output for much of it: left to itself, it is flushed at every line. To be flushed at the end.
+pub(super) fn stdout() -> impl Write {
+    io::BufWriter::new(io::stdout().lock())
 }
 
 /// A table without lines, numbers to the right: columns that hold them are named by index.

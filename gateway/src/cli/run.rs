@@ -25,7 +25,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(async {
         let signals = run::signals()?;
-        let start = |config: &_| Ok(Box::new(Dataplane::start(config)?) as Box<dyn Policer>);
+        let start = |config: &_, standings: &_| {
+            Ok(Box::new(Dataplane::start(config, standings)?) as Box<dyn Policer>)
+        };
         run::run(&args.config.config, start, signals).await.map_err(CommandError::from)
     });
     runtime.shutdown_timeout(LEFTOVERS);

@@ -33,7 +33,10 @@ fn text(tenants: &[TenantStatus]) -> String {
     let rows = tenants.iter().flat_map(|tenant| {
         let vlan = tenant.vlan.as_ref().map(|vlan| format!(" vlan {vlan}")).unwrap_or_default();
         let networks = format!("{}{vlan}", tenant.prefixes.join(" "));
-        [row([&tenant.id, &tenant.name, "up"], &tenant.up), row(["", &networks, "down"], &tenant.down)]
+        let suspended = tenant.suspension.as_ref();
+        let standing = suspended.map(|suspension| format!("suspended: {}", suspension.scope.label()));
+        let standing = standing.unwrap_or_default();
+        [row([&tenant.id, &tenant.name, "up"], &tenant.up), row([&standing, &networks, "down"], &tenant.down)]
     });
     table(&header, rows, &[3, 4, 5, 6, 7])
 }

@@ -113,6 +113,7 @@ impl Loader {
             fair_use: main.fair_use.settings,
             smtp: main.smtp.settings,
             closed_ports: main.closed_ports.ports,
+            walled_garden: main.walled_garden,
             metrics: main.metrics,
             tenants,
         };

@@ -3,9 +3,10 @@
 use super::gateway::{
     FairUseSection, GatewaySection, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
-use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp};
+use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
 use super::{Interface, Metrics};
+use ipnetwork::IpNetwork;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
 pub(super) struct MainFile {
@@ -14,13 +15,14 @@ pub(super) struct MainFile {
     pub(super) fair_use: FairUseSection,
     pub(super) smtp: SmtpSection,
     pub(super) closed_ports: ClosedPorts,
+    pub(super) walled_garden: Vec<IpNetwork>,
     pub(super) metrics: Option<Metrics>,
 }
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 7] =
-        ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "metrics"];
+    pub(super) const SECTIONS: [&str; 8] =
+        ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "walled_garden", "metrics"];
 
     pub(super) fn read(root: &mut Table<'_>) -> Self {
         Self {
@@ -29,6 +31,7 @@ impl MainFile {
             fair_use: read_fair_use(root),
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),
+            walled_garden: read_walled_garden(root),
             metrics: read_metrics(root),
         }
     }

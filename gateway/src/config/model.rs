@@ -33,6 +33,8 @@ pub struct Config {
     pub smtp: Smtp,
     /// Ports that the operator closes for every tenant.
     pub closed_ports: Vec<ClosedPort>,
+    /// `[walled_garden]`: hosts and networks that a suspended tenant may still reach, and be reached from.
+    pub walled_garden: Vec<IpNetwork>,
     /// The Prometheus endpoint; absent when the operator switched it off.
     pub metrics: Option<Metrics>,
     /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants.

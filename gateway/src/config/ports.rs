@@ -3,6 +3,8 @@
 //! Each port belongs to one service class in the data plane, so closed ports do not overlap, and the
 //! mail ports belong to `[smtp]` alone.
 
+use ipnetwork::IpNetwork;
+
 use super::diagnostic::Diagnostic;
 use super::network::{PORTS, PREFIX, PortRange, port_range_text};
 use super::reader::Table;
@@ -50,6 +52,11 @@ pub(super) fn read_smtp(root: &mut Table<'_>) -> SmtpSection {
             lists_relays: table.count_written("relays").is_some_and(|relays| relays > 0),
         }
     })
+}
+
+/// `[walled_garden]`: whom a suspended tenant may still talk to.
+pub(super) fn read_walled_garden(root: &mut Table<'_>) -> Vec<IpNetwork> {
+    root.table("walled_garden", |table| table.list("hosts", &PREFIX).into_values())
 }
 
 /// What `[[closed_port]]` says.

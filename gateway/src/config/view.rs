@@ -36,6 +36,7 @@ pub fn view(config: &Config) -> Value {
             "relays": texts(&config.smtp.relays),
         },
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
+        "walled_garden": texts(&config.walled_garden),
         "metrics": config.metrics.as_ref().map(|metrics| json!({
             "listen": metrics.listen.to_string(),
             "top_tenants": metrics.top_tenants,

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config;
-use crate::controller::{FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded};
+use crate::controller::{
+    FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded, Scope, Suspension,
+};
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use gateway_ebpf::DropReason;
 
@@ -25,6 +27,9 @@ pub struct Status {
     pub version: u32,
     /// Release of Fairway that is running.
     pub release: String,
+    /// ABI version of the tables in the kernel.
+    #[serde(default)]
+    pub abi_version: u32,
     /// `gateway.name`.
     pub name: String,
     /// Process of the controller.
@@ -140,6 +145,9 @@ pub struct TenantStatus {
     pub prefixes: Vec<String>,
     /// `110`, or `200.110` for two tags.
     pub vlan: Option<String>,
+    /// How it is suspended; none: it is in good standing.
+    #[serde(default)]
+    pub suspension: Option<Suspension>,
     /// From the tenant to the Internet.
     pub up: DirectionStatus,
     /// From the Internet to the tenant.
@@ -157,6 +165,38 @@ pub struct DirectionStatus {
     pub dropped: Count,
     /// `dropped`, by reason; only reasons that occurred.
     pub by_reason: BTreeMap<String, Count>,
+}
+
+/// `POST /v1/tenants/ID/suspend` takes this.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspend {
+    /// How far.
+    pub scope: Scope,
+    /// Why.
+    pub reason: String,
+    /// How long; none: until somebody restores the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+}
+
+/// `POST /v1/tenants/ID/restore` takes this.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// Why.
+    pub reason: String,
+}
+
+/// What both of them answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The tenant's id.
+    pub tenant: String,
+    /// The suspension that began or ended.
+    pub suspension: Suspension,
 }
 
 /// `GET /v1/config`: what `check --against-running` compares with.
@@ -205,12 +245,13 @@ pub struct Failure {
 
 impl From<&Observation> for Status {
     fn from(observation: &Observation) -> Self {
-        let Observation { policy, snapshot, memory, last_reload, started_at } = observation;
+        let Observation { policy, suspensions: _, snapshot, memory, last_reload, started_at } = observation;
         let gateway = &policy.config.gateway;
         let uptime = Timestamp::now().duration_since(*started_at);
         Self {
             version: VERSION,
             release: env!("CARGO_PKG_VERSION").into(),
+            abi_version: gateway_ebpf::abi::ABI_VERSION,
             name: gateway.name.clone(),
             pid: std::process::id(),
             started_at: *started_at,
@@ -268,6 +309,7 @@ impl From<&Observation> for Tenants {
             name: tenant.name.clone(),
             prefixes: tenant.prefixes.iter().map(ToString::to_string).collect(),
             vlan: tenant.vlan.map(|vlan| vlan.to_string()),
+            suspension: observation.suspensions.get(&tenant.id).cloned(),
             up: DirectionStatus::of(tenant.cap_up, &counters.up),
             down: DirectionStatus::of(tenant.cap_down, &counters.down),
         });

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -70,22 +71,43 @@ impl Client {
 
     /// Asks for what is at `path`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        self.call(Method::GET, path).await
+        self.call(Method::GET, path, Bytes::new()).await
     }
 
     /// Has done what `path` names.
     pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        self.call(Method::POST, path).await
+        self.call(Method::POST, path, Bytes::new()).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CallError> {
-        timeout(PATIENCE, self.converse(method, path)).await.unwrap_or_else(|_| {
+    /// The same, with what it needs to know.
+    pub async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CallError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| CallError::Broken { socket: self.socket.clone(), cause: error.to_string() })?;
+        self.call(Method::POST, path, body.into()).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, CallError> {
+        timeout(PATIENCE, self.converse(method, path, body)).await.unwrap_or_else(|_| {
             let cause = format!("no answer in {} seconds", PATIENCE.as_secs());
             Err(CallError::Broken { socket: self.socket.clone(), cause })
         })
     }
 
-    async fn converse<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CallError> {
+    async fn converse<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, CallError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| self.unreachable(source))?;
         let broken = |cause: &dyn std::fmt::Display| CallError::Broken {
             socket: self.socket.clone(),
@@ -96,7 +118,8 @@ impl Client {
         // Errors of the connection come out of the request as well.
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header(header::HOST, "fairway");
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(&error))?;
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Full::new(body)).map_err(|error| broken(&error))?;
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();

@@ -4,12 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use jiff::{SignedDuration, Timestamp};
 use nix::unistd::{Gid, Uid};
 use serde::Serialize;
 use tokio::net::unix::UCred;
@@ -17,9 +18,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::api::{Failure, ReloadDone, RunningConfig, Status, Tenants, VERSION};
+use super::api::{Failure, ReloadDone, Restore, RunningConfig, Standing, Status, Suspend, Tenants, VERSION};
 use super::peer::Access;
-use crate::controller::{Controller, Observation, ReloadError, Reloaded};
+use crate::controller::{Controller, Observation, ReloadError, Reloaded, StandingError, Suspension};
 use crate::http::{self, Limits};
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
@@ -50,6 +51,8 @@ pub async fn serve(
         .route("/v1/tenants", get(tenants))
         .route("/v1/config", get(config))
         .route("/v1/reload", post(reload))
+        .route("/v1/tenants/{id}/suspend", post(suspend))
+        .route("/v1/tenants/{id}/restore", post(restore))
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
         })
@@ -107,6 +110,62 @@ async fn reload(State(shared): State<Shared>) -> Response {
         Ok(Ok(reloaded)) => Json(ReloadDone::from(reloaded)).into_response(),
         Ok(Err(refused)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refused)).into_response(),
         Err(_) => failure(StatusCode::SERVICE_UNAVAILABLE, &ReloadError::Stopping.to_string()),
+    }
+}
+
+async fn suspend(
+    State(shared): State<Shared>,
+    Path(tenant): Path<String>,
+    Json(request): Json<Suspend>,
+) -> Response {
+    let since = Timestamp::now();
+    let until = request.for_seconds.map(|seconds| SignedDuration::try_from(Duration::from_secs(seconds)));
+    let until = match until.map(|length| length.and_then(|length| since.checked_add(length))).transpose() {
+        Ok(until) => until,
+        Err(error) => {
+            return failure(StatusCode::UNPROCESSABLE_ENTITY, &format!("that is too long a time: {error}"));
+        }
+    };
+    let suspension = Suspension { scope: request.scope, reason: request.reason, since, until };
+    standing(shared, tenant, move |controller, tenant| {
+        controller.suspend(tenant, suspension.clone())?;
+        let (scope, reason) = (suspension.scope.label(), &suspension.reason);
+        tracing::info!(tenant, scope, reason, until = ?suspension.until, "suspended");
+        Ok(suspension)
+    })
+    .await
+}
+
+async fn restore(
+    State(shared): State<Shared>,
+    Path(tenant): Path<String>,
+    Json(request): Json<Restore>,
+) -> Response {
+    standing(shared, tenant, move |controller, tenant| {
+        let ended = controller.restore(tenant)?;
+        tracing::info!(tenant, scope = ended.scope.label(), reason = request.reason, "restored");
+        Ok(ended)
+    })
+    .await
+}
+
+/// Changes a tenant's standing.
+async fn standing(
+    shared: Shared,
+    tenant: String,
+    change: impl FnOnce(&Controller, &str) -> Result<Suspension, StandingError> + Send + 'static,
+) -> Response {
+    let changed = spawn_blocking(move || {
+        let suspension = change(&shared.controller, &tenant)?;
+        Ok::<_, StandingError>(Standing { version: VERSION, tenant, suspension })
+    });
+    match changed.await {
+        Ok(Ok(standing)) => Json(standing).into_response(),
+        Ok(Err(error @ StandingError::Stopping)) => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+        }
+        Ok(Err(error)) => failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+        Err(crash) => crashed(&crash),
     }
 }
 

@@ -8,31 +8,54 @@ mod fixed;
 mod policer;
 mod policy;
 mod reload;
+mod suspension;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 pub use fixed::FixedSettings;
 pub use policer::Policer;
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
+pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
-use crate::dataplane::{DataplaneError, Snapshot, TableMemory};
+use crate::dataplane::{DataplaneError, Snapshot, Standings, TableMemory};
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
 /// [`tokio::task::spawn_blocking`].
 pub struct Controller {
     started_at: Timestamp,
     state: Mutex<State>,
+    /// Woken when a suspension changes, and with it perhaps what lapses next.
+    changed: Notify,
 }
 
 struct State {
     /// None once stopped.
     policer: Option<Box<dyn Policer>>,
     policy: Arc<Policy>,
+    suspensions: Arc<Suspensions>,
     last_reload: LastReload,
+}
+
+/// Why a tenant was not suspended or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum StandingError {
+    /// The configuration has no such tenant.
+    #[error("no tenant {0:?} is configured; `fairway tenants` lists them")]
+    Unknown(String),
+    /// There is nothing to restore.
+    #[error("tenant {0:?} is not suspended")]
+    NotSuspended(String),
+    /// It could not be recorded.
+    #[error(transparent)]
+    NotKept(#[from] SuspensionsError),
+    /// The controller is going down.
+    #[error("the controller is stopping; try again when the next one has started")]
+    Stopping,
 }
 
 /// Policy and counters that belong together, read at one moment.
@@ -40,6 +63,8 @@ struct State {
 pub struct Observation {
     /// The policy in force.
     pub policy: Arc<Policy>,
+    /// Who is suspended.
+    pub suspensions: Arc<Suspensions>,
     /// Its counters, in the order of the policy's tenants and interfaces.
     pub snapshot: Snapshot,
     /// Size of the kernel's tables.
@@ -51,17 +76,23 @@ pub struct Observation {
 }
 
 impl Controller {
-    /// Brings up the data plane by `start` with the first policy.
+    /// Brings up the data plane by `start` with the first policy and who is suspended.
     pub fn start(
         loaded: Loaded,
-        start: impl FnOnce(&Config) -> Result<Box<dyn Policer>, DataplaneError>,
+        suspensions: Suspensions,
+        start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
-        let policer = Some(start(&loaded.config)?);
+        let policer = Some(start(&loaded.config, &suspensions.standings())?);
         let policy = Arc::new(Policy::new(loaded, loaded_at));
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
-        Ok(Self { started_at: at, state: Mutex::new(State { policer, policy, last_reload }) })
+        let changed = Notify::new();
+        Ok(Self {
+            started_at: at,
+            changed,
+            state: Mutex::new(State { policer, policy, suspensions: Arc::new(suspensions), last_reload }),
+        })
     }
 
     /// The policy in force.
@@ -77,6 +108,7 @@ impl Controller {
             snapshot: policer.snapshot(),
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
+            suspensions: Arc::clone(&state.suspensions),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })
@@ -110,6 +142,50 @@ impl Controller {
         last.error = Some(error.to_string());
     }
 
+    /// Suspends a tenant, or changes how it is suspended, from this moment on and across restarts.
+    pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<(), StandingError> {
+        let mut state = self.state();
+        state.must_know(tenant)?;
+        let changed = state.suspensions.with(tenant, suspension);
+        state.put_into_force(changed)?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Ends a tenant's suspension; says which it was.
+    pub fn restore(&self, tenant: &str) -> Result<Suspension, StandingError> {
+        let mut state = self.state();
+        let Some(suspension) = state.suspensions.get(tenant).cloned() else {
+            state.must_know(tenant)?;
+            return Err(StandingError::NotSuspended(tenant.to_owned()));
+        };
+        let changed = state.suspensions.without(tenant);
+        state.put_into_force(changed)?;
+        Ok(suspension)
+    }
+
+    /// Ends the suspensions whose time is over at `now`; says whose.
+    pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<String>, StandingError> {
+        let mut state = self.state();
+        let over = state.suspensions.over_at(now);
+        if !over.is_empty() {
+            let kept = over.iter().fold((*state.suspensions).clone(), |kept, tenant| kept.without(tenant));
+            state.put_into_force(kept)?;
+        }
+        Ok(over)
+    }
+
+    /// Returns when a suspension has changed since the last call.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// When something ends by itself next: an exemption or a suspension.
+    pub fn next_lapse(&self) -> Option<Timestamp> {
+        let state = self.state();
+        [state.policy.next_lapse, state.suspensions.next_end()].into_iter().flatten().min()
+    }
+
     /// Takes exemptions out of force whose time is over at `now`. On an error they stay in the
     /// policy; the data plane itself does not honour them any more either way.
     pub fn lapse(&self, now: Timestamp) -> Result<Vec<Lapsed>, DataplaneError> {
@@ -140,6 +216,23 @@ impl Controller {
 }
 
 impl State {
+    fn must_know(&self, tenant: &str) -> Result<(), StandingError> {
+        let tenants = &self.policy.config.tenants;
+        match tenants.binary_search_by(|known| known.id.as_str().cmp(tenant)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StandingError::Unknown(tenant.to_owned())),
+        }
+    }
+
+    /// Records first: what is enforced but forgotten at the next start would be a surprise.
+    fn put_into_force(&mut self, suspensions: Suspensions) -> Result<(), StandingError> {
+        let policer = self.policer.as_mut().ok_or(StandingError::Stopping)?;
+        suspensions.save()?;
+        policer.set_standings(&suspensions.standings());
+        self.suspensions = Arc::new(suspensions);
+        Ok(())
+    }
+
     fn succeeded(&mut self) {
         let at = Timestamp::now();
         self.last_reload = LastReload { at, error: None, succeeded_at: at };

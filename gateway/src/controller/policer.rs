@@ -1,7 +1,7 @@
 //! What the controller needs of a data plane.
 
 use crate::config::{Config, OnStop};
-use crate::dataplane::{Applied, Dataplane, DataplaneError, Snapshot, TableMemory};
+use crate::dataplane::{Applied, Dataplane, DataplaneError, Snapshot, Standings, TableMemory};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -9,6 +9,8 @@ use crate::dataplane::{Applied, Dataplane, DataplaneError, Snapshot, TableMemory
 pub trait Policer: Send {
     /// Replaces the policy, or changes nothing.
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError>;
+    /// Who is suspended, from this moment on and across reloads.
+    fn set_standings(&mut self, standings: &Standings);
     /// Reads all counters.
     fn snapshot(&self) -> Snapshot;
     /// Size of the tables.
@@ -20,6 +22,10 @@ pub trait Policer: Send {
 impl Policer for Dataplane {
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         Self::apply(self, config)
+    }
+
+    fn set_standings(&mut self, standings: &Standings) {
+        Self::set_standings(self, standings);
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -2,7 +2,7 @@
 
 use gateway_ebpf::abi::{
     BANKS, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
-    PortClasses, Tally, TenantId, TenantPolicy, map,
+    LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{v4, v6};
 
@@ -52,7 +52,7 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 14] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 15] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
@@ -69,6 +69,7 @@ impl Capacity {
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
             (map::CLOCK, 1, size_of::<Clock>()),
+            (map::LAST_VERDICT, 1, size_of::<LastVerdict>()),
         ]
     }
 

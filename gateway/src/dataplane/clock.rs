@@ -9,7 +9,7 @@ use super::error::DataplaneError;
 pub enum ProgramClock {
     /// The kernel's.
     Kernel,
-    /// One that is set by hand, for tests and replays.
+    /// One that is set by hand, for tests and replays; it counts from the Unix epoch.
     Virtual,
 }
 
@@ -31,11 +31,19 @@ impl ProgramClock {
                 }),
         }
     }
+
+    /// An instant as exemptions' expiry is kept.
+    pub(super) fn ns_at(self, instant: jiff::Timestamp) -> u64 {
+        match self {
+            Self::Virtual => u64::try_from(instant.as_nanosecond().max(0)).unwrap_or(u64::MAX),
+            Self::Kernel => boot_ns_at(instant),
+        }
+    }
 }
 
-/// The boot-time clock's reading at an instant, as exemptions' expiry is kept: what has passed already
-/// lapses at once, and a later change of the wall clock does not move it.
-pub(super) fn boot_ns_at(instant: jiff::Timestamp) -> u64 {
+/// The boot-time clock's reading at an instant: what has passed already lapses at once, and a later
+/// change of the wall clock does not move it.
+fn boot_ns_at(instant: jiff::Timestamp) -> u64 {
     let boot_ns = clock_gettime(ClockId::CLOCK_BOOTTIME)
         .map_or(0, |now| i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()));
     let until_ns = instant.as_nanosecond() - jiff::Timestamp::now().as_nanosecond();

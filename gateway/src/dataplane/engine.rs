@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceEntry, constant, program};
@@ -16,7 +16,7 @@ use super::image::Image;
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::{Tables, by_reason, tally};
-use super::{Applied, TableMemory, Target};
+use super::{Applied, Standings, TableMemory, Target};
 use crate::config::{Config, Interface, Side};
 
 /// Compiled by `cargo xtask build`.
@@ -24,28 +24,20 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fa
 
 /// The programs with one set of tables.
 pub struct Engine {
-    object: Ebpf,
-    tables: Tables,
+    pub(super) object: Ebpf,
+    pub(super) tables: Tables,
     slots: Slots,
     /// Tenants in the config's order.
-    tenants: Vec<(String, Slot)>,
+    pub(super) tenants: Vec<(String, Slot)>,
     interfaces: Vec<Registered>,
     prefixes: usize,
+    standings: Standings,
 }
 
 /// An interface that has counters.
 struct Registered {
     target: Target,
     slot: u32,
-}
-
-/// What a program said of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// On to the router's stack.
-    Pass,
-    /// Dropped.
-    Drop,
 }
 
 impl Engine {
@@ -82,15 +74,24 @@ impl Engine {
         for name in [program::TENANT_SIDE, program::UPLINK_SIDE] {
             xdp(&mut object, name)?.load().map_err(|error| not_loaded(name, &error))?;
         }
-        let tables = Tables::new(&mut object, capacity)?;
+        let tables = Tables::new(&mut object, capacity, clock)?;
         let slots = tables.slots();
-        Ok(Self { object, tables, slots, tenants: Vec::new(), interfaces: Vec::new(), prefixes: 0 })
+        Ok(Self {
+            object,
+            tables,
+            slots,
+            tenants: Vec::new(),
+            interfaces: Vec::new(),
+            prefixes: 0,
+            standings: Standings::new(),
+        })
     }
 
     /// Whether a config fits these tables.
     pub(super) fn fits(&self, config: &Config) -> bool {
         let mut slots = self.slots.clone();
-        Image::compile(config, &mut slots).is_ok_and(|image| self.tables.capacity.fits(&image))
+        Image::compile(config, &self.standings, &mut slots)
+            .is_ok_and(|image| self.tables.capacity.fits(&image))
     }
 
     /// Replaces the policy, atomically for every packet. Tenants that stay keep their counters and
@@ -101,7 +102,7 @@ impl Engine {
     pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
         let mut slots = self.slots.clone();
-        let image = Image::compile(config, &mut slots).map_err(|_full| does_not_fit())?;
+        let image = Image::compile(config, &self.standings, &mut slots).map_err(|_full| does_not_fit())?;
         if !self.tables.capacity.fits(&image) {
             return Err(does_not_fit());
         }
@@ -131,9 +132,22 @@ impl Engine {
         Ok(Applied { took: started.elapsed(), ..self.applied() })
     }
 
+    /// Who is suspended: at once for tenants that are policed, and with every policy that is applied from
+    /// now on. Tenants that are not named are in good standing.
+    pub fn set_standings(&mut self, standings: &Standings) {
+        self.standings.clone_from(standings);
+        for (id, slot) in &self.tenants {
+            self.tables.set_standing(*slot, standings.get(id).copied().unwrap_or_default());
+        }
+    }
+
     /// What is in force, as if it had just been applied in no time.
     pub(super) fn applied(&self) -> Applied {
         Applied { tenants: self.tenants.len(), prefixes: self.prefixes, took: Duration::ZERO }
+    }
+
+    pub(super) fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// Reads all counters.
@@ -163,40 +177,9 @@ impl Engine {
         TableMemory { bytes: self.tables.capacity.bytes(), tenant_capacity: self.tables.capacity.tenants }
     }
 
-    /// Sets the clock of programs that were loaded with a virtual one.
-    pub fn set_clock(&self, now_ns: u64) {
-        self.tables.set_clock(now_ns);
-    }
-
-    /// Runs the program of one side on one Ethernet frame, as if it had been received on the loopback
-    /// interface; counters move as for any packet.
-    ///
-    /// # Errors
-    /// If the kernel refuses the frame: shorter than an Ethernet header, or longer than it can run.
-    pub fn run(&self, side: Side, frame: &[u8]) -> Result<Verdict, DataplaneError> {
-        let name = program_of(side);
-        let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
-            return Err(missing(name));
-        };
-        let mut out = vec![0; frame.len().max(64)];
-        let options =
-            TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
-        let result = program.test_run(options).map_err(|error| {
-            DataplaneError::new(
-                format!("running a frame of {} bytes", frame.len()),
-                chain(&error),
-                "The kernel takes frames of 14 bytes to about 64 kB",
-            )
-        })?;
-        match result.return_value {
-            xdp_action::PASS => Ok(Verdict::Pass),
-            xdp_action::DROP => Ok(Verdict::Drop),
-            other => Err(DataplaneError::new(
-                "running a frame",
-                format!("verdict {other}"),
-                "This is a bug; report it",
-            )),
-        }
+    /// Says that packets are judged by these tables from now on: the next controller takes them over.
+    pub(super) fn mark_live(&self) {
+        self.tables.mark_live();
     }
 
     /// The program for one side.
@@ -298,16 +281,10 @@ impl Engine {
     }
 }
 
-/// Verdicts of `linux/bpf.h`.
-mod xdp_action {
-    pub(super) const DROP: u32 = 1;
-    pub(super) const PASS: u32 = 2;
-}
-
 /// Tables that `config` fits, with room to grow.
 pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
     let mut slots = Slots::new(config.tenants.len() as u32, |_| [0; 64]);
-    let image = Image::compile(config, &mut slots).map_err(|_full| does_not_fit())?;
+    let image = Image::compile(config, &Standings::new(), &mut slots).map_err(|_full| does_not_fit())?;
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
 }
 
@@ -318,7 +295,7 @@ fn possible_cpus() -> Result<u32, DataplaneError> {
     })
 }
 
-fn program_of(side: Side) -> &'static str {
+pub(super) fn program_of(side: Side) -> &'static str {
     match side {
         Side::Tenant => program::TENANT_SIDE,
         Side::Uplink => program::UPLINK_SIDE,
@@ -332,7 +309,7 @@ fn xdp<'o>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut Xdp, DataplaneErr
     }
 }
 
-fn missing(program: &str) -> DataplaneError {
+pub(super) fn missing(program: &str) -> DataplaneError {
     DataplaneError::new(
         format!("looking for the program {program}"),
         "not in the object",
@@ -344,7 +321,7 @@ fn not_loaded(what: &str, error: &dyn std::error::Error) -> DataplaneError {
     DataplaneError::new(
         format!("loading {what} into the kernel"),
         chain(error),
-        "Fairway needs root (or CAP_BPF and CAP_NET_ADMIN) and Linux 5.18 or later on x86-64 or arm64",
+        "Fairway needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON) and Linux 5.18 or later on x86-64 or arm64",
     )
 }
 

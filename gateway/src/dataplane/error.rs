@@ -22,7 +22,11 @@ impl DataplaneError {
     }
 }
 
-/// An error with all its causes in one line; aya's messages leave the causes out.
+/// Lines of an error that are worth reading: the verifier explains itself in thousands, the last of
+/// which say what it objects to.
+const LAST_LINES: usize = 6;
+
+/// An error with all its causes; aya's messages leave the causes out.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -34,5 +38,28 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.len().checked_sub(LAST_LINES + 1) {
+        Some(skipped) if skipped > 0 => {
+            format!("{}\n[{skipped} lines left out]\n{}", lines[0], lines[skipped + 1..].join("\n"))
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_errors_keep_their_head_and_their_end() {
+        let log: Vec<String> = (0..100).map(|line| format!("line {line}")).collect();
+        let text = chain(&std::io::Error::other(log.join("\n")));
+        assert_eq!(text.lines().count(), 8, "{text}");
+        assert!(
+            text.starts_with("line 0\n[93 lines left out]\nline 94\n") && text.ends_with("line 99"),
+            "{text}"
+        );
+        assert_eq!(chain(&std::io::Error::other("short")), "short");
+    }
 }

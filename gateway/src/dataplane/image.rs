@@ -9,9 +9,11 @@ use gateway_ebpf::cap::Cap;
 use gateway_ebpf::lookup::{Slot, v4};
 use gateway_ebpf::parse::Tags;
 use gateway_ebpf::port::{Action, Actions, ServiceClass};
+use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;
 
+use super::Standings;
 use super::index::{V6Table, build_v4, build_v6};
 use super::slots::{Full, Slots};
 use crate::config::{BitRate, Config, PortRule, Protocol, SmtpExemption, Tenant, UnknownSources};
@@ -41,8 +43,8 @@ pub(super) struct Peer {
 }
 
 impl Image {
-    /// Compiles `config`, giving slots to new tenants.
-    pub(super) fn compile(config: &Config, slots: &mut Slots) -> Result<Self, Full> {
+    /// Compiles `config`, giving slots to new tenants; who is not in `standings` is in good standing.
+    pub(super) fn compile(config: &Config, standings: &Standings, slots: &mut Slots) -> Result<Self, Full> {
         let mut image = Self {
             header: BankHeader {
                 flags: match config.gateway.unknown_sources {
@@ -55,12 +57,13 @@ impl Image {
             v4_nodes: Vec::new(),
             v6: build_v6(&[], 0),
             port_classes: port_classes(config),
-            peers: Vec::new(),
+            peers: walled_garden(config),
         };
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for tenant in &config.tenants {
             let slot = slots.get_or_assign(&tenant.id)?;
-            image.tenants.push((slot, policy(config, tenant)));
+            let standing = standings.get(&tenant.id).copied().unwrap_or_default();
+            image.tenants.push((slot, policy(config, tenant, standing)));
             image.peers.extend(peers(config, tenant, slot));
             for prefix in &tenant.prefixes {
                 match prefix {
@@ -76,7 +79,7 @@ impl Image {
     }
 }
 
-fn policy(config: &Config, tenant: &Tenant) -> TenantPolicy {
+fn policy(config: &Config, tenant: &Tenant, standing: Standing) -> TenantPolicy {
     let cap = |rate: BitRate| Cap::new(rate.bits_per_sec(), nanoseconds(tenant.burst));
     let tags = tenant
         .vlan
@@ -85,6 +88,7 @@ fn policy(config: &Config, tenant: &Tenant) -> TenantPolicy {
         [cap(tenant.cap_up), cap(tenant.cap_down)],
         Direction::ALL.map(|direction| actions(config, tenant, direction)),
         tags,
+        standing,
     )
 }
 
@@ -121,6 +125,23 @@ fn has_peers(tenant: &Tenant, direction: Direction) -> bool {
     rents_relay || tenant.smtp_exemptions.iter().any(|exemption| covers(exemption.direction, direction))
 }
 
+/// Hosts that suspended tenants may still reach.
+fn walled_garden(config: &Config) -> Vec<Peer> {
+    let host = |network: &IpNetwork| Peer {
+        key: PeerKey {
+            slot: PeerKey::WALLED_GARDEN,
+            bank: 0,
+            direction: 0,
+            class: 0,
+            family: family(network),
+            address: octets(network),
+        },
+        address_bits: u32::from(network.prefix()),
+        expires: None,
+    };
+    config.walled_garden.iter().map(host).collect()
+}
+
 /// Who this tenant may exchange mail with on port 25.
 fn peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
     // With port 25 open, nobody needs listing.
@@ -133,7 +154,7 @@ fn peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
             bank: 0,
             direction: direction as u8,
             class: ServiceClass::RELAY.number(),
-            family: if network.is_ipv4() { 4 } else { 6 },
+            family: family(network),
             address: octets(network),
         },
         address_bits: u32::from(network.prefix()),
@@ -189,6 +210,10 @@ fn same_bits(a: &[u8; 16], b: &[u8; 16], bits: u32) -> bool {
     (u128::from_be_bytes(*a) ^ u128::from_be_bytes(*b)) & mask == 0
 }
 
+fn family(network: &IpNetwork) -> u8 {
+    if network.is_ipv4() { 4 } else { 6 }
+}
+
 fn octets(network: &IpNetwork) -> [u8; 16] {
     let mut octets = [0; 16];
     match network {
@@ -231,7 +256,7 @@ mod tests {
                 bank: 0,
                 direction: 0,
                 class: 1,
-                family: if network.is_ipv4() { 4 } else { 6 },
+                family: family(&network),
                 address: octets(&network),
             },
             address_bits: u32::from(network.prefix()),

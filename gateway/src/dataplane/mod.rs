@@ -22,13 +22,19 @@ mod pins;
 mod slots;
 mod snapshot;
 mod tables;
+mod test_run;
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use clock::ProgramClock;
-pub use engine::{Engine, Verdict};
+pub use engine::Engine;
 pub use error::DataplaneError;
 pub use snapshot::*;
+pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict};
+
+use gateway_ebpf::standing::Standing;
 
 use crate::config::{Config, Interface, OnStop};
 use pins::{Generation, LinkPin, Pins};
@@ -39,6 +45,9 @@ pub struct Dataplane {
     generation: Generation,
     pins: Pins,
 }
+
+/// Who is not in good standing, by tenant id. Ids that no tenant has are ignored.
+pub type Standings = HashMap<String, Standing>;
 
 /// What an [`Dataplane::apply`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +75,7 @@ impl Dataplane {
     ///
     /// # Errors
     /// All or nothing: every interface is left as it was found.
-    pub fn start(config: &Config) -> Result<Self, DataplaneError> {
+    pub fn start(config: &Config, standings: &Standings) -> Result<Self, DataplaneError> {
         let targets = targets(config)?;
         let pins = Pins::open(&config.gateway.pin_dir)?;
         let found = pins.generations()?;
@@ -75,6 +84,7 @@ impl Dataplane {
                 tracing::info!(tables = %generation.dir.display(), "taking over a running data plane");
                 let capacity = generation.capacity()?;
                 let mut engine = Engine::load(capacity, ProgramClock::Kernel, Some(&generation.dir))?;
+                engine.set_standings(standings);
                 engine.forget_interfaces_except(
                     &targets.iter().map(|target| target.ifindex).collect::<Vec<_>>(),
                 );
@@ -82,23 +92,29 @@ impl Dataplane {
                 dataplane.apply(config)?;
                 dataplane
             }
-            None => Self::fresh(config, pins, &found, &targets)?,
+            None => Self::fresh(config, standings, pins, &found, &targets)?,
         };
         // Attempts that an earlier controller did not finish.
-        found.iter().filter(|found| found.number < dataplane.generation.number).for_each(Generation::remove);
+        let is_left_over =
+            |found: &&Generation| found.number != dataplane.generation.number && found.dir.exists();
+        found.iter().filter(is_left_over).for_each(Generation::remove);
         Ok(dataplane)
     }
 
     fn fresh(
         config: &Config,
+        standings: &Standings,
         pins: Pins,
         found: &[Generation],
         targets: &[Target],
     ) -> Result<Self, DataplaneError> {
-        let (engine, generation) = make_engine(config, &pins, found)?;
+        let (engine, generation) = make_engine(config, standings, &pins, found)?;
         let mut dataplane = Self { engine, generation, pins };
         match dataplane.attach(targets) {
-            Ok(_) => Ok(dataplane),
+            Ok(_) => {
+                dataplane.engine.mark_live();
+                Ok(dataplane)
+            }
             Err(error) => {
                 dataplane.generation.remove();
                 dataplane.pins.remove_if_empty();
@@ -135,7 +151,8 @@ impl Dataplane {
 
     /// Moves to tables that `config` fits, with every counter and bucket.
     fn grow(&mut self, config: &Config, targets: &[Target]) -> Result<Applied, DataplaneError> {
-        let (engine, generation) = make_engine(config, &self.pins, &self.pins.generations()?)?;
+        let (engine, generation) =
+            make_engine(config, self.engine.standings(), &self.pins, &self.pins.generations()?)?;
         engine.copy_buckets(&self.engine);
         let old = std::mem::replace(self, Self { engine, generation, pins: self.pins.clone() });
         if let Err(error) = self.attach(targets) {
@@ -148,6 +165,7 @@ impl Dataplane {
             failed.generation.remove();
             return Err(error);
         }
+        self.engine.mark_live();
         grace::wait();
         self.engine.move_counters(&old.engine);
         old.generation.remove();
@@ -217,6 +235,11 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Who is suspended, from this moment on and across reloads.
+    pub fn set_standings(&mut self, standings: &Standings) {
+        self.engine.set_standings(standings);
+    }
+
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
         self.engine.snapshot()
@@ -238,13 +261,13 @@ impl Dataplane {
         }
     }
 
-    /// The one-command bypass: detaches whatever is pinned for `config`'s gateway, with or without a
-    /// controller running. Returns the names of the interfaces that were policed.
+    /// The one-command bypass: detaches whatever is pinned in `pin_dir`, with or without a controller
+    /// running. Returns the names of the interfaces that were policed.
     ///
     /// # Errors
     /// If a pin cannot be removed; the others are removed all the same.
-    pub fn detach_pinned(config: &Config) -> Result<Vec<String>, DataplaneError> {
-        Pins::find(&config.gateway.pin_dir).map_or(Ok(Vec::new()), |pins| remove_all(&pins))
+    pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DataplaneError> {
+        Pins::find(pin_dir).map_or(Ok(Vec::new()), |pins| remove_all(&pins))
     }
 }
 
@@ -284,6 +307,7 @@ fn live(generations: &[Generation]) -> Result<Option<Generation>, DataplaneError
 /// New pinned tables, sized for `config` and holding its policy.
 fn make_engine(
     config: &Config,
+    standings: &Standings,
     pins: &Pins,
     found: &[Generation],
 ) -> Result<(Engine, Generation), DataplaneError> {
@@ -291,6 +315,7 @@ fn make_engine(
     let generation = pins.make_generation(found)?;
     let load = || {
         let mut engine = Engine::load(capacity, ProgramClock::Kernel, Some(&generation.dir))?;
+        engine.set_standings(standings);
         engine.apply(config)?;
         Ok(engine)
     };

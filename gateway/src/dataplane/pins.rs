@@ -8,12 +8,14 @@
 //! A generation is replaced by the next when a config outgrows its tables. Two are only found together
 //! if a controller died in between; the one that is marked live and has the highest number counts.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aya::maps::{Array, Map, MapData};
 use gateway_ebpf::abi::{ABI_VERSION, BANKS, Control, MAGIC, map};
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -28,6 +30,8 @@ const LINK_PREFIX: &str = "link-";
 #[derive(Clone)]
 pub(super) struct Pins {
     dir: PathBuf,
+    /// Keeps a second controller off, whatever socket it serves.
+    _lock: Option<Arc<Flock<File>>>,
 }
 
 /// One set of pinned tables.
@@ -56,12 +60,20 @@ impl Pins {
         if !is_bpffs(dir) {
             return Err(cannot_use(dir, "not on a BPF file system"));
         }
-        Ok(Self { dir: dir.to_owned() })
+        let opened = File::open(dir).map_err(|error| cannot_use(dir, error))?;
+        let lock = Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
+            DataplaneError::new(
+                format!("locking the pin directory {}", dir.display()),
+                error,
+                "Another controller polices with the same [gateway] name and pin_dir; stop it, or give this one its own",
+            )
+        })?;
+        Ok(Self { dir: dir.to_owned(), _lock: Some(Arc::new(lock)) })
     }
 
     /// The directory, if there is one with anything in it; nothing is made.
     pub(super) fn find(dir: &Path) -> Option<Self> {
-        (dir.is_dir() && is_bpffs(dir)).then(|| Self { dir: dir.to_owned() })
+        (dir.is_dir() && is_bpffs(dir)).then(|| Self { dir: dir.to_owned(), _lock: None })
     }
 
     /// All generations, the newest first.
@@ -160,9 +172,13 @@ impl Generation {
     /// Unpins everything of this generation; the kernel frees the tables with the last program that
     /// uses them.
     pub(super) fn remove(&self) {
-        let maps = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let removed = maps.map(|map| fs::remove_file(map.path())).collect::<io::Result<()>>();
-        if let Err(error) = removed.and_then(|()| fs::remove_dir(&self.dir)) {
+        let remove_maps = || -> io::Result<()> {
+            // Listed before the first is removed: a listing that changes under the reader may skip some.
+            let maps: Vec<_> = fs::read_dir(&self.dir)?.collect::<io::Result<_>>()?;
+            maps.iter().try_for_each(|map| fs::remove_file(map.path()))?;
+            fs::remove_dir(&self.dir)
+        };
+        if let Err(error) = remove_maps() {
             tracing::warn!(dir = %self.dir.display(), %error, "could not remove old tables; they take up memory");
         }
     }

@@ -7,20 +7,24 @@ use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::{
     ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry,
-    InterfaceTallies, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
+    InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
+use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::capacity::{Capacity, IFINDEXES};
+use super::clock::ProgramClock;
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::mapped::MappedArray;
 use super::snapshot::{DirectionCounters, Tally};
 use super::{grace, slots};
 
-/// Index of [`Control::active_bank`] and [`Control::live`] among the 64-bit words of [`Control`].
+/// Index among the 64-bit words of [`Control`] of the one that holds [`Control::active_bank`] (its lower
+/// half: the kernel's programs are little-endian) and [`Control::live`].
 const ACTIVE_AND_LIVE: usize = 1;
+const LIVE: u64 = 1 << 32;
 
 /// Typed access to every map.
 pub(super) struct Tables {
@@ -39,11 +43,17 @@ pub(super) struct Tables {
     interface_tallies: MappedArray<InterfaceTallies>,
     tenant_ids: MappedArray<TenantId>,
     clock: MappedArray<Clock>,
+    last_verdict: MappedArray<LastVerdict>,
+    program_clock: ProgramClock,
 }
 
 impl Tables {
     /// Takes the maps out of a loaded object, and signs them if they are new.
-    pub(super) fn new(object: &mut Ebpf, capacity: Capacity) -> Result<Self, DataplaneError> {
+    pub(super) fn new(
+        object: &mut Ebpf,
+        capacity: Capacity,
+        program_clock: ProgramClock,
+    ) -> Result<Self, DataplaneError> {
         let sizes = capacity.maps();
         let mut maps = Maps { object, sizes: &sizes };
         let tables = Self {
@@ -62,12 +72,19 @@ impl Tables {
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
             tenant_ids: maps.array(map::TENANT_IDS)?,
             clock: maps.array(map::CLOCK)?,
+            last_verdict: maps.array(map::LAST_VERDICT)?,
+            program_clock,
         };
         if tables.control.get(0) == Control::zeroed() {
             let control = Control { magic: MAGIC, abi_version: ABI_VERSION, active_bank: 0, live: 0 };
             tables.control.set(0, &control);
         }
         Ok(tables)
+    }
+
+    /// Says that packets are judged by these maps from now on; see [`Control::live`].
+    pub(super) fn mark_live(&self) {
+        self.control.words(0)[ACTIVE_AND_LIVE].fetch_or(LIVE, Release);
     }
 
     fn active_bank(&self) -> u32 {
@@ -96,17 +113,27 @@ impl Tables {
         self.bank_headers.set(bank, &image.header);
         // The bank becomes visible after everything in it: x86 and arm64 order the programs' dependent
         // loads behind their load of this word.
-        let live = u64::from_ne_bytes(bytemuck::cast([bank, 1]));
-        self.control.words(0)[ACTIVE_AND_LIVE].store(live, Release);
+        let word = &self.control.words(0)[ACTIVE_AND_LIVE];
+        word.store(u64::from(bank) | word.load(Relaxed) & LIVE, Release);
         grace::wait();
         Ok(())
+    }
+
+    /// Changes one word of a tenant's policy in the active bank.
+    pub(super) fn set_standing(&self, slot: Slot, standing: Standing) {
+        let index = self.active_bank() * self.capacity.tenants + slot.0;
+        let policy = self.tenants.get(index);
+        if *policy.standing() != standing {
+            // The other words are written with what they hold.
+            self.tenants.set(index, &policy.with_standing(standing));
+        }
     }
 
     fn write_peers(&mut self, bank: u32, image: &Image) -> Result<(), DataplaneError> {
         for peer in &image.peers {
             let key = PeerKey { bank: bank as u8, ..peer.key };
             let key = Key::new(PeerKey::FIXED_BITS + peer.address_bits, bytemuck::cast(key));
-            let expires_ns = peer.expires.map_or(u64::MAX, super::clock::boot_ns_at);
+            let expires_ns = peer.expires.map_or(u64::MAX, |instant| self.program_clock.ns_at(instant));
             self.peers.insert(&key, expires_ns, 0).map_err(|error| {
                 DataplaneError::new("writing mail exemptions", chain(&error), "The old policy stays in force")
             })?;
@@ -231,6 +258,11 @@ impl Tables {
     /// Sets the virtual clock; only programs that were loaded with one look at it.
     pub(super) fn set_clock(&self, now_ns: u64) {
         self.clock.words(0)[0].store(now_ns, Relaxed);
+    }
+
+    /// What programs on the virtual clock said of the last packet.
+    pub(super) fn last_verdict(&self) -> LastVerdict {
+        self.last_verdict.get(0)
     }
 }
 

@@ -12,6 +12,8 @@ pub use endpoint::Endpoint;
 
 use std::io::{self, Write};
 
+use gateway_ebpf::standing::Standing;
+
 use crate::controller::Observation;
 use ranking::Shown;
 use tenants::{Cap, Series};
@@ -23,9 +25,13 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::Result<()> {
     gateway::write(out, observation)?;
     let (config, counters) = (&observation.policy.config, &observation.snapshot.tenants);
-    let tenant =
-        |&index: &usize| Series { counters: &counters[index], cap: Some(Cap::of(&config.tenants[index])) };
-    let others = shown.others.as_ref().map(|others| Series { counters: others, cap: None });
+    let tenant = |&index: &usize| {
+        let tenant = &config.tenants[index];
+        let suspension = observation.suspensions.get(&tenant.id);
+        let standing = suspension.map_or(Standing::GOOD, |suspension| suspension.scope.into());
+        Series { counters: &counters[index], cap: Some(Cap::of(tenant)), standing: Some(standing.number()) }
+    };
+    let others = shown.others.as_ref().map(|others| Series { counters: others, cap: None, standing: None });
     let series: Vec<Series<'_>> = shown.tenants.iter().map(tenant).chain(others).collect();
     tenants::write(out, &series)
 }

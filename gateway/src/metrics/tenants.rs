@@ -10,6 +10,8 @@ pub(super) struct Series<'a> {
     pub(super) counters: &'a TenantCounters,
     /// None for the sum of tenants that are not shown by themselves.
     pub(super) cap: Option<Cap>,
+    /// As [`gateway_ebpf::standing::Standing::number`]; none for the sum.
+    pub(super) standing: Option<u32>,
 }
 
 /// Bits per second.
@@ -31,7 +33,8 @@ pub(super) fn write(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()
     passed(out, shown, "bytes", "Bytes of the tenant that were let through, as Ethernet frames.", bytes)?;
     dropped(out, shown, "packets", "Packets of the tenant that were dropped.", packets)?;
     dropped(out, shown, "bytes", "Bytes of the tenant that were dropped, as Ethernet frames.", bytes)?;
-    caps(out, shown)
+    caps(out, shown)?;
+    standings(out, shown)
 }
 
 fn passed(
@@ -74,12 +77,28 @@ fn dropped(
 }
 
 fn caps(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
-    let name = "fairway_tenant_cap_bits_per_second";
-    let mut family = Family::new(name, "The cap in force, in bits of Ethernet frames.", "gauge");
+    let name = "fairway_tenant_cap_bytes_per_second";
+    let mut family = Family::new(name, "The cap in force, in bytes of Ethernet frames.", "gauge");
     for series in shown {
         let Some(cap) = &series.cap else { continue };
         for (direction, rate) in [("up", cap.up), ("down", cap.down)] {
-            family.sample(out, &[("tenant", &series.counters.id), ("direction", direction)], rate)?;
+            let bytes_per_sec = rate / 8;
+            family.sample(
+                out,
+                &[("tenant", &series.counters.id), ("direction", direction)],
+                bytes_per_sec,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn standings(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
+    let help = "What is suspended: 0 nothing, 1 mail, 2 outbound connections, 3 everything.";
+    let mut family = Family::new("fairway_tenant_standing", help, "gauge");
+    for series in shown {
+        if let Some(standing) = series.standing {
+            family.sample(out, &[("tenant", &series.counters.id)], standing.into())?;
         }
     }
     Ok(())
@@ -176,8 +195,8 @@ mod tests {
             down: DirectionCounters { passed: tally(u64::MAX, 0), dropped: vec![] },
         };
         let shown = [
-            Series { counters: &acme, cap: Some(Cap { up: 10_000_000, down: 5_000_000 }) },
-            Series { counters: &beta, cap: None },
+            Series { counters: &acme, cap: Some(Cap { up: 10_000_000, down: 5_000_000 }), standing: Some(1) },
+            Series { counters: &beta, cap: None, standing: None },
         ];
         assert_eq!(
             text(&shown),
@@ -201,10 +220,13 @@ fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="over_c
 # TYPE fairway_tenant_dropped_bytes_total counter
 fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="smtp_blocked"} 120
 fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="over_cap"} 1500
-# HELP fairway_tenant_cap_bits_per_second The cap in force, in bits of Ethernet frames.
-# TYPE fairway_tenant_cap_bits_per_second gauge
-fairway_tenant_cap_bits_per_second{tenant="acme",direction="up"} 10000000
-fairway_tenant_cap_bits_per_second{tenant="acme",direction="down"} 5000000
+# HELP fairway_tenant_cap_bytes_per_second The cap in force, in bytes of Ethernet frames.
+# TYPE fairway_tenant_cap_bytes_per_second gauge
+fairway_tenant_cap_bytes_per_second{tenant="acme",direction="up"} 1250000
+fairway_tenant_cap_bytes_per_second{tenant="acme",direction="down"} 625000
+# HELP fairway_tenant_standing What is suspended: 0 nothing, 1 mail, 2 outbound connections, 3 everything.
+# TYPE fairway_tenant_standing gauge
+fairway_tenant_standing{tenant="acme"} 1
 "#
         );
     }

@@ -28,8 +28,8 @@ pub use signals::{Signal, signals};
 
 use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::{self, ControlSocket, SocketError};
-use crate::controller::{Controller, Policer, listen_remedy};
-use crate::dataplane::DataplaneError;
+use crate::controller::{Controller, Policer, Suspensions, SuspensionsError, listen_remedy};
+use crate::dataplane::{DataplaneError, Standings};
 use crate::metrics::Endpoint;
 use service::Service;
 
@@ -50,6 +50,9 @@ pub enum RunError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Who is suspended cannot be told.
+    #[error(transparent)]
+    Suspensions(#[from] SuspensionsError),
     /// The data plane could not be started or stopped.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
@@ -61,7 +64,7 @@ pub enum RunError {
 /// Runs the gateway that `file` describes until a [`Signal::Stop`]. `start` brings up the data plane.
 pub async fn run(
     file: &Path,
-    start: impl FnOnce(&Config) -> Result<Box<dyn Policer>, DataplaneError> + Send + 'static,
+    start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError> + Send + 'static,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
     let loaded = load(file.into()).await?.map_err(RunError::Config)?;
@@ -78,7 +81,8 @@ pub async fn run(
             Some((bound.map_err(|source| RunError::Metrics { listen, source })?, listen))
         }
     };
-    let controller = Arc::new(spawn_blocking(move || Controller::start(loaded, start)).await??);
+    let suspensions = Suspensions::load(&gateway.state_dir)?;
+    let controller = Arc::new(spawn_blocking(move || Controller::start(loaded, suspensions, start)).await??);
     let policy = controller.policy();
     tracing::info!(
         gateway = gateway.name,

@@ -51,7 +51,7 @@ impl Service {
     ) {
         self.ready();
         self.follow();
-        let mut lapse_at = self.controller.policy().next_lapse;
+        let mut lapse_at = self.controller.next_lapse();
         loop {
             tokio::select! {
                 signal = signals.recv() => match signal {
@@ -63,12 +63,13 @@ impl Service {
                     let _ = request.reply.send(self.reload("command").await);
                 }
                 () = changed(&mut self.watch, self.unwatched_changes) => self.reload_changed_files().await,
+                () = self.controller.changed() => {}
                 () = until(lapse_at) => {
                     lapse_at = self.lapse().await;
                     continue;
                 }
             }
-            lapse_at = self.controller.policy().next_lapse;
+            lapse_at = self.controller.next_lapse();
         }
     }
 
@@ -154,13 +155,15 @@ impl Service {
     async fn lapse(&self) -> Option<Timestamp> {
         let controller = Arc::clone(&self.controller);
         let now = Timestamp::now();
+        self.end_suspensions(now).await;
         match spawn_blocking(move || controller.lapse(now)).await {
             Ok(Ok(lapsed)) => {
                 for over in lapsed {
                     tracing::info!(tenant = over.tenant, ticket = over.ticket, "a mail exemption lapsed");
                 }
                 self.ready();
-                self.controller.policy().next_lapse
+                // Not in the past, if something is overdue that could not be ended.
+                self.controller.next_lapse().map(|next| if next <= now { now + CLOCK_CHECK } else { next })
             }
             Ok(Err(error)) => {
                 tracing::error!("cannot take a lapsed exemption out of the tables: {error}");
@@ -170,6 +173,18 @@ impl Service {
                 tracing::error!("taking a lapsed exemption out of the tables crashed: {crash}");
                 Some(now + CLOCK_CHECK)
             }
+        }
+    }
+
+    async fn end_suspensions(&self, now: Timestamp) {
+        let controller = Arc::clone(&self.controller);
+        match spawn_blocking(move || controller.end_suspensions(now)).await {
+            Ok(Ok(over)) => {
+                over.iter()
+                    .for_each(|tenant| tracing::info!(tenant, "restored: the suspension's time is over"));
+            }
+            Ok(Err(error)) => tracing::error!("cannot end a suspension whose time is over: {error}"),
+            Err(crash) => tracing::error!("ending a suspension crashed: {crash}"),
         }
     }
 

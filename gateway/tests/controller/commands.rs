@@ -115,6 +115,7 @@ fn status_as_json() {
     assert_eq!(
         keys(&status),
         [
+            "abi_version",
             "config",
             "exemptions",
             "interfaces",
@@ -165,6 +166,7 @@ fn tenants_as_json() {
             "name": "acme Ltd",
             "prefixes": ["198.51.100.1/32"],
             "vlan": null,
+            "suspension": null,
             "up": {
                 "cap_bits_per_second": 10_000_000,
                 "passed": { "packets": 1_000, "bytes": 1_234_567 },
@@ -224,7 +226,7 @@ fn detach_works_without_a_controller() {
     files.write("gateway.toml", "[gateway\n");
     let output = fairway(&["detach", "--config"]).arg(files.config()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("rm -r /sys/fs/bpf/fairway"), "{output:?}");
+    assert!(stderr(&output).contains("detach --pin-dir /sys/fs/bpf/fairway/NAME"), "{output:?}");
 }
 
 #[test]

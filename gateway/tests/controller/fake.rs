@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DirectionCounters, InterfaceCounters, Snapshot, TableMemory, Tally,
+    Applied, DataplaneError, DirectionCounters, InterfaceCounters, Snapshot, Standings, TableMemory, Tally,
     TenantCounters,
 };
 use gateway::run::{RunError, Signal, run};
@@ -28,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) policies: Vec<Policy>,
     /// Why further policies are refused.
     pub(crate) refusal: Option<&'static str>,
+    /// Who is suspended.
+    pub(crate) standings: Standings,
     /// How it was stopped.
     pub(crate) stopped: Option<OnStop>,
 }
@@ -55,8 +57,15 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    pub(crate) fn start(record: Arc<Mutex<Record>>, config: &Config) -> Box<dyn Policer> {
-        record.lock().unwrap().policies.push(Policy::of(config));
+    pub(crate) fn start(
+        record: Arc<Mutex<Record>>,
+        config: &Config,
+        standings: &Standings,
+    ) -> Box<dyn Policer> {
+        let mut recorded = record.lock().unwrap();
+        recorded.policies.push(Policy::of(config));
+        recorded.standings.clone_from(standings);
+        drop(recorded);
         Box::new(Self { record, config: config.clone() })
     }
 }
@@ -75,6 +84,10 @@ impl Policer for Fake {
         self.config = config.clone();
         let prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
         Ok(Applied { tenants: config.tenants.len(), prefixes, took: Duration::from_micros(1_500) })
+    }
+
+    fn set_standings(&mut self, standings: &Standings) {
+        self.record.lock().unwrap().standings.clone_from(standings);
     }
 
     /// The same traffic for everybody.
@@ -202,7 +215,7 @@ pub(crate) fn serve(
     record: Arc<Mutex<Record>>,
     signals: impl FnOnce() -> mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
-    let start = |config: &Config| Ok(Fake::start(record, config));
+    let start = |config: &Config, standings: &Standings| Ok(Fake::start(record, config, standings));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { run(config, start, signals()).await })
 }

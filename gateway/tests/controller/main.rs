@@ -7,3 +7,4 @@ mod fake;
 mod metrics;
 mod service;
 mod signals;
+mod suspension;

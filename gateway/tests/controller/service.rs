@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use gateway::config::OnStop;
-use gateway::controller::{Controller, Lapsed};
+use gateway::controller::{Controller, Lapsed, Suspensions};
 use gateway::run::{RunError, Signal};
 use jiff::{Timestamp, ToSpan};
 use nix::unistd::Uid;
@@ -19,7 +19,7 @@ use crate::fake::{
 };
 
 /// A start that must fail; returns why, and that nothing was attached.
-fn refused_start(files: &Files) -> RunError {
+pub(crate) fn refused_start(files: &Files) -> RunError {
     let record = Arc::new(Mutex::new(Record::default()));
     let (_signals, receiver) = mpsc::channel(1);
     let error = serve(&files.config(), Arc::clone(&record), || receiver).unwrap_err();
@@ -185,8 +185,10 @@ fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
     files.write("tenants.d/acme.toml", &(tenant("acme", 1) + &exemption(&expires.to_string())));
     let record = Arc::new(Mutex::new(Record::default()));
     let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
-    let controller =
-        Controller::start(loaded, |config| Ok(Fake::start(Arc::clone(&record), config))).unwrap();
+    let controller = Controller::start(loaded, Suspensions::default(), |config, standings| {
+        Ok(Fake::start(Arc::clone(&record), config, standings))
+    })
+    .unwrap();
     assert_eq!(controller.lapse(expires - 1.second()).unwrap(), []);
     assert_eq!(record.lock().unwrap().policies.len(), 1, "nothing to do before the time");
 

@@ -64,6 +64,8 @@ pub(super) struct Transport {
     pub(super) protocol: Protocol,
     pub(super) source: u16,
     pub(super) destination: u16,
+    /// Whether it surely opens no connection: TCP but for a SYN without ACK.
+    pub(super) goes_on: bool,
 }
 
 /// Reads an IPv4 header.
@@ -127,6 +129,7 @@ pub(super) fn transport(frame: &[u8], readable: usize, ip: &Ip) -> Judged<Option
                 protocol: Protocol::Tcp,
                 source: tcp.source_port(),
                 destination: tcp.destination_port(),
+                goes_on: !tcp.syn() || tcp.ack(),
             })),
             // A header shorter than any is a lie, not one that goes on in the next fragment.
             Err(HeaderSliceError::Content(_)) => Err(DropReason::Malformed),
@@ -138,6 +141,7 @@ pub(super) fn transport(frame: &[u8], readable: usize, ip: &Ip) -> Judged<Option
                 protocol: Protocol::Udp,
                 source: udp.source_port(),
                 destination: udp.destination_port(),
+                goes_on: false,
             })),
             Err(_short) => Err(part.cut()),
         },

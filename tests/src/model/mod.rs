@@ -10,17 +10,21 @@
 //! 3. The tenant is the one whose prefix covers the source (tenant side, BCP 38) or the destination
 //!    (uplink), if the tags are its own where the interface checks them.
 //! 4. Headers that lie, fragments that could hide ports, and chains that never end are dropped.
-//! 5. Closed ports are dropped (`ports`).
-//! 6. So is what exceeds the tenant's cap (`cap`); nothing that was dropped before is charged to it.
+//! 5. So is what a suspension covers (`standing`).
+//! 6. Closed ports are dropped (`ports`).
+//! 7. So is what exceeds the tenant's cap (`cap`); nothing that was dropped before is charged to it.
 
 mod cap;
 mod ip;
 mod link;
 mod ports;
+mod standing;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use gateway::config::{Config, Side, Tenant, UnknownSources, Vlan};
+use gateway::controller::Scope;
 use gateway_ebpf::{Direction, DropReason};
 use jiff::Timestamp;
 
@@ -28,6 +32,7 @@ use crate::outcome::Outcome;
 use cap::Bucket;
 use ip::Ip;
 use link::Link;
+use standing::Suspended;
 
 /// A policy, and what each tenant has used of its caps.
 #[derive(Clone, Debug)]
@@ -35,6 +40,8 @@ pub struct Model {
     config: Config,
     /// By tenant, then by direction.
     buckets: Vec<[Bucket; 2]>,
+    /// By tenant id.
+    suspensions: HashMap<String, Scope>,
 }
 
 /// A packet and the circumstances that it is judged in.
@@ -56,11 +63,11 @@ pub struct Arrival<'f> {
 type Judged<T> = Result<T, DropReason>;
 
 impl Model {
-    /// Knows the policy; every bucket is empty.
+    /// Knows the policy and who is suspended; every bucket is empty.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, suspensions: HashMap<String, Scope>) -> Self {
         let buckets = vec![Default::default(); config.tenants.len()];
-        Self { config, buckets }
+        Self { config, buckets, suspensions }
     }
 
     /// Judges a packet, and charges it to its tenant if it passes. The tenant is named by its place in
@@ -76,6 +83,13 @@ impl Model {
                 };
             }
         };
+        // Neighbour discovery of the link is the link's, whoever sends it.
+        if arrival.side == Side::Tenant
+            && is_of_link(ip.destination)
+            && ip::is_neighbour_discovery(arrival.frame, arrival.readable, &ip)
+        {
+            return Outcome::LinkControl;
+        }
         let own = match arrival.side {
             Side::Tenant => ip.source,
             Side::Uplink => ip.destination,
@@ -118,7 +132,12 @@ impl Model {
             Side::Uplink => (Direction::Down, ip.source),
         };
         let tenant = &self.config.tenants[index];
-        if let Some(transport) = ip::transport(arrival.frame, arrival.readable, ip)? {
+        let transport = ip::transport(arrival.frame, arrival.readable, ip)?;
+        if let Some(&scope) = self.suspensions.get(&tenant.id) {
+            let discovers = ip::is_neighbour_discovery(arrival.frame, arrival.readable, ip);
+            Suspended { scope, direction, peer, transport, discovers }.check(&self.config, tenant)?;
+        }
+        if let Some(transport) = transport {
             let now = Timestamp::from_nanosecond(arrival.now_ns.into()).expect("the test's clock is sane");
             ports::Connection { direction, peer, transport, now }.check(&self.config, tenant)?;
         }

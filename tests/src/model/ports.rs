@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::Judged;
 use super::ip::Transport;
 
-const RELAY: u16 = 25;
-const SUBMISSION: [u16; 3] = [465, 587, 2525];
+pub(super) const RELAY: u16 = 25;
+pub(super) const SUBMISSION: [u16; 3] = [465, 587, 2525];
 
 /// A packet between two ports, seen from the tenant.
 pub(super) struct Connection {
@@ -25,7 +25,7 @@ impl Connection {
     /// Refuses a packet to a closed port, then one from port 25 that answers no permitted connection
     /// (mail over asymmetric paths: the spammer's own packets leave by another network).
     pub(super) fn check(&self, config: &Config, tenant: &Tenant) -> Judged<()> {
-        let Transport { protocol, source, destination } = self.transport;
+        let Transport { protocol, source, destination, .. } = self.transport;
         let is_mail = |port: u16| protocol == Protocol::Tcp && port == RELAY;
         if protocol == Protocol::Tcp
             && SUBMISSION.contains(&destination)

@@ -61,7 +61,13 @@ pub(crate) fn compare(
 
 /// A policy without tenants, to begin with.
 pub(crate) fn no_policy() -> Policy {
-    Policy { name: "none".into(), toml: String::new(), match_vlan: false, start_ns: EARLY_NS }
+    Policy {
+        name: "none".into(),
+        toml: String::new(),
+        match_vlan: false,
+        start_ns: EARLY_NS,
+        suspends: false,
+    }
 }
 
 /// A policy in which half of the capture's addresses belong to tenants of different kinds.

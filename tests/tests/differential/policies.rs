@@ -10,6 +10,8 @@ pub(crate) struct Policy {
     pub(crate) match_vlan: bool,
     /// When the first packet comes.
     pub(crate) start_ns: u64,
+    /// Whether tenants are suspended, each in another way than the next.
+    pub(crate) suspends: bool,
 }
 
 /// Before any exemption has expired: early in 1970.
@@ -116,9 +118,13 @@ pub(crate) fn all() -> Vec<Policy> {
         toml: format!("{settings}\n[fair_use]\nceiling = \"1 Gbit/s\"\n{TENANTS}"),
         match_vlan,
         start_ns,
+        suspends: false,
     };
     let relays = "relays = [\"192.0.2.53\", \"2001:db8:53::/64\"]";
+    let garden = "[walled_garden]\nhosts = [\"192.0.2.0/24\", \"2001:db8:ffff::/64\"]";
+    let suspending = policy("suspending", &format!("{garden}\n[smtp]\n{relays}"), true, EARLY_NS);
     vec![
+        Policy { suspends: true, ..suspending },
         policy("strict", &format!("[smtp]\n{relays}"), true, EARLY_NS),
         policy("any tag", &format!("[smtp]\n{relays}"), false, EARLY_NS),
         policy("exemptions expired", &format!("[smtp]\n{relays}"), true, LATE_NS),

@@ -1,10 +1,13 @@
 //! One policy in two minds: the programs' and the model's.
 
+use std::collections::HashMap;
+
 use fairway_tests::bench::{self, Bench};
 use fairway_tests::model::{Arrival, Model};
 use fairway_tests::outcome::Outcome;
 use gateway::config::{Config, Side};
-use gateway::dataplane::Verdict;
+use gateway::controller::Scope;
+use gateway::dataplane::{Standings, Verdict};
 use gateway_ebpf::DropReason;
 
 use crate::compared::Compared;
@@ -17,6 +20,17 @@ const FIRST_BUFFER: usize = 3_520;
 
 /// Longer than any bucket takes to drain: 10 s of burst, and one frame of 64 kB at 8 kbit/s.
 pub(crate) const DRAIN_NS: u64 = 100_000_000_000;
+
+/// Every scope, and none, in turn.
+fn suspensions(policy: &Policy, config: &Config) -> HashMap<String, Scope> {
+    let scopes = [Some(Scope::Everything), Some(Scope::Outbound), Some(Scope::Mail), None];
+    let suspended = config.tenants.iter().zip(scopes.into_iter().cycle()).filter(|_| policy.suspends);
+    suspended.filter_map(|(tenant, scope)| Some((tenant.id.clone(), scope?))).collect()
+}
+
+fn standings(suspensions: &HashMap<String, Scope>) -> Standings {
+    suspensions.iter().map(|(tenant, scope)| (tenant.clone(), (*scope).into())).collect()
+}
 
 /// A packet to come.
 #[derive(Clone, Debug)]
@@ -31,6 +45,7 @@ pub(crate) struct World {
     name: String,
     config: Config,
     match_vlan: bool,
+    suspensions: HashMap<String, Scope>,
     bench: Bench,
     model: Model,
     compared: Compared,
@@ -41,9 +56,11 @@ impl World {
         let config = bench::config(&policy.toml);
         let mut bench = Bench::of(config.clone());
         bench.register(|interface| interface.match_vlan = policy.match_vlan);
-        let model = Model::new(config.clone());
+        let suspensions = suspensions(policy, &config);
+        bench.engine().set_standings(&standings(&suspensions));
+        let model = Model::new(config.clone(), suspensions.clone());
         let (name, match_vlan, compared) = (policy.name.clone(), policy.match_vlan, Compared::default());
-        Self { name, config, match_vlan, bench, model, compared }
+        Self { name, config, match_vlan, suspensions, bench, model, compared }
     }
 
     /// Puts another policy in force, with none of this one's tenants: on programs of its own if it does
@@ -57,7 +74,9 @@ impl World {
         self.bench.register(|interface| interface.match_vlan = policy.match_vlan);
         self.name.clone_from(&policy.name);
         self.match_vlan = policy.match_vlan;
-        self.model = Model::new(config.clone());
+        self.suspensions = suspensions(policy, &config);
+        self.bench.engine().set_standings(&standings(&self.suspensions));
+        self.model = Model::new(config.clone(), self.suspensions.clone());
         self.config = config;
     }
 
@@ -73,7 +92,7 @@ impl World {
     /// Changes what the model takes for the policy.
     pub(crate) fn misunderstand(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
-        self.model = Model::new(self.config.clone());
+        self.model = Model::new(self.config.clone(), self.suspensions.clone());
     }
 
     /// Compares the verdict of each packet, and every counter at the end. The batch begins after all

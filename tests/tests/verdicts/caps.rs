@@ -1,12 +1,19 @@
 //! Caps on a virtual clock: exact to the packet (policy rule B1).
 
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use fairway_tests::frames::datagram;
 use gateway::config::Side;
-use gateway::dataplane::Verdict;
+use gateway::dataplane::{Engine, ProgramClock, Verdict};
 use gateway_ebpf::DropReason;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::TENANTS;
-use crate::bench::{Bench, START_NS};
+use crate::bench::{Bench, START_NS, config};
 
 const MS: u64 = 1_000_000;
 
@@ -95,4 +102,45 @@ fn an_own_burst_is_kept() {
     assert_eq!(frame.len(), 1_000);
     // 100 ms of 8 Mbit/s are 100 frames of 1,000 bytes; the one that crosses the line passes.
     assert_eq!(offer(&mut bench, Side::Tenant, &frame, START_NS, 200, 1), 101_000);
+}
+
+/// Every CPU hammers one tenant's bucket, on the kernel's clock. The burst of five seconds lets a thread
+/// that was not scheduled for a while catch up, so a busy machine changes nothing: the rate is what is
+/// judged.
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn all_cpus_together_hold_the_cap_to_one_percent() {
+    let config = config(&TENANTS.replacen("id = \"acme\"", "id = \"acme\"\nburst = \"5s\"", 1));
+    let engine = Engine::detached(&config, ProgramClock::Kernel).unwrap();
+    let frame = datagram("203.0.113.1", "192.0.2.1", (1, 2), 1_208).frame();
+    let bytes_passed = || engine.snapshot().tenants[0].up.passed.bytes;
+    let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let done = AtomicBool::new(false);
+    let (bytes, elapsed) = thread::scope(|scope| {
+        for cpu in 0..cpus {
+            let (engine, frame, done) = (&engine, &frame, &done);
+            scope.spawn(move || {
+                let mut only = CpuSet::new();
+                only.set(cpu).unwrap();
+                sched_setaffinity(Pid::from_raw(0), &only).unwrap();
+                while !done.load(Relaxed) {
+                    engine.run(Side::Tenant, frame).unwrap();
+                }
+            });
+        }
+        let exhausted = Instant::now() + Duration::from_secs(60);
+        while engine.snapshot().tenants[0].up.dropped.is_empty() {
+            assert!(Instant::now() < exhausted, "the cap never bites");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let (start, before) = (Instant::now(), bytes_passed());
+        thread::sleep(Duration::from_secs(10));
+        let measured = (bytes_passed() - before, start.elapsed());
+        done.store(true, Relaxed);
+        measured
+    });
+    let wanted = 1_250_000.0 * elapsed.as_secs_f64();
+    let off = bytes as f64 / wanted - 1.0;
+    println!("{cpus} CPUs: {bytes} bytes in {elapsed:?}, {:+.3} % off the cap", off * 100.0);
+    assert!(off.abs() <= 0.01, "{bytes} bytes, wanted {wanted}");
 }

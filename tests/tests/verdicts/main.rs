@@ -1,12 +1,15 @@
 //! Fixture tables: description, policy, packets in, the verdict and every counter that must move. Each
 //! packet runs through the real programs (`BPF_PROG_TEST_RUN`), attached to nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 mod caps;
 mod fragments;
 mod identity;
 mod malformed;
 mod ports;
 mod reload;
+mod standing;
 
 pub(crate) use fairway_tests::bench;
 

@@ -1,0 +1,71 @@
+//! `fairway suspend` and `fairway restore`.
+
+use clap::Args;
+
+use super::output::json;
+use super::{CommandError, RemoteArgs, block_on};
+use crate::config::DurationText;
+use crate::control::api::{Restore, Standing, Suspend};
+use crate::controller::Scope;
+
+#[derive(Debug, Args)]
+pub(super) struct SuspendArgs {
+    /// The tenant's id
+    tenant: String,
+    /// How far the suspension goes
+    #[arg(long, value_enum)]
+    scope: Scope,
+    /// Why: for the log, for `fairway tenants`, and for whoever restores the tenant
+    #[arg(long)]
+    reason: String,
+    /// When it ends by itself, such as 90s, 5m, 1h, 30d; otherwise only `fairway restore` ends it
+    #[arg(long = "for", value_name = "DURATION", value_parser = str::parse::<DurationText>)]
+    duration: Option<DurationText>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The tenant's id
+    tenant: String,
+    /// Why: for the log
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) fn suspend(args: &SuspendArgs) -> Result<(), CommandError> {
+    let request = Suspend {
+        scope: args.scope,
+        reason: args.reason.clone(),
+        for_seconds: args.duration.as_ref().map(|duration| duration.0.as_secs()),
+    };
+    let path = format!("/v1/tenants/{}/suspend", args.tenant);
+    let standing: Standing = block_on(args.remote.client()?.post_json(&path, &request))?;
+    if args.remote.json {
+        return Ok(json(&standing)?);
+    }
+    let until = standing.suspension.until.map_or("until restored".into(), |until| format!("until {until}"));
+    eprintln!("suspended {}: {}, {until}", standing.tenant, standing.suspension.scope.label());
+    Ok(())
+}
+
+pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
+    let request = Restore { reason: args.reason.clone() };
+    let path = format!("/v1/tenants/{}/restore", args.tenant);
+    let ended: Standing = block_on(args.remote.client()?.post_json(&path, &request))?;
+    if args.remote.json {
+        return Ok(json(&ended)?);
+    }
+    let suspension = &ended.suspension;
+    eprintln!(
+        "restored {}: it was suspended ({}) since {} for: {}",
+        ended.tenant,
+        suspension.scope.label(),
+        suspension.since,
+        suspension.reason
+    );
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Packets run through the programs one at a time, attached to nothing (`BPF_PROG_TEST_RUN`): for tests
+//! and replays. Counters and buckets move as for any packet.
+
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use gateway_ebpf::DropReason;
+use gateway_ebpf::abi::{InterfaceEntry, LastVerdict};
+use gateway_ebpf::lookup::Slot;
+
+use super::engine::{Engine, missing, program_of};
+use super::error::{DataplaneError, chain};
+use crate::config::Side;
+
+/// The shortest frame that the kernel runs: an Ethernet header.
+pub const MIN_FRAME_BYTES: usize = 14;
+
+/// The longest frame that is run: the largest IPv6 packet (RFC 8200, 4.5) behind two VLAN tags. The
+/// kernel takes a first page and 17 more.
+pub const MAX_FRAME_BYTES: usize = MIN_FRAME_BYTES + 2 * 4 + 40 + 65_535;
+
+/// The interface that test runs are received on: the loopback device of every network namespace.
+const IFINDEX: u32 = 1;
+
+/// What a program said of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// On to the router's stack.
+    Pass,
+    /// Dropped.
+    Drop,
+}
+
+/// What became of a packet, and on whose account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The tenant that it was counted for; none if it was nobody's.
+    pub tenant: Option<Slot>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Let through: a tenant's, within its policy.
+    Passed,
+    /// Let through: control traffic of the link.
+    LinkControl,
+    /// Let through on the uplink: for no tenant.
+    Unmatched,
+    /// Let through on the tenant side: from no tenant, where the operator only counts them.
+    UnknownSource,
+    /// Dropped.
+    Dropped(DropReason),
+}
+
+impl Engine {
+    /// Sets the clock of programs that were loaded with a virtual one, in nanoseconds since the Unix
+    /// epoch.
+    pub fn set_clock(&self, now_ns: u64) {
+        self.tables.set_clock(now_ns);
+    }
+
+    /// Whether the frames run from now on are judged by their VLAN tags too, as on an interface with
+    /// `match_vlan`.
+    pub fn set_match_vlan(&self, on: bool) {
+        let flags = if on { InterfaceEntry::MATCH_VLAN } else { 0 };
+        let slot = self.tables.interface(IFINDEX).slot;
+        self.tables.set_interface(IFINDEX, InterfaceEntry { slot, flags });
+    }
+
+    /// Runs the program of one side on one Ethernet frame, as if it had been received on the loopback
+    /// interface.
+    ///
+    /// # Errors
+    /// If the kernel refuses the frame: shorter than [`MIN_FRAME_BYTES`], or longer than it can run.
+    pub fn run(&self, side: Side, frame: &[u8]) -> Result<Verdict, DataplaneError> {
+        let name = program_of(side);
+        let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
+            return Err(missing(name));
+        };
+        // Nobody wants the frame back: without room for it, the kernel does not copy it out.
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        let result = program.test_run(options).map_err(|error| {
+            DataplaneError::new(
+                format!("running a frame of {} bytes", frame.len()),
+                chain(&error),
+                format!("The kernel takes frames of {MIN_FRAME_BYTES} bytes to about 70 kB"),
+            )
+        })?;
+        match result.return_value {
+            xdp_action::PASS => Ok(Verdict::Pass),
+            xdp_action::DROP => Ok(Verdict::Drop),
+            other => Err(DataplaneError::new(
+                "running a frame",
+                format!("verdict {other}"),
+                "This is a bug; report it",
+            )),
+        }
+    }
+
+    /// What became of the frame that was run last; only programs on the virtual clock tell.
+    pub fn last_judgement(&self) -> Judgement {
+        self.tables.last_verdict().into()
+    }
+
+    /// The slots that tenants have in these tables, in the config's order.
+    pub fn slots(&self) -> impl Iterator<Item = (&str, Slot)> {
+        self.tenants.iter().map(|(id, slot)| (id.as_str(), *slot))
+    }
+}
+
+impl From<LastVerdict> for Judgement {
+    fn from(last: LastVerdict) -> Self {
+        let reason = DropReason::ALL.iter().find(|reason| reason.slot() == usize::from(last.reason));
+        let outcome = match (reason, last.pass) {
+            (Some(reason), _) => Outcome::Dropped(*reason),
+            (None, LastVerdict::LINK_CONTROL) => Outcome::LinkControl,
+            (None, LastVerdict::UNMATCHED) => Outcome::Unmatched,
+            (None, LastVerdict::UNKNOWN_SOURCE) => Outcome::UnknownSource,
+            (None, _) => Outcome::Passed,
+        };
+        Self { tenant: last.slot_plus_one.checked_sub(1).map(Slot), outcome }
+    }
+}
+
+/// Verdicts of `linux/bpf.h`.
+mod xdp_action {
+    pub(super) const DROP: u32 = 1;
+    pub(super) const PASS: u32 = 2;
+}
