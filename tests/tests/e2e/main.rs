@@ -10,6 +10,7 @@ mod interfaces;
 mod lifecycle;
 mod mail;
 mod ports;
+mod refusing;
 mod reloading;
 mod suspension;
 
