@@ -54,10 +54,10 @@ pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -
         return Err(DropReason::Suspended.into());
     }
     for rule in [rules.opens, rules.answers] {
-        if rule.class != ServiceClass::NONE {
-            if let Err(reason) = apply(rule, tenant, peer) {
-                return Err(Denied { reason, tell: is_refused(tenant, rule.class) });
-            }
+        if rule.class != ServiceClass::NONE
+            && let Err(reason) = apply(rule, tenant, peer)
+        {
+            return Err(Denied { reason, tell: is_refused(tenant, rule.class) });
         }
     }
     Ok(charge(tenant, direction, packet.length())?)

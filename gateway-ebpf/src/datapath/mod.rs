@@ -98,10 +98,10 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
                 None => count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]),
             }
             last::dropped(slot, reason);
-            if let (Some(slot), 1..) = (slot, answer_at) {
-                if refuse::refuse(context.ctx, answer_at as u32, slot.0 * 2 + direction.index() as u32) != 0 {
-                    return xdp_action::XDP_TX;
-                }
+            if let (Some(slot), 1..) = (slot, answer_at)
+                && refuse::refuse(context.ctx, answer_at as u32, slot.0 * 2 + direction.index() as u32) != 0
+            {
+                return xdp_action::XDP_TX;
             }
             return xdp_action::XDP_DROP;
         }
