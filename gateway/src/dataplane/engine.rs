@@ -36,6 +36,13 @@ pub struct Engine {
     standings: Standings,
 }
 
+/// A policy compiled for the tables of one engine, not in force yet.
+pub(super) struct Prepared {
+    image: Image,
+    /// The slots as they will be, those of tenants that go not given up yet.
+    slots: Slots,
+}
+
 /// An interface that has counters.
 struct Registered {
     target: Target,
@@ -89,11 +96,11 @@ impl Engine {
         })
     }
 
-    /// Whether a config fits these tables.
-    pub(super) fn fits(&self, config: &Config) -> bool {
+    /// Compiles a policy for these tables; none if it does not fit them.
+    pub(super) fn prepare(&self, config: &Config) -> Option<Prepared> {
         let mut slots = self.slots.clone();
-        Image::compile(config, &self.standings, &mut slots)
-            .is_ok_and(|image| self.tables.capacity.fits(&image))
+        let image = Image::compile(config, &self.standings, &mut slots).ok()?;
+        self.tables.capacity.fits(&image).then_some(Prepared { image, slots })
     }
 
     /// Replaces the policy, atomically for every packet. Tenants that stay keep their counters and
@@ -103,26 +110,28 @@ impl Engine {
     /// If the config does not fit the tables or the kernel refuses an exemption; nothing has changed.
     pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
-        let mut slots = self.slots.clone();
-        let image = Image::compile(config, &self.standings, &mut slots).map_err(|_full| does_not_fit())?;
-        if !self.tables.capacity.fits(&image) {
-            return Err(does_not_fit());
-        }
+        let prepared = self.prepare(config).ok_or_else(does_not_fit)?;
+        let applied = self.put_into_force(config, prepared)?;
+        Ok(Applied { took: started.elapsed(), ..applied })
+    }
+
+    /// [`Self::apply`] of what [`Self::prepare`] made of `config`.
+    pub(super) fn put_into_force(
+        &mut self,
+        config: &Config,
+        Prepared { image, mut slots }: Prepared,
+    ) -> Result<Applied, DataplaneError> {
         let tenants: Vec<_> = config
             .tenants
             .iter()
             .zip(&image.tenants)
             .map(|(tenant, (slot, _))| (tenant.id.clone(), *slot))
             .collect();
+        let new: Vec<_> = tenants.iter().filter(|(id, _)| self.slots.get(id).is_none()).collect();
         // Before the switch, so that counters never belong to a slot without a name.
-        tenants.iter().filter(|(id, _)| self.slots.get(id).is_none()).for_each(|(id, slot)| {
-            self.tables.name_slot(*slot, id);
-        });
+        new.iter().for_each(|(id, slot)| self.tables.name_slot(*slot, id));
         if let Err(error) = self.tables.switch_to(&image) {
-            tenants
-                .iter()
-                .filter(|(id, _)| self.slots.get(id).is_none())
-                .for_each(|(_, slot)| self.tables.wipe_slot(*slot));
+            new.iter().for_each(|(_, slot)| self.tables.wipe_slot(*slot));
             return Err(error);
         }
         let kept: std::collections::HashSet<&str> =
@@ -131,7 +140,7 @@ impl Engine {
         self.slots = slots;
         self.tenants = tenants;
         self.prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
-        Ok(Applied { took: started.elapsed(), ..self.applied() })
+        Ok(self.applied())
     }
 
     /// Who is suspended: at once for tenants that are policed, and with every policy that is applied from

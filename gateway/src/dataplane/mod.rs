@@ -150,17 +150,18 @@ impl Dataplane {
     pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
         let targets = if self.is_bypassed() { Vec::new() } else { self.locate(&config.interfaces) };
-        let mut applied = if self.engine.fits(config) {
-            let undo = self.attach(&targets)?;
-            match self.engine.apply(config) {
-                Ok(applied) => applied,
-                Err(error) => {
-                    self.undo(undo);
-                    return Err(error);
+        let mut applied = match self.engine.prepare(config) {
+            None => self.grow(config, &targets)?,
+            Some(prepared) => {
+                let undo = self.attach(&targets)?;
+                match self.engine.put_into_force(config, prepared) {
+                    Ok(applied) => applied,
+                    Err(error) => {
+                        self.undo(undo);
+                        return Err(error);
+                    }
                 }
             }
-        } else {
-            self.grow(config, &targets)?
         };
         self.interfaces.clone_from(&config.interfaces);
         self.detach_others(&targets)?;
