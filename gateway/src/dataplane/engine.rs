@@ -72,6 +72,8 @@ impl Engine {
             .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
             .override_global(constant::V4_NODE_CAPACITY, &capacity.v4_nodes, true)
             .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
+            .override_global(constant::SOURCE_SETS, &capacity.source_sets, true)
+            .override_global(constant::CONTACT_SETS, &capacity.contact_sets, true)
             .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true);
         for (map, entries, _) in capacity.maps() {
             loader.map_max_entries(map, entries);

@@ -14,6 +14,7 @@ use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;
 
 use super::Standings;
+use super::detection::DetectionImage;
 use super::index::{V6Table, build_v4, build_v6};
 use super::slots::{Full, Slots};
 use crate::config::{BitRate, Config, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources};
@@ -32,6 +33,7 @@ pub(super) struct Image {
     /// By [`parse::Protocol`].
     pub(super) port_classes: [Box<PortClasses>; 2],
     pub(super) peers: Vec<Peer>,
+    pub(super) detection: DetectionImage,
 }
 
 /// One entry of the peers' longest-prefix match; the bank is filled in when it is written.
@@ -46,12 +48,16 @@ impl Image {
     /// Compiles `config`, giving slots to new tenants; who is not in `standings` is in good standing.
     pub(super) fn compile(config: &Config, standings: &Standings, slots: &mut Slots) -> Result<Self, Full> {
         let mut image = Self {
-            header: BankHeader { flags: flags(config), v6: gateway_ebpf::lookup::v6::Shape::EMPTY },
+            header: BankHeader {
+                flags: flags(config) | BankHeader::DETECTS,
+                v6: gateway_ebpf::lookup::v6::Shape::EMPTY,
+            },
             tenants: Vec::with_capacity(config.tenants.len()),
             v4_nodes: Vec::new(),
             v6: build_v6(&[], 0),
             port_classes: port_classes(config),
             peers: walled_garden(config),
+            detection: DetectionImage::compile(config),
         };
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for tenant in &config.tenants {

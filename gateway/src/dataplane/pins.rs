@@ -17,11 +17,12 @@ use std::sync::Arc;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 use gateway_ebpf::abi::{ABI_VERSION, BANKS, Control, MAGIC, map};
+use gateway_ebpf::detect::record::region;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::capacity::Capacity;
+use super::capacity::{Capacity, SOURCE_WAYS};
 use super::error::{DataplaneError, chain};
 use crate::config::Mode;
 
@@ -203,6 +204,8 @@ impl Generation {
             tenants,
             v4_nodes: entries(map::V4_NODES)? / BANKS,
             v6_entries: entries(map::V6_ENTRIES)? / BANKS,
+            source_sets: entries(map::SOURCES)? / SOURCE_WAYS,
+            contact_sets: entries(map::CONTACTS)? / region::COUNT as u32,
             stripes: entries(map::PASSED)? / (tenants * 2).max(1),
         })
     }

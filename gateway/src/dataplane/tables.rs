@@ -15,6 +15,7 @@ use gateway_ebpf::{Direction, DropReason};
 
 use super::capacity::{Capacity, IFINDEXES};
 use super::clock::ProgramClock;
+use super::detection::DetectionTables;
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::mapped::MappedArray;
@@ -42,6 +43,7 @@ pub(super) struct Tables {
     interfaces: MappedArray<InterfaceEntry>,
     interface_tallies: MappedArray<InterfaceTallies>,
     tenant_ids: MappedArray<TenantId>,
+    pub(super) detection: DetectionTables,
     clock: MappedArray<Clock>,
     last_verdict: MappedArray<LastVerdict>,
     program_clock: ProgramClock,
@@ -71,6 +73,7 @@ impl Tables {
             interfaces: maps.array(map::INTERFACES)?,
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
             tenant_ids: maps.array(map::TENANT_IDS)?,
+            detection: DetectionTables::new(&mut maps)?,
             clock: maps.array(map::CLOCK)?,
             last_verdict: maps.array(map::LAST_VERDICT)?,
             program_clock,
@@ -78,6 +81,7 @@ impl Tables {
         if tables.control.get(0) == Control::zeroed() {
             let control = Control { magic: MAGIC, abi_version: ABI_VERSION, active_bank: 0, live: 0 };
             tables.control.set(0, &control);
+            tables.detection.sign();
         }
         Ok(tables)
     }
@@ -110,6 +114,7 @@ impl Tables {
         for (protocol, classes) in (0..).zip(&image.port_classes) {
             self.port_classes.set(bank * 2 + protocol, classes);
         }
+        self.detection.write_rules(bank, &image.detection);
         self.bank_headers.set(bank, &image.header);
         // The bank becomes visible after everything in it: x86 and arm64 order the programs' dependent
         // loads behind their load of this word.
@@ -277,7 +282,7 @@ pub(super) fn by_reason(drops: &Drops) -> Vec<(DropReason, Tally)> {
     all.filter(|(_, tally)| tally.packets > 0).collect()
 }
 
-struct Maps<'a> {
+pub(super) struct Maps<'a> {
     object: &'a mut Ebpf,
     sizes: &'a [(&'static str, u32, usize)],
 }
@@ -287,7 +292,10 @@ impl Maps<'_> {
         self.object.take_map(name).ok_or_else(|| wrong_object(name, "not in the object"))
     }
 
-    fn array<T: bytemuck::Pod>(&mut self, name: &'static str) -> Result<MappedArray<T>, DataplaneError> {
+    pub(super) fn array<T: bytemuck::Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<MappedArray<T>, DataplaneError> {
         let Map::Array(data) = self.take(name)? else { return Err(wrong_object(name, "not an array")) };
         let entries = self.sizes.iter().find(|(map, ..)| *map == name).map_or(0, |(_, entries, _)| *entries);
         MappedArray::new(data.fd(), entries).map_err(|error| wrong_object(name, error))
