@@ -9,8 +9,8 @@ use super::diagnostic::Diagnostic;
 use super::network::{INTERFACE_NAME, LISTEN};
 use super::reader::Table;
 use super::source::{At, Span};
-use super::units::{BURST, RATE};
-use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Refusal, Scalar, TEXT, integer};
+use super::units::{BURST, CAPACITY, RATE};
+use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
 use super::{FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources};
 
 const STATE_DIR: &str = "/var/lib/fairway";
@@ -24,8 +24,7 @@ const UNKNOWN_SOURCES: Choice<UnknownSources> =
 const SIDE: Choice<Side> = Choice(&[("tenant", Side::Tenant), ("uplink", Side::Uplink)]);
 const MODE: Choice<Mode> =
     Choice(&[("native", Mode::Native), ("generic", Mode::Generic), ("offload", Mode::Offload)]);
-const COUNT: Scalar<u32> =
-    Scalar { expected: "a number from 1 to 1000000", read: |value| integer(value, 1..=1_000_000) };
+const COUNT: NumberWithin = NumberWithin(1..=1_000_000);
 
 /// `sun_path` of `sockaddr_un` holds 108 bytes with the closing NUL (unix(7)).
 const SOCKET_PATH_MAX_BYTES: usize = 107;
@@ -75,6 +74,7 @@ pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
         let side = table.required("side", &SIDE).map(|side| side.value);
         let mode = table.or("mode", &MODE, Mode::Native);
         let match_vlan = table.or("match_vlan", &FLAG, side == Some(Side::Tenant));
+        let capacity = table.optional("capacity", &CAPACITY).map(|capacity| capacity.value);
         let At { value: name, span } = name?;
         if let Some(first) = names.get(&name) {
             table.report(
@@ -86,7 +86,7 @@ pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
         }
         let place = table.header().place();
         names.insert(name.clone(), span);
-        Some(Interface { name, side: side?, mode, match_vlan, place })
+        Some(Interface { name, side: side?, mode, match_vlan, capacity, place })
     });
     // An interface with a mistake may be the one that is looked for.
     let Some(interfaces) = interfaces.into_iter().collect::<Option<Vec<_>>>() else { return Vec::new() };

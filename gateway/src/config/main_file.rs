@@ -1,5 +1,6 @@
 //! The main file's sections, read: what tenants are held against.
 
+use super::detect::{DetectSection, read_detect};
 use super::gateway::{
     FairUseSection, GatewaySection, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
@@ -7,6 +8,7 @@ use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_
 use super::reader::Table;
 use super::{Interface, Metrics};
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
 pub(super) struct MainFile {
@@ -16,15 +18,26 @@ pub(super) struct MainFile {
     pub(super) smtp: SmtpSection,
     pub(super) closed_ports: ClosedPorts,
     pub(super) walled_garden: Vec<IpNetwork>,
+    pub(super) detect: DetectSection,
     pub(super) metrics: Option<Metrics>,
 }
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 8] =
-        ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "walled_garden", "metrics"];
+    pub(super) const SECTIONS: [&str; 9] = [
+        "gateway",
+        "limits",
+        "interface",
+        "fair_use",
+        "smtp",
+        "closed_port",
+        "walled_garden",
+        "detect",
+        "metrics",
+    ];
 
-    pub(super) fn read(root: &mut Table<'_>) -> Self {
+    /// `now` decides what has expired.
+    pub(super) fn read(root: &mut Table<'_>, now: Timestamp) -> Self {
         Self {
             gateway: read_gateway(root),
             interfaces: read_interfaces(root),
@@ -32,6 +45,7 @@ impl MainFile {
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
+            detect: read_detect(root, now),
             metrics: read_metrics(root),
         }
     }

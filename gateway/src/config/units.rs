@@ -4,11 +4,14 @@
 //! taken, `0.5 bit/s` is not. What [`BitRate`] and [`DurationText`] print is read back as the same value.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::BitRate;
-use super::value::{Refusal, Scalar, text};
+use toml::de::DeValue;
+
+use super::value::{Kind, Refusal, Scalar, text};
+use super::{BitRate, LineRate};
 
 /// A unit, its size in the smallest unit of its quantity, and other spellings seen in the field.
 type Unit = (&'static str, u64, &'static [&'static str]);
@@ -142,6 +145,19 @@ fn refuse(error: QuantityError, written: &str) -> Refusal {
     }
 }
 
+/// What a line carries. Nothing of it is enforced, so it may exceed what a cap may be.
+pub(super) const CAPACITY: Scalar<LineRate> = Scalar {
+    expected: "a rate from \"1 Mbit/s\" to \"1000 Gbit/s\"",
+    read: |value| {
+        let written = text(value)?;
+        match parse(written, &RATE_UNITS) {
+            Ok(bits_per_sec @ 1_000_000..=1_000_000_000_000) => Ok(LineRate { bits_per_sec }),
+            Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
+            Err(error) => Err(refuse(error, written)),
+        }
+    },
+};
+
 /// A rate that can be enforced.
 pub(super) const RATE: Scalar<BitRate> = Scalar {
     expected: "a rate from \"8 kbit/s\" to \"10 Gbit/s\"",
@@ -152,17 +168,28 @@ pub(super) const RATE: Scalar<BitRate> = Scalar {
 };
 
 /// How long a burst may last.
-pub(super) const BURST: Scalar<Duration> = Scalar {
-    expected: "a duration from \"10ms\" to \"10s\"",
-    read: |value| {
+pub(super) const BURST: DurationWithin = DurationWithin(Duration::from_millis(10)..=Duration::from_secs(10));
+
+/// A duration within a range.
+pub(super) struct DurationWithin(pub(super) RangeInclusive<Duration>);
+
+impl Kind for DurationWithin {
+    type Value = Duration;
+
+    fn expected(&self) -> String {
+        let (least, most) = (DurationText(*self.0.start()), DurationText(*self.0.end()));
+        format!("a duration from \"{least}\" to \"{most}\"")
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Result<Duration, Refusal> {
         let written = text(value)?;
-        let DurationText(duration) = written.parse().map_err(|error| refuse(error, written))?;
-        if (Duration::from_millis(10)..=Duration::from_secs(10)).contains(&duration) {
-            return Ok(duration);
+        match written.parse() {
+            Ok(DurationText(duration)) if self.0.contains(&duration) => Ok(duration),
+            Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
+            Err(error) => Err(refuse(error, written)),
         }
-        Err(refuse(QuantityError::OutOfRange, written))
-    },
-};
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -266,7 +266,7 @@ impl From<&Observation> for Status {
             config: ConfigStatus::of(policy, last_reload),
             interfaces: snapshot.interfaces.iter().map(InterfaceStatus::from).collect(),
             tenants: policy.config.tenants.len(),
-            exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_lapse },
+            exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_expiry },
             tables: Tables { bytes: memory.bytes, tenant_capacity: memory.tenant_capacity },
             metrics: policy
                 .config

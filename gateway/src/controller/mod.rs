@@ -180,13 +180,13 @@ impl Controller {
         self.changed.notified().await;
     }
 
-    /// When something ends by itself next: an exemption or a suspension.
+    /// When something ends by itself next: an exemption, an allowance or a suspension.
     pub fn next_lapse(&self) -> Option<Timestamp> {
         let state = self.state();
         [state.policy.next_lapse, state.suspensions.next_end()].into_iter().flatten().min()
     }
 
-    /// Takes exemptions out of force whose time is over at `now`. On an error they stay in the
+    /// Takes exemptions and allowances out of force whose time is over at `now`. On an error they stay in the
     /// policy; the data plane itself does not honour them any more either way.
     pub fn lapse(&self, now: Timestamp) -> Result<Vec<Lapsed>, DataplaneError> {
         let mut state = self.state();

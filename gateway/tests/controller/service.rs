@@ -196,7 +196,7 @@ fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
     controller.lapse(expires).unwrap_err();
     assert_eq!((controller.policy().exemptions, controller.policy().next_lapse), (1, Some(expires)));
     record.lock().unwrap().refusal = None;
-    let lapsed = Lapsed { tenant: "acme".into(), ticket: "SMTP-1".into() };
+    let lapsed = Lapsed::SmtpExemption { tenant: "acme".into(), ticket: "SMTP-1".into() };
     assert_eq!(controller.lapse(expires).unwrap(), [lapsed]);
     assert_eq!((controller.policy().exemptions, controller.policy().next_lapse), (0, None));
 }
