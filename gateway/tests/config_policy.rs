@@ -106,6 +106,7 @@ fn what_is_left_out_has_its_default() {
         "smtp": { "default": "block", "submission": "allow", "refuse": "drop", "relays": [] },
         "closed_ports": {},
         "walled_garden": [],
+        "evidence": { "max_size": "1 GB", "keep": "30d" },
         "metrics": { "listen": "127.0.0.1:9464", "top_tenants": null },
         "tenants": {
             "a": {

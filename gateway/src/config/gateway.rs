@@ -1,17 +1,20 @@
 //! The main file's sections about the gateway itself: `[gateway]`, `[limits]`, `[[interface]]`,
-//! `[fair_use]` and `[metrics]`.
+//! `[fair_use]` `[evidence]` and `[metrics]`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
 use super::network::{INTERFACE_NAME, LISTEN};
 use super::reader::Table;
 use super::source::{At, Span};
-use super::units::{BURST, CAPACITY, RATE};
+use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
 use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
-use super::{FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources};
+use super::{
+    EvidenceLimits, FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources,
+};
 
 const STATE_DIR: &str = "/var/lib/fairway";
 const CONTROL_SOCKET: &str = "/run/fairway/control.sock";
@@ -121,6 +124,15 @@ pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
             is_ceiling_known: written.is_some() || !table.has("ceiling"),
             ceiling_span: written.map(|written| written.span),
         }
+    })
+}
+
+/// Reads `[evidence]`. The privacy of those who are in the packets limits how long they may be kept.
+pub(super) fn read_evidence(root: &mut Table<'_>) -> EvidenceLimits {
+    const DAY: Duration = Duration::from_secs(86_400);
+    root.table("evidence", |table| EvidenceLimits {
+        max_bytes: table.or("max_size", &SIZE, 1_000_000_000),
+        keep: table.or("keep", &DurationWithin(DAY..=DAY * 3_650), DAY * 30),
     })
 }
 

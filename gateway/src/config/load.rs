@@ -149,6 +149,7 @@ impl Loader {
             closed_ports: main.closed_ports.ports,
             walled_garden: main.walled_garden,
             detection,
+            evidence: main.evidence,
             metrics: main.metrics,
             tenants,
         };

@@ -2,11 +2,11 @@
 
 use super::detect::{DetectSection, read_detect};
 use super::gateway::{
-    FairUseSection, GatewaySection, read_fair_use, read_gateway, read_interfaces, read_metrics,
+    FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
-use super::{Interface, Metrics};
+use super::{EvidenceLimits, Interface, Metrics};
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
@@ -19,12 +19,13 @@ pub(super) struct MainFile {
     pub(super) closed_ports: ClosedPorts,
     pub(super) walled_garden: Vec<IpNetwork>,
     pub(super) detect: DetectSection,
+    pub(super) evidence: EvidenceLimits,
     pub(super) metrics: Option<Metrics>,
 }
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 9] = [
+    pub(super) const SECTIONS: [&str; 10] = [
         "gateway",
         "limits",
         "interface",
@@ -33,6 +34,7 @@ impl MainFile {
         "closed_port",
         "walled_garden",
         "detect",
+        "evidence",
         "metrics",
     ];
 
@@ -46,6 +48,7 @@ impl MainFile {
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
             detect: read_detect(root, now),
+            evidence: read_evidence(root),
             metrics: read_metrics(root),
         }
     }

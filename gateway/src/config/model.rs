@@ -39,6 +39,8 @@ pub struct Config {
     pub walled_garden: Vec<IpNetwork>,
     /// Which misuse is looked for, and what is done about it.
     pub detection: Detection,
+    /// How much evidence is kept, and how long.
+    pub evidence: EvidenceLimits,
     /// The Prometheus endpoint; absent when the operator switched it off.
     pub metrics: Option<Metrics>,
     /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants.
@@ -320,6 +322,15 @@ impl Direction {
     pub fn covers_in(self) -> bool {
         self != Self::Out
     }
+}
+
+/// `[evidence]`: packets of offences that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceLimits {
+    /// All of it together; the oldest goes first.
+    pub max_bytes: u64,
+    /// Nothing older is kept.
+    pub keep: Duration,
 }
 
 /// `[metrics]`.

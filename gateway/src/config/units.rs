@@ -1,4 +1,4 @@
-//! Quantities with their units: bit rates and durations, as the operator writes them.
+//! Quantities with their units: bit rates, sizes and durations, as the operator writes them.
 //!
 //! Units are decimal, and a number may have a fraction as long as nothing is lost: `2.5 Gbit/s` is
 //! taken, `0.5 bit/s` is not. What [`BitRate`] and [`DurationText`] print is read back as the same value.
@@ -22,6 +22,18 @@ const RATE_UNITS: [Unit; 4] = [
     ("Mbit/s", 1_000_000, &["mbit", "mbits", "mbits/s", "mbps"]),
     ("kbit/s", 1_000, &["kbit", "kbits", "kbits/s", "kbps"]),
     ("bit/s", 1, &["bit", "bits", "bits/s", "bps"]),
+];
+
+/// In bytes, largest first.
+const SIZE_UNITS: [Unit; 8] = [
+    ("TB", 1_000_000_000_000, &["t", "tbytes"]),
+    ("TiB", 1 << 40, &[]),
+    ("GB", 1_000_000_000, &["g", "gbytes"]),
+    ("GiB", 1 << 30, &[]),
+    ("MB", 1_000_000, &["m", "mbytes"]),
+    ("MiB", 1 << 20, &[]),
+    ("kB", 1_000, &["k", "kbytes"]),
+    ("KiB", 1 << 10, &[]),
 ];
 
 /// In milliseconds, largest first.
@@ -134,6 +146,20 @@ impl fmt::Display for DurationText {
     }
 }
 
+/// A size as it is written: `500 MB`, `1 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SizeText(pub(super) u64);
+
+impl fmt::Display for SizeText {
+    /// In the largest unit that needs no fraction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match SIZE_UNITS.iter().find(|(_, size, _)| self.0.is_multiple_of(*size)) {
+            Some((name, size, _)) => write!(f, "{} {name}", self.0 / size),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
 fn refuse(error: QuantityError, written: &str) -> Refusal {
     let refusal = Refusal::new(error.to_string());
     match error {
@@ -152,6 +178,19 @@ pub(super) const CAPACITY: Scalar<LineRate> = Scalar {
         let written = text(value)?;
         match parse(written, &RATE_UNITS) {
             Ok(bits_per_sec @ 1_000_000..=1_000_000_000_000) => Ok(LineRate { bits_per_sec }),
+            Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
+            Err(error) => Err(refuse(error, written)),
+        }
+    },
+};
+
+/// Room on a disk.
+pub(super) const SIZE: Scalar<u64> = Scalar {
+    expected: "a size from \"1 MB\" to \"1000 TB\"",
+    read: |value| {
+        let written = text(value)?;
+        match parse(written, &SIZE_UNITS) {
+            Ok(bytes @ 1_000_000..=1_000_000_000_000_000) => Ok(bytes),
             Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
             Err(error) => Err(refuse(error, written)),
         }
@@ -247,6 +286,17 @@ mod tests {
         assert!(duration("1M").is_err());
         assert_eq!(DurationText(Duration::ZERO).to_string(), "0ms");
         assert_eq!(DurationText(Duration::from_secs(90)).to_string(), "90s");
+    }
+
+    #[test]
+    fn sizes_are_decimal_or_binary() {
+        let size = |written: &str| parse(written, &SIZE_UNITS);
+        assert_eq!(size("1 GB"), Ok(1_000_000_000));
+        assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(size("20 kB"), Ok(20_000));
+        assert!(matches!(size("1 gb"), Err(QuantityError::UnknownUnit { meant: Some("GB"), .. })));
+        let shown = [1_000_000_000, 3 << 29, 1_536_000, 1_001].map(|bytes| SizeText(bytes).to_string());
+        assert_eq!(shown, ["1 GB", "1536 MiB", "1536 kB", "1001 B"]);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::network::port_range_text;
-use super::units::DurationText;
+use super::units::{DurationText, SizeText};
 use super::{Allowance, ClosedPort, Config, DetectClass, Detection, Interface, Rule, SmtpExemption, Tenant};
 
 /// Version of the JSON; raised whenever a key changes its meaning or goes away.
@@ -39,6 +39,10 @@ pub fn view(config: &Config) -> Value {
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
         "walled_garden": texts(&config.walled_garden),
         "detect": view_detection(&config.detection),
+        "evidence": {
+            "max_size": SizeText(config.evidence.max_bytes).to_string(),
+            "keep": DurationText(config.evidence.keep).to_string(),
+        },
         "metrics": config.metrics.as_ref().map(|metrics| json!({
             "listen": metrics.listen.to_string(),
             "top_tenants": metrics.top_tenants,
