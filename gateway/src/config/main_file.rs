@@ -1,12 +1,14 @@
 //! The main file's sections, read: what tenants are held against.
 
+use super::detect::{DetectSection, read_detect};
 use super::gateway::{
-    FairUseSection, GatewaySection, read_fair_use, read_gateway, read_interfaces, read_metrics,
+    FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
-use super::{Interface, Metrics};
+use super::{EvidenceLimits, Interface, Metrics};
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
 pub(super) struct MainFile {
@@ -16,15 +18,28 @@ pub(super) struct MainFile {
     pub(super) smtp: SmtpSection,
     pub(super) closed_ports: ClosedPorts,
     pub(super) walled_garden: Vec<IpNetwork>,
+    pub(super) detect: DetectSection,
+    pub(super) evidence: EvidenceLimits,
     pub(super) metrics: Option<Metrics>,
 }
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 8] =
-        ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "walled_garden", "metrics"];
+    pub(super) const SECTIONS: [&str; 10] = [
+        "gateway",
+        "limits",
+        "interface",
+        "fair_use",
+        "smtp",
+        "closed_port",
+        "walled_garden",
+        "detect",
+        "evidence",
+        "metrics",
+    ];
 
-    pub(super) fn read(root: &mut Table<'_>) -> Self {
+    /// `now` decides what has expired.
+    pub(super) fn read(root: &mut Table<'_>, now: Timestamp) -> Self {
         Self {
             gateway: read_gateway(root),
             interfaces: read_interfaces(root),
@@ -32,6 +47,8 @@ impl MainFile {
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
+            detect: read_detect(root, now),
+            evidence: read_evidence(root),
             metrics: read_metrics(root),
         }
     }

@@ -7,12 +7,15 @@
 //! correct configuration that the data plane took changes anything. Exemptions lapse on time by
 //! themselves.
 //!
+//! Offences that the data plane saw are logged, counted and recorded within a second or so.
+//!
 //! Interfaces that vanish and return are policed again as soon as they are there.
 //!
 //! Stop: on SIGTERM or SIGINT stop serving, leave the data plane as `gateway.on_stop` says, give up
 //! the socket last, so that the next controller does not begin before this one has ended.
 
 mod interfaces;
+mod offences;
 mod service;
 mod signals;
 mod systemd;
@@ -33,6 +36,7 @@ use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, Policer, Suspensions, SuspensionsError, listen_remedy};
 use crate::dataplane::{DataplaneError, Standings};
+use crate::ledger::Ledger;
 use crate::metrics::Endpoint;
 use service::Service;
 
@@ -85,10 +89,14 @@ pub async fn run(
         }
     };
     let suspensions = Suspensions::load(&gateway.state_dir)?;
-    let controller = Arc::new(spawn_blocking(move || Controller::start(loaded, suspensions, start)).await??);
+    let started = spawn_blocking(move || {
+        let ledger = Ledger::open(&gateway.state_dir, loaded.config.evidence);
+        Controller::start(loaded, suspensions, ledger, start)
+    });
+    let controller = Arc::new(started.await??);
     let policy = controller.policy();
     tracing::info!(
-        gateway = gateway.name,
+        gateway = policy.config.gateway.name,
         digest = %policy.config.digest,
         tenants = policy.config.tenants.len(),
         interfaces = policy.config.interfaces.len(),
@@ -105,7 +113,9 @@ pub async fn run(
     let server = control::serve((listener, access), Arc::clone(&controller), requests, stopped);
     let server = tokio::spawn(server);
 
+    let offences = tokio::spawn(offences::follow(Arc::clone(&controller)));
     Service::new(Arc::clone(&controller), metrics).run(signals, reload_requests).await;
+    offences.abort();
 
     systemd::stopping();
     tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");

@@ -5,6 +5,7 @@
 mod commands;
 mod fake;
 mod metrics;
+mod offences;
 mod service;
 mod signals;
 mod suspension;
