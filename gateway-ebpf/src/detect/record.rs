@@ -2,8 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::Kind;
 use super::hash::Keys;
-use super::source::{SourceKey, TARGETS, Target, Window};
+use super::source::{Source, SourceKey, TARGETS, Target, Window, track};
 
 /// Reports that are kept until the controller reads them; a power of two. They outlive the controller.
 pub const REPORTS: u32 = 256;
@@ -22,7 +23,7 @@ pub struct Report {
     pub key: SourceKey,
     /// Slot of its tenant.
     pub slot: u32,
-    /// [`Kind`](super::Kind) by number.
+    /// [`Kind`] by number.
     pub kind: u8,
     /// [`Measure`](super::Measure) that was taken, by number.
     pub measure: u8,
@@ -73,6 +74,8 @@ pub struct Detection {
     pub breaker_ns: u64,
     /// Offences reported so far: the number of the last [`Report`].
     pub reports: u64,
+    /// Number of the last [`Report`] that a controller read.
+    pub read: u64,
     /// New contacts.
     pub attempted: u64,
     /// Of these, answered.
@@ -90,7 +93,32 @@ pub struct Detection {
 /// Failures do not count for this long after a contact table was too small.
 pub const CROWDED_FOR_NS: u64 = 60_000_000_000;
 
+/// The counts that an offence rests on: a window, and as [`Report::detail`] has it.
+#[inline(always)]
+#[must_use]
+pub const fn evidence(source: &Source, kind: Kind) -> (Window, u64) {
+    let ports = source.ports[0].distinct as u64;
+    match kind {
+        Kind::ScanSensitive => (source.tracks[track::SENSITIVE].windows[1], ports),
+        Kind::ScanHorizontal | Kind::SuddenRise => (source.tracks[track::TCP_HOSTS].windows[1], ports),
+        Kind::ScanBlock => (source.tracks[track::TCP_PORTS].windows[1], ports),
+        Kind::ScanUdp => (source.tracks[track::UDP_HOSTS].windows[1], source.ports[1].distinct as u64),
+        Kind::ScanPing => (source.tracks[track::PINGED].windows[1], 0),
+        Kind::ScanStealth => (source.tracks[track::STEALTH].windows[0], ports),
+        Kind::BulkMail => (source.tracks[track::MAIL_HOSTS].windows[1], 0),
+        Kind::ListedContact => (source.tracks[track::LISTED].windows[1], 0),
+        Kind::SmtpRate => (source.smtp[1], source.smtp[0].attempted as u64),
+        Kind::ScanVertical => {
+            let [tcp, udp] = &source.candidates;
+            let worse = if udp.ports[1].failed() > tcp.ports[1].failed() { udp } else { tcp };
+            (worse.ports[1], worse.low_ports.attempted as u64)
+        }
+        Kind::SynFlood => (source.tracks[track::TCP_PORTS].windows[0], source.syns.halves / 2),
+        Kind::UdpFlood => (source.tracks[track::UDP_HOSTS].windows[0], source.datagrams.halves / 2),
+    }
+}
+
 const _: () = {
     assert!(size_of::<Report>() == 264);
-    assert!(size_of::<Detection>() == 176);
+    assert!(size_of::<Detection>() == 184);
 };

@@ -1,5 +1,6 @@
 //! The maps of one loaded object: written bank by bank, read without stopping anything.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use aya::Ebpf;
@@ -12,15 +13,17 @@ use gateway_ebpf::abi::{
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, DropReason};
+use ipnetwork::IpNetwork;
 
 use super::capacity::{Capacity, IFINDEXES};
 use super::clock::ProgramClock;
-use super::detection::DetectionTables;
+use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::mapped::MappedArray;
 use super::snapshot::{DirectionCounters, Tally};
 use super::{grace, slots};
+use crate::detect::MeasureInForce;
 
 /// Index among the 64-bit words of [`Control`] of the one that holds [`Control::active_bank`] (its lower
 /// half: the kernel's programs are little-endian) and [`Control::live`].
@@ -114,7 +117,7 @@ impl Tables {
         for (protocol, classes) in (0..).zip(&image.port_classes) {
             self.port_classes.set(bank * 2 + protocol, classes);
         }
-        self.detection.write_rules(bank, &image.detection);
+        self.detection.write(bank, &image.detection);
         self.bank_headers.set(bank, &image.header);
         // The bank becomes visible after everything in it: x86 and arm64 order the programs' dependent
         // loads behind their load of this word.
@@ -171,6 +174,7 @@ impl Tables {
 
     /// Wipes a slot that no bank in use refers to.
     pub(super) fn wipe_slot(&self, slot: Slot) {
+        self.detection.forget(slot.0, None);
         for index in [slot.0 * 2, slot.0 * 2 + 1] {
             self.buckets.clear(index);
             self.dropped.clear(index);
@@ -263,6 +267,42 @@ impl Tables {
     /// Sets the virtual clock; only programs that were loaded with one look at it.
     pub(super) fn set_clock(&self, now_ns: u64) {
         self.clock.words(0)[0].store(now_ns, Relaxed);
+    }
+
+    /// Judges sources that went quiet, as [`DetectionTables::confirm`] does.
+    pub(super) fn confirm(&self, now_ns: u64) {
+        let bank = self.active_bank();
+        let class_of = |slot: u32| match slot < self.capacity.tenants {
+            true => self.tenants.get(bank * self.capacity.tenants + slot).class(),
+            false => 0,
+        };
+        for Judged { slot, until_ns } in self.detection.confirm(bank, now_ns, class_of) {
+            self.measures_end(slot).fetch_max(until_ns, Relaxed);
+        }
+    }
+
+    /// When the last measure against a source of the tenant ends, as its packets look it up.
+    fn measures_end(&self, slot: u32) -> &AtomicU64 {
+        &self.buckets.words(slot * 2)[std::mem::offset_of!(Bucket, measures_end_ns) / 8]
+    }
+
+    /// Takes a measure against a source of a tenant; false if there is no place for it.
+    pub(super) fn impose(&self, slot: Slot, measure: &MeasureInForce) -> bool {
+        let until_ns = self.program_clock.ns_at(measure.until);
+        let imposed = self.detection.impose(measure.source, slot.0, measure.measure, until_ns);
+        self.measures_end(slot.0).fetch_max(until_ns, Relaxed);
+        imposed
+    }
+
+    /// Forgets a tenant's source, or all of them, and their measures.
+    pub(super) fn forget_sources(&self, slot: Slot, source: Option<IpNetwork>) {
+        self.detection.forget(slot.0, source);
+        self.measures_end(slot.0).store(self.detection.measures_end_ns(slot.0), Relaxed);
+    }
+
+    /// The clock that the programs go by.
+    pub(super) fn program_clock(&self) -> ProgramClock {
+        self.program_clock
     }
 
     /// What programs on the virtual clock said of the last packet.

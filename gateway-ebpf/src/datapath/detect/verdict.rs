@@ -1,10 +1,10 @@
 //! From counts to offences, and from offences to measures.
 
 use gateway_ebpf::cap;
-use gateway_ebpf::detect::record::{CROWDED_FOR_NS, REPORTS as REPORT_COUNT, Report, region};
+use gateway_ebpf::detect::record::{self, CROWDED_FOR_NS, REPORTS as REPORT_COUNT, Report, region};
 use gateway_ebpf::detect::rules::{self, CLASSES, Rule, Rules};
 use gateway_ebpf::detect::sighting::{Sighting, Sign};
-use gateway_ebpf::detect::source::{Source, Window, track};
+use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
 use gateway_ebpf::{Direction, DropReason};
 
@@ -260,7 +260,7 @@ fn report(
     // SAFETY: a live, aligned map value; the word is only added to atomically.
     let number = unsafe { atomic::next(&raw mut (*tables.detection).reports) };
     let Some(place) = REPORTS.get_ptr_mut(number as u32 & (REPORT_COUNT - 1)) else { return };
-    let (window, detail) = evidence(source, kind);
+    let (window, detail) = record::evidence(source, kind);
     // SAFETY: a live, aligned map value; the number, which says that the rest is whole, comes last.
     unsafe {
         (&raw mut (*place).number).write_volatile(0);
@@ -281,29 +281,5 @@ fn report(
             word += 1;
         }
         (&raw mut (*place).number).write_volatile(number);
-    }
-}
-
-/// The counts that an offence rests on.
-#[inline(always)]
-fn evidence(source: &Source, kind: Kind) -> (Window, u64) {
-    let ports = u64::from(source.ports[0].distinct);
-    match kind {
-        Kind::ScanSensitive => (source.tracks[track::SENSITIVE].windows[1], ports),
-        Kind::ScanHorizontal | Kind::SuddenRise => (source.tracks[track::TCP_HOSTS].windows[1], ports),
-        Kind::ScanBlock => (source.tracks[track::TCP_PORTS].windows[1], ports),
-        Kind::ScanUdp => (source.tracks[track::UDP_HOSTS].windows[1], u64::from(source.ports[1].distinct)),
-        Kind::ScanPing => (source.tracks[track::PINGED].windows[1], 0),
-        Kind::ScanStealth => (source.tracks[track::STEALTH].windows[0], ports),
-        Kind::BulkMail => (source.tracks[track::MAIL_HOSTS].windows[1], 0),
-        Kind::ListedContact => (source.tracks[track::LISTED].windows[1], 0),
-        Kind::SmtpRate => (source.smtp[1], u64::from(source.smtp[0].attempted)),
-        Kind::ScanVertical => {
-            let [tcp, udp] = &source.candidates;
-            let worse = if udp.ports[1].failed() > tcp.ports[1].failed() { udp } else { tcp };
-            (worse.ports[1], u64::from(worse.low_ports.attempted))
-        }
-        Kind::SynFlood => (source.tracks[track::TCP_PORTS].windows[0], source.syns.halves / 2),
-        Kind::UdpFlood => (source.tracks[track::UDP_HOSTS].windows[0], source.datagrams.halves / 2),
     }
 }
