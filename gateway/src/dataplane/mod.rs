@@ -21,6 +21,7 @@ mod links;
 mod mapped;
 mod pins;
 mod probe;
+pub mod reading;
 mod slots;
 mod snapshot;
 mod tables;
