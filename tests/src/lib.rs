@@ -23,6 +23,7 @@ pub mod model;
 pub mod namespace;
 pub mod outcome;
 pub mod packets;
+pub mod pcap;
 pub mod process;
 pub mod prometheus;
 pub mod run;
