@@ -24,6 +24,7 @@ pub mod namespace;
 pub mod outcome;
 pub mod packets;
 pub mod pcap;
+pub mod probes;
 pub mod process;
 pub mod prometheus;
 pub mod run;
