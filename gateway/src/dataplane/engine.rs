@@ -17,9 +17,10 @@ use super::detection::{self, DetectionCounters};
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::probe::possible_cpus;
+use super::reading::{by_reason, tally};
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
-use super::tables::{Tables, by_reason, tally};
+use super::tables::Tables;
 use super::{Applied, Standings, TableMemory};
 use crate::config::{Config, Interface, Side};
 use crate::detect::{Lift, MeasureInForce, Offence};
@@ -269,7 +270,7 @@ impl Engine {
         }
         let mut same_name =
             self.interfaces.iter().filter(|known| known.target.interface.name == interface.name);
-        let slot = match (self.tables.interface(ifindex).slot, same_name.next()) {
+        let slot = match (self.tables.interface_slot(ifindex), same_name.next()) {
             (0, Some(known)) => known.slot,
             (0, None) => {
                 let slot = self.free_interface_slot(interface)?;

@@ -22,6 +22,7 @@ mod links;
 mod mapped;
 mod pins;
 mod probe;
+pub mod reading;
 mod slots;
 mod snapshot;
 mod tables;

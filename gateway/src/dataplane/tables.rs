@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use aya::Ebpf;
 use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
 use bytemuck::Zeroable as _;
+use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry,
     InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::standing::Standing;
-use gateway_ebpf::{Direction, DropReason};
 use ipnetwork::IpNetwork;
 
 use super::capacity::{Capacity, IFINDEXES};
@@ -21,8 +21,8 @@ use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::mapped::MappedArray;
-use super::snapshot::{DirectionCounters, Tally};
-use super::{grace, slots};
+use super::snapshot::DirectionCounters;
+use super::{grace, reading, slots};
 use crate::detect::MeasureInForce;
 
 /// Index among the 64-bit words of [`Control`] of the one that holds [`Control::active_bank`] (its lower
@@ -218,28 +218,22 @@ impl Tables {
     /// Counters of one direction of a slot.
     pub(super) fn counters(&self, slot: Slot, direction: Direction) -> DirectionCounters {
         let index = slot.0 * 2 + direction.index() as u32;
-        let mut passed = Tally::default();
-        for stripe in 0..self.capacity.stripes {
-            passed += tally(self.passed.get(self.passed_index(stripe, index)));
+        let stripes = 0..self.capacity.stripes;
+        DirectionCounters {
+            passed: reading::passed(stripes.map(|stripe| self.passed.get(self.passed_index(stripe, index)))),
+            dropped: reading::by_reason(&self.dropped.get(index)),
         }
-        DirectionCounters { passed, dropped: by_reason(&self.dropped.get(index)) }
     }
 
     /// Counters of an interface slot, summed over the CPUs.
     pub(super) fn interface_counters(&self, slot: u32) -> InterfaceTallies {
-        let mut sum = InterfaceTallies::zeroed();
-        for stripe in 0..self.capacity.stripes {
-            let one = self.interface_tallies.get(stripe * INTERFACE_SLOTS + slot);
-            let words = bytemuck::cast_slice_mut::<_, u64>(std::slice::from_mut(&mut sum));
-            let addends = bytemuck::cast_slice::<_, u64>(std::slice::from_ref(&one));
-            words.iter_mut().zip(addends).for_each(|(sum, addend)| *sum += addend);
-        }
-        sum
+        let stripes = 0..self.capacity.stripes;
+        reading::interface(stripes.map(|stripe| self.interface_tallies.get(stripe * INTERFACE_SLOTS + slot)))
     }
 
-    /// What is registered for an interface index.
-    pub(super) fn interface(&self, ifindex: u32) -> InterfaceEntry {
-        if ifindex < IFINDEXES { self.interfaces.get(ifindex) } else { InterfaceEntry::default() }
+    /// The counters' slot of an interface index; 0 if it is not registered.
+    pub(super) fn interface_slot(&self, ifindex: u32) -> u32 {
+        if ifindex < IFINDEXES { reading::interface_slot(self.interfaces.get(ifindex)) } else { 0 }
     }
 
     /// Registers an interface, or forgets it with the default entry.
@@ -249,7 +243,7 @@ impl Tables {
 
     /// Slots that some interface index is registered for.
     pub(super) fn interface_slots(&self) -> std::collections::HashSet<u32> {
-        (0..IFINDEXES).map(|ifindex| self.interfaces.get(ifindex).slot).filter(|slot| *slot != 0).collect()
+        (0..IFINDEXES).map(|ifindex| self.interface_slot(ifindex)).filter(|slot| *slot != 0).collect()
     }
 
     /// Forgets every interface index but these.
@@ -309,17 +303,6 @@ impl Tables {
     pub(super) fn last_verdict(&self) -> LastVerdict {
         self.last_verdict.get(0)
     }
-}
-
-/// A tally of the ABI as the controller's.
-pub(super) fn tally(words: Words) -> Tally {
-    Tally { packets: words.packets, bytes: words.bytes }
-}
-
-/// The reasons that occurred.
-pub(super) fn by_reason(drops: &Drops) -> Vec<(DropReason, Tally)> {
-    let all = DropReason::ALL.iter().map(|reason| (*reason, tally(drops[reason.slot()])));
-    all.filter(|(_, tally)| tally.packets > 0).collect()
 }
 
 pub(super) struct Maps<'a> {
