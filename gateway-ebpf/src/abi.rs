@@ -19,7 +19,7 @@ use crate::standing::Standing;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -48,7 +48,8 @@ pub mod map {
     pub const PORT_CLASSES: &str = "PORT_CLASSES";
     /// Longest-prefix match from `PeerKey` to `PeerGrant`; keys name their bank.
     pub const PEERS: &str = "PEERS";
-    /// `[Bucket; tenants x 2]`, by slot, then direction. Outlives reloads.
+    /// `[Bucket; (tenants + 1) x 2]`, by slot, then direction. Outlives reloads. The slot after the last
+    /// is for packets of no tenant, of which only samples are limited.
     pub const BUCKETS: &str = "BUCKETS";
     /// `[Tally; (1 + CPUs) x tenants x 2]`, by stripe, slot, direction: packets let through. Stripe 0 is
     /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
@@ -62,6 +63,10 @@ pub mod map {
     /// `[TenantId; tenants]`: whose slot it is. Written and read by controllers alone, so that a new
     /// one knows what its predecessor's counters belong to.
     pub const TENANT_IDS: &str = "TENANT_IDS";
+    /// Ring buffer of [`Event`](super::Event)s, [`super::EVENT_RING_BYTES`] long.
+    pub const EVENTS: &str = "EVENTS";
+    /// `[EventTallies; 1 + CPUs]`, by stripe as above.
+    pub const EVENT_TALLIES: &str = "EVENT_TALLIES";
     /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
     pub const CLOCK: &str = "CLOCK";
     /// `[LastVerdict; 1]`: only written in virtual time.
@@ -82,6 +87,12 @@ pub mod constant {
 
 /// Interfaces that have counters of their own; slot 0 is for packets of unregistered ones.
 pub const INTERFACE_SLOTS: u32 = 64;
+
+/// Room in [`map::EVENTS`]: some 6,000 events.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;
+
+/// Length of [`Event::tail`]: room for two tags, IPv6 with some extension headers, and TCP.
+pub const EVENT_TAIL_BYTES: usize = 128;
 
 /// First word of [`Control`]: "FWAY" in memory order.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"FWAY");
@@ -242,8 +253,10 @@ pub struct Bucket {
     pub arrival_ns: u64,
     /// The same of the next refusal that is sent.
     pub refusal_ns: u64,
+    /// The same of the next [`Event::DROP`]: of packets that a rule refused, and of packets over the cap.
+    pub sample_ns: [u64; 2],
     /// Room for what the cap's successors need.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 4],
 }
 
 /// Packets and bytes (Ethernet frames without FCS).
@@ -286,6 +299,48 @@ pub struct InterfaceTallies {
     pub unknown_source_passed: Tally,
     /// Dropped, by [`DropReason::slot`](crate::DropReason::slot).
     pub dropped: [Tally; REASON_SLOTS],
+}
+
+/// A record of one packet, for the controller to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Event {
+    /// When, on the boot-time clock, or the virtual clock where there is one.
+    pub time_ns: u64,
+    /// What it records: [`Event::DROP`]. Numbers are never reused; readers pass over those that they do
+    /// not know.
+    pub kind: u16,
+    /// [`Direction`] of the packet.
+    pub direction: u8,
+    /// [`DropReason`](crate::DropReason) by number; 0: it passed.
+    pub reason: u8,
+    /// Slot of the packet's tenant, plus one; 0: none.
+    pub slot_plus_one: u32,
+    /// Interface that received it.
+    pub ifindex: u32,
+    /// Length of the frame.
+    pub frame_bytes: u32,
+    /// How much of [`Self::tail`] is used; zeros follow.
+    pub tail_bytes: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// What the kind says; for packets, the beginning of the frame.
+    pub tail: [u8; EVENT_TAIL_BYTES],
+}
+
+impl Event {
+    /// A dropped packet: one of many.
+    pub const DROP: u16 = 1;
+}
+
+/// Events that the controller never gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct EventTallies {
+    /// There was no room in the ring.
+    pub lost: u64,
+    /// Beyond the allowance of their tenant.
+    pub suppressed: u64,
 }
 
 /// A tenant's id, padded with zeros; all zeros: the slot is free.
@@ -337,6 +392,8 @@ const _: () = {
     assert!(size_of::<v6::Shape>() == 144);
     assert!(size_of::<Cap>() == 16);
     assert!(size_of::<LastVerdict>() == 8);
+    assert!(size_of::<Event>() == 160);
+    assert!(size_of::<EventTallies>() == 16);
 };
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_tail;
-use gateway_ebpf::cap;
 use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
+use gateway_ebpf::{Direction, cap};
 
 use super::maps::BUCKETS;
 use super::packet::Packet;
@@ -23,13 +23,16 @@ const BURST_NS: u64 = 2_000_000_000;
 /// Length of an Ethernet frame without FCS, at least; what is beyond the answer is padding.
 const LEAST_FRAME: u32 = 60;
 
-/// Makes the packet into its refusal, whose network layer starts at `network`; 0 if there is to be none,
-/// and the packet, perhaps changed, must be dropped. A global function (Linux 5.6), verified once.
+/// Makes a packet of the tenant in slot `slot_plus_one - 1`, whose network layer starts at `network`, into
+/// its refusal; 0 if there is to be none, and the packet, perhaps changed, must be dropped. A global
+/// function (Linux 5.6), verified once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn refuse(context: *mut xdp_md, network: u32, bucket: u32) -> u32 {
+pub extern "C" fn refuse(context: *mut xdp_md, network: u32, slot_plus_one: u32) -> u32 {
     // At most Ethernet and two tags; unknown here, so bounded for the verifier.
     let network = (network & 0x1f) as usize;
+    // Only what a tenant sends is refused.
+    let bucket = slot_plus_one.wrapping_sub(1).wrapping_mul(2) + Direction::Up as u32;
     answer(context, network, bucket).is_some() as u32
 }
 

@@ -251,7 +251,7 @@ pub struct Failure {
 
 impl From<&Observation> for Status {
     fn from(observation: &Observation) -> Self {
-        let Observation { policy, suspensions: _, snapshot, memory, last_reload, started_at } = observation;
+        let Observation { policy, snapshot, memory, last_reload, started_at, .. } = observation;
         let gateway = &policy.config.gateway;
         let uptime = Timestamp::now().duration_since(*started_at);
         Self {

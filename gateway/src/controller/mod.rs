@@ -5,9 +5,11 @@
 //! again (policy rule M2).
 
 mod fixed;
+mod headers;
 mod policer;
 mod policy;
 mod reload;
+mod samples;
 mod suspension;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,13 +18,17 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use fixed::FixedSettings;
+pub use headers::Headers;
 pub use policer::Policer;
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
+pub use samples::{Sample, Samples};
 pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
-use crate::dataplane::{DataplaneError, Followed, Snapshot, Standings, TableMemory};
+use crate::dataplane::{
+    DataplaneError, EventCounters, EventKind, Followed, Snapshot, Standings, TableMemory,
+};
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
 /// [`tokio::task::spawn_blocking`].
@@ -38,6 +44,7 @@ struct State {
     policer: Option<Box<dyn Policer>>,
     policy: Arc<Policy>,
     suspensions: Arc<Suspensions>,
+    samples: Samples,
     last_reload: LastReload,
 }
 
@@ -67,6 +74,8 @@ pub struct Observation {
     pub suspensions: Arc<Suspensions>,
     /// Its counters, in the order of the policy's tenants and interfaces.
     pub snapshot: Snapshot,
+    /// Events that the programs could not report.
+    pub events: EventCounters,
     /// Size of the kernel's tables.
     pub memory: TableMemory,
     /// How the last reload went.
@@ -91,7 +100,13 @@ impl Controller {
         Ok(Self {
             started_at: at,
             changed,
-            state: Mutex::new(State { policer, policy, suspensions: Arc::new(suspensions), last_reload }),
+            state: Mutex::new(State {
+                policer,
+                policy,
+                suspensions: Arc::new(suspensions),
+                samples: Samples::default(),
+                last_reload,
+            }),
         })
     }
 
@@ -106,6 +121,7 @@ impl Controller {
         let policer = state.policer.as_ref()?;
         Some(Observation {
             snapshot: policer.snapshot(),
+            events: policer.event_counters(),
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
@@ -126,6 +142,7 @@ impl Controller {
         let applied = state.policer.as_mut().ok_or(ReloadError::Stopping)?.apply(&loaded.config)?;
         let (digest, warnings) = (loaded.config.digest, loaded.warnings.clone());
         state.policy = Arc::new(Policy::new(loaded, Timestamp::now()));
+        state.forget_samples_of_strangers();
         state.succeeded();
         Ok(Reloaded { digest, applied, warnings })
     }
@@ -206,6 +223,11 @@ impl Controller {
         self.state().policer.as_mut().map_or_else(Vec::new, |policer| policer.follow_interfaces())
     }
 
+    /// Files what the programs reported since the last call.
+    pub fn read_events(&self) {
+        self.state().read_events();
+    }
+
     /// Ends enforcement as `gateway.on_stop` says. Further calls do nothing.
     pub fn stop(&self) -> Result<(), DataplaneError> {
         let mut state = self.state();
@@ -227,6 +249,21 @@ impl State {
             Ok(_) => Ok(()),
             Err(_) => Err(StandingError::Unknown(tenant.to_owned())),
         }
+    }
+
+    fn read_events(&mut self) {
+        for event in self.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_events()) {
+            match event.kind {
+                EventKind::Drop(reason, packet) => {
+                    self.samples.add(event.tenant, Sample::of(event.at, event.direction, reason, &packet));
+                }
+            }
+        }
+    }
+
+    fn forget_samples_of_strangers(&mut self) {
+        let tenants = &self.policy.config.tenants;
+        self.samples.retain(|id| tenants.binary_search_by(|known| known.id.as_str().cmp(id)).is_ok());
     }
 
     /// Records first: what is enforced but forgotten at the next start would be a surprise.

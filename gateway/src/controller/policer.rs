@@ -1,7 +1,9 @@
 //! What the controller needs of a data plane.
 
 use crate::config::{Config, OnStop};
-use crate::dataplane::{Applied, Dataplane, DataplaneError, Followed, Snapshot, Standings, TableMemory};
+use crate::dataplane::{
+    Applied, Dataplane, DataplaneError, Event, EventCounters, Followed, Snapshot, Standings, TableMemory,
+};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -15,6 +17,10 @@ pub trait Policer: Send {
     fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.
     fn snapshot(&self) -> Snapshot;
+    /// What the programs reported since the last call.
+    fn take_events(&mut self) -> Vec<Event>;
+    /// How many events never arrived.
+    fn event_counters(&self) -> EventCounters;
     /// Size of the tables.
     fn memory(&self) -> TableMemory;
     /// Orderly end.
@@ -36,6 +42,14 @@ impl Policer for Dataplane {
 
     fn snapshot(&self) -> Snapshot {
         Self::snapshot(self)
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        Self::take_events(self)
+    }
+
+    fn event_counters(&self) -> EventCounters {
+        Self::event_counters(self)
     }
 
     fn memory(&self) -> TableMemory {

@@ -1,8 +1,8 @@
 //! How large the kernel's tables are made, and what that costs.
 
 use gateway_ebpf::abi::{
-    BANKS, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
-    LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
+    BANKS, BankHeader, Bucket, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
+    InterfaceEntry, InterfaceTallies, LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{v4, v6};
 
@@ -57,7 +57,7 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 15] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 17] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
@@ -67,12 +67,14 @@ impl Capacity {
             (map::PORT_CLASSES, BANKS * 2, size_of::<PortClasses>()),
             // Allocated as exemptions are written.
             (map::PEERS, PEERS, 0),
-            (map::BUCKETS, self.tenants * 2, size_of::<Bucket>()),
+            (map::BUCKETS, (self.tenants + 1) * 2, size_of::<Bucket>()),
             (map::PASSED, self.stripes * self.tenants * 2, size_of::<Tally>()),
             (map::DROPPED, self.tenants * 2, size_of::<Drops>()),
             (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
+            (map::EVENTS, EVENT_RING_BYTES, 1),
+            (map::EVENT_TALLIES, self.stripes, size_of::<EventTallies>()),
             (map::CLOCK, 1, size_of::<Clock>()),
             (map::LAST_VERDICT, 1, size_of::<LastVerdict>()),
         ]
@@ -96,6 +98,6 @@ mod tests {
         assert!(bytes < 560 << 20, "{} MiB", bytes >> 20);
         // A small provider.
         let capacity = Capacity { tenants: 1_024, v4_nodes: 400, v6_entries: 64, stripes: 5 };
-        assert!(capacity.bytes() < 3 << 20, "{} KiB", capacity.bytes() >> 10);
+        assert!(capacity.bytes() < 4 << 20, "{} KiB", capacity.bytes() >> 10);
     }
 }

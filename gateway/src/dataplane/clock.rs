@@ -32,6 +32,16 @@ impl ProgramClock {
         }
     }
 
+    /// The instant of an event.
+    pub(super) fn instant_at(self, ns: u64) -> jiff::Timestamp {
+        let epoch_ns = match self {
+            Self::Virtual => i128::from(ns),
+            Self::Kernel => jiff::Timestamp::now().as_nanosecond() - (boot_ns() - i128::from(ns)),
+        };
+        // Only an event of another century is out of range.
+        jiff::Timestamp::from_nanosecond(epoch_ns).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+
     /// An instant as exemptions' expiry is kept.
     pub(super) fn ns_at(self, instant: jiff::Timestamp) -> u64 {
         match self {
@@ -44,8 +54,11 @@ impl ProgramClock {
 /// The boot-time clock's reading at an instant: what has passed already lapses at once, and a later
 /// change of the wall clock does not move it.
 fn boot_ns_at(instant: jiff::Timestamp) -> u64 {
-    let boot_ns = clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map_or(0, |now| i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()));
     let until_ns = instant.as_nanosecond() - jiff::Timestamp::now().as_nanosecond();
-    u64::try_from((boot_ns + until_ns).max(0)).unwrap_or(u64::MAX)
+    u64::try_from((boot_ns() + until_ns).max(0)).unwrap_or(u64::MAX)
+}
+
+fn boot_ns() -> i128 {
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |now| i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()))
 }

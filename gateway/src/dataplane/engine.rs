@@ -13,6 +13,7 @@ use super::attachment::Target;
 use super::capacity::Capacity;
 use super::clock::ProgramClock;
 use super::error::{DataplaneError, chain};
+use super::events::Event;
 use super::image::Image;
 use super::probe::possible_cpus;
 use super::slots::Slots;
@@ -34,6 +35,8 @@ pub struct Engine {
     interfaces: Vec<Registered>,
     prefixes: usize,
     standings: Standings,
+    /// Read from the ring, and not taken yet.
+    pub(super) events: Vec<Event>,
 }
 
 /// A policy compiled for the tables of one engine, not in force yet.
@@ -93,6 +96,7 @@ impl Engine {
             interfaces: Vec::new(),
             prefixes: 0,
             standings: Standings::new(),
+            events: Vec::new(),
         })
     }
 
@@ -134,6 +138,8 @@ impl Engine {
             new.iter().for_each(|(_, slot)| self.tables.wipe_slot(*slot));
             return Err(error);
         }
+        // While the slots in them still are those tenants'.
+        self.read_events();
         let kept: std::collections::HashSet<&str> =
             config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
         slots.release(|id| kept.contains(id)).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
@@ -308,6 +314,7 @@ impl Engine {
                 self.tables.move_interface_counters(registered.slot, &old.tables, old_slot);
             }
         }
+        self.tables.move_event_tallies(&old.tables);
     }
 
     fn common_slots(&self, old: &Self) -> impl Iterator<Item = (Slot, Slot)> {

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use aya::Ebpf;
-use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
+use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::{
-    ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry,
+    ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, EventTallies, INTERFACE_SLOTS, InterfaceEntry,
     InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
@@ -16,6 +16,7 @@ use gateway_ebpf::{Direction, DropReason};
 use super::capacity::{Capacity, IFINDEXES};
 use super::clock::ProgramClock;
 use super::error::{DataplaneError, chain};
+use super::events::EventCounters;
 use super::image::Image;
 use super::mapped::MappedArray;
 use super::snapshot::{DirectionCounters, Tally};
@@ -42,9 +43,11 @@ pub(super) struct Tables {
     interfaces: MappedArray<InterfaceEntry>,
     interface_tallies: MappedArray<InterfaceTallies>,
     tenant_ids: MappedArray<TenantId>,
+    pub(super) events: RingBuf<MapData>,
+    event_tallies: MappedArray<EventTallies>,
     clock: MappedArray<Clock>,
     last_verdict: MappedArray<LastVerdict>,
-    program_clock: ProgramClock,
+    pub(super) program_clock: ProgramClock,
 }
 
 impl Tables {
@@ -71,6 +74,8 @@ impl Tables {
             interfaces: maps.array(map::INTERFACES)?,
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
             tenant_ids: maps.array(map::TENANT_IDS)?,
+            events: maps.events()?,
+            event_tallies: maps.array(map::EVENT_TALLIES)?,
             clock: maps.array(map::CLOCK)?,
             last_verdict: maps.array(map::LAST_VERDICT)?,
             program_clock,
@@ -164,6 +169,11 @@ impl Tables {
         self.tenant_ids.set(slot.0, &slots::encode(id));
     }
 
+    /// Whose slot it is.
+    pub(super) fn slot_name(&self, slot: Slot) -> Option<String> {
+        if slot.0 < self.capacity.tenants { slots::decode(&self.tenant_ids.get(slot.0)) } else { None }
+    }
+
     /// Wipes a slot that no bank in use refers to.
     pub(super) fn wipe_slot(&self, slot: Slot) {
         for index in [slot.0 * 2, slot.0 * 2 + 1] {
@@ -226,6 +236,21 @@ impl Tables {
             words.iter_mut().zip(addends).for_each(|(sum, addend)| *sum += addend);
         }
         sum
+    }
+
+    /// Moves the tallies of events, as [`Self::move_counters`] does.
+    pub(super) fn move_event_tallies(&self, from: &Self) {
+        (0..from.capacity.stripes)
+            .for_each(|stripe| self.event_tallies.move_words(0, from.event_tallies.words(stripe)));
+    }
+
+    /// Events that never arrived, summed over the CPUs.
+    pub(super) fn event_counters(&self) -> EventCounters {
+        let stripes = (0..self.capacity.stripes).map(|stripe| self.event_tallies.get(stripe));
+        stripes.fold(EventCounters::default(), |sum, tallies| EventCounters {
+            lost: sum.lost + tallies.lost,
+            suppressed: sum.suppressed + tallies.suppressed,
+        })
     }
 
     /// What is registered for an interface index.
@@ -291,6 +316,10 @@ impl Maps<'_> {
         let Map::Array(data) = self.take(name)? else { return Err(wrong_object(name, "not an array")) };
         let entries = self.sizes.iter().find(|(map, ..)| *map == name).map_or(0, |(_, entries, _)| *entries);
         MappedArray::new(data.fd(), entries).map_err(|error| wrong_object(name, error))
+    }
+
+    fn events(&mut self) -> Result<RingBuf<MapData>, DataplaneError> {
+        RingBuf::try_from(self.take(map::EVENTS)?).map_err(|error| wrong_object(map::EVENTS, chain(&error)))
     }
 
     fn peers(&mut self) -> Result<LpmTrie<MapData, [u8; 24], u64>, DataplaneError> {

@@ -7,6 +7,8 @@
 //! correct configuration that the data plane took changes anything. Exemptions lapse on time by
 //! themselves.
 //!
+//! What the programs report is read before the ring that they write to is full.
+//!
 //! Interfaces that vanish and return are policed again as soon as they are there.
 //!
 //! Stop: on SIGTERM or SIGINT stop serving, leave the data plane as `gateway.on_stop` says, give up

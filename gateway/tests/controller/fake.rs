@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DirectionCounters, Followed, InterfaceCounters, Snapshot, Standings,
-    TableMemory, Tally, TenantCounters,
+    Applied, DataplaneError, DirectionCounters, Event, EventCounters, Followed, InterfaceCounters, Snapshot,
+    Standings, TableMemory, Tally, TenantCounters,
 };
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
@@ -30,6 +30,8 @@ pub(crate) struct Record {
     pub(crate) refusal: Option<&'static str>,
     /// Who is suspended.
     pub(crate) standings: Standings,
+    /// What its programs report next.
+    pub(crate) events: Vec<Event>,
     /// How it was stopped.
     pub(crate) stopped: Option<OnStop>,
 }
@@ -127,6 +129,14 @@ impl Policer for Fake {
                 })
                 .collect(),
         }
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.record.lock().unwrap().events)
+    }
+
+    fn event_counters(&self) -> EventCounters {
+        EventCounters { lost: 8, suppressed: 9 }
     }
 
     fn memory(&self) -> TableMemory {
