@@ -145,14 +145,31 @@ pub struct TenantPolicy {
     actions: [Actions; 2],
     tags: Tags,
     standing: Standing,
-    reserved: [u32; 4],
+    flags: u32,
+    reserved: [u32; 3],
 }
 
 impl TenantPolicy {
     /// A tenant's policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
     pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags, standing: Standing) -> Self {
-        Self { caps, actions, tags, standing, reserved: [0; 4] }
+        Self { caps, actions, tags, standing, flags: 0, reserved: [0; 3] }
+    }
+
+    /// The same, with [`Self::DROP_FRAGMENTS`] or without.
+    #[must_use]
+    pub const fn with_flags(self, flags: u32) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// Every fragment is dropped, not only those that could hide a port.
+    pub const DROP_FRAGMENTS: u32 = 1;
+
+    /// Whether every fragment is dropped.
+    #[inline(always)]
+    #[must_use]
+    pub const fn drops_fragments(&self) -> bool {
+        self.flags & Self::DROP_FRAGMENTS != 0
     }
 
     /// The same with another standing.

@@ -4,7 +4,7 @@
 use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::cap;
-use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening};
+use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Opening};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::{Direction, DropReason};
 
@@ -32,6 +32,9 @@ impl From<DropReason> for Denied {
 #[inline(always)]
 pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -> Result<(), Denied> {
     let payload = parse::payload(packet, ip)?;
+    if payload.fragment != Fragment::Whole && tenant.policy.drops_fragments() {
+        return Err(DropReason::Fragment.into());
+    }
     let none = ServiceClass::NONE;
     let (source, destination, opening) = match parse::transport(packet, &payload)? {
         None => (none, none, Opening::Unknown),

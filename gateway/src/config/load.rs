@@ -115,6 +115,7 @@ impl Loader {
             closed_ports: main.closed_ports.ports,
             walled_garden: main.walled_garden,
             metrics: main.metrics,
+            written: main.written,
             tenants,
         };
         Loaded { config, warnings: self.found }

@@ -5,7 +5,7 @@ use super::gateway::{
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
-use super::{Interface, Metrics};
+use super::{Interface, Metrics, Written};
 use ipnetwork::IpNetwork;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
@@ -17,12 +17,25 @@ pub(super) struct MainFile {
     pub(super) closed_ports: ClosedPorts,
     pub(super) walled_garden: Vec<IpNetwork>,
     pub(super) metrics: Option<Metrics>,
+    pub(super) written: Written,
 }
 
 impl MainFile {
     /// Keys that only the main file has.
     pub(super) const SECTIONS: [&str; 8] =
         ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "walled_garden", "metrics"];
+
+    /// Keys whose places are remembered, for whoever asks which rule decides.
+    const KEYS_TOLD: [&str; 8] = [
+        "gateway.unknown_sources",
+        "gateway.fragments",
+        "fair_use.ceiling",
+        "smtp.default",
+        "smtp.submission",
+        "smtp.refuse",
+        "smtp.relays",
+        "walled_garden.hosts",
+    ];
 
     pub(super) fn read(root: &mut Table<'_>) -> Self {
         Self {
@@ -33,6 +46,7 @@ impl MainFile {
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
             metrics: read_metrics(root),
+            written: root.written(&Self::KEYS_TOLD),
         }
     }
 }
