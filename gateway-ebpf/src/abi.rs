@@ -30,6 +30,9 @@ pub mod program {
     pub const TENANT_SIDE: &str = "tenant_side";
     /// Judges packets received from the Internet.
     pub const UPLINK_SIDE: &str = "uplink_side";
+    /// Attached to nothing: run by the controller, it writes the time that buckets go by to
+    /// [`super::map::CLOCK`].
+    pub const READ_CLOCK: &str = "read_clock";
 }
 
 /// Names of the maps in the object, with what their indexes mean.
@@ -67,7 +70,7 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// `[EventTallies; 1 + CPUs]`, by stripe as above.
     pub const EVENT_TALLIES: &str = "EVENT_TALLIES";
-    /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
+    /// `[Clock; 1]`: the time. Where [`super::constant::NS_PER_JIFFY`] is 0, the programs take it from here.
     pub const CLOCK: &str = "CLOCK";
     /// `[LastVerdict; 1]`: only written in virtual time.
     pub const LAST_VERDICT: &str = "LAST_VERDICT";
@@ -363,11 +366,12 @@ pub struct EventTallies {
 /// A tenant's id, padded with zeros; all zeros: the slot is free.
 pub type TenantId = [u8; 64];
 
-/// Virtual time.
+/// A time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Clock {
-    /// Nanoseconds since the Unix epoch.
+    /// Virtual time: nanoseconds since the Unix epoch. Else what [`program::READ_CLOCK`] read last: the
+    /// coarse clock of [`Bucket`]s.
     pub now_ns: u64,
 }
 

@@ -11,6 +11,8 @@ mod maps;
 mod packet;
 mod refuse;
 
+pub use clock::read_clock;
+
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
 use decide::Denied;

@@ -303,6 +303,16 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// As the config and JSON write it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+            Self::Both => "both",
+        }
+    }
+
     /// Whether it covers connections that the tenant opens.
     pub fn covers_out(self) -> bool {
         self != Self::In

@@ -47,6 +47,12 @@ impl Headers {
             _ => headers,
         }
     }
+
+    /// Whether it comes from an address, or goes to it.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        [self.source, self.destination].contains(&Some(address))
+    }
 }
 
 /// A frame of which only the beginning is there.

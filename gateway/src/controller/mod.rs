@@ -4,6 +4,7 @@
 //! is remembered until a reload succeeds. Exemptions lapse by themselves, without their file being read
 //! again (policy rule M2).
 
+mod explain;
 mod fixed;
 mod headers;
 mod policer;
@@ -12,11 +13,13 @@ mod reload;
 mod samples;
 mod suspension;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub use explain::{Explained, Owner};
 pub use fixed::FixedSettings;
 pub use headers::Headers;
 pub use policer::Policer;
@@ -128,6 +131,15 @@ impl Controller {
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })
+    }
+
+    /// What decides about the packets of an address at this moment; none once stopped.
+    pub fn explain(&self, address: IpAddr) -> Option<Explained> {
+        let mut state = self.state();
+        // Whoever asks has often just tried.
+        state.read_events();
+        let policer = state.policer.as_ref()?;
+        Some(Explained::new(address, &state.policy, &state.suspensions, &state.samples, policer.as_ref()))
     }
 
     /// Refuses a configuration that only a restart can bring in.

@@ -1,5 +1,7 @@
 //! What the controller needs of a data plane.
 
+use std::time::Duration;
+
 use crate::config::{Config, OnStop};
 use crate::dataplane::{
     Applied, Dataplane, DataplaneError, Event, EventCounters, Followed, Snapshot, Standings, TableMemory,
@@ -21,6 +23,8 @@ pub trait Policer: Send {
     fn take_events(&mut self) -> Vec<Event>;
     /// How many events never arrived.
     fn event_counters(&self) -> EventCounters;
+    /// How much of its burst a tenant has used up in each direction.
+    fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError>;
     /// Size of the tables.
     fn memory(&self) -> TableMemory;
     /// Orderly end.
@@ -50,6 +54,10 @@ impl Policer for Dataplane {
 
     fn event_counters(&self) -> EventCounters {
         Self::event_counters(self)
+    }
+
+    fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        Self::backlogs(self, tenant)
     }
 
     fn memory(&self) -> TableMemory {

@@ -83,7 +83,7 @@ impl Engine {
             }
         }
         let mut object = loader.load(OBJECT).map_err(|error| not_loaded("the tables", &error))?;
-        for name in [program::TENANT_SIDE, program::UPLINK_SIDE] {
+        for name in [program::TENANT_SIDE, program::UPLINK_SIDE, program::READ_CLOCK] {
             xdp(&mut object, name)?.load().map_err(|error| not_loaded(name, &error))?;
         }
         let tables = Tables::new(&mut object, capacity, clock)?;
@@ -186,6 +186,17 @@ impl Engine {
             }
         });
         Snapshot { tenants: tenants.collect(), interfaces: interfaces.collect() }
+    }
+
+    /// How much of its burst a tenant has used up in each direction: the time until it has sent nothing.
+    /// None if there is no such tenant.
+    ///
+    /// # Errors
+    /// If the kernel does not run the program that reads the clock.
+    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        let Some(slot) = self.slots.get(tenant) else { return Ok(None) };
+        let now_ns = self.read_clock()?;
+        Ok(Some(Direction::ALL.map(|direction| self.tables.backlog(slot, direction, now_ns))))
     }
 
     /// Size of the tables.

@@ -234,6 +234,14 @@ impl Dataplane {
         snapshot
     }
 
+    /// How much of its burst a tenant has used up in each direction; none if there is no such tenant.
+    ///
+    /// # Errors
+    /// If the kernel does not run the program that reads the clock.
+    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        self.engine.backlogs(tenant)
+    }
+
     /// Size of the tables.
     pub fn memory(&self) -> TableMemory {
         self.engine.memory()

@@ -1,6 +1,7 @@
 //! The maps of one loaded object: written bank by bank, read without stopping anything.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
@@ -278,6 +279,17 @@ impl Tables {
     pub(super) fn wipe_interface(&self, slot: u32) {
         (0..self.capacity.stripes)
             .for_each(|stripe| self.interface_tallies.clear(stripe * INTERFACE_SLOTS + slot));
+    }
+
+    /// How far a direction of a slot is ahead of its cap at `now_ns` of the programs' clock.
+    pub(super) fn backlog(&self, slot: Slot, direction: Direction, now_ns: u64) -> Duration {
+        let bucket = self.buckets.get(slot.0 * 2 + direction.index() as u32);
+        Duration::from_nanos(bucket.arrival_ns.saturating_sub(now_ns))
+    }
+
+    /// What the clock shows: the virtual one, or what the programs read last.
+    pub(super) fn clock_ns(&self) -> u64 {
+        self.clock.get(0).now_ns
     }
 
     /// Sets the virtual clock; only programs that were loaded with one look at it.

@@ -139,6 +139,10 @@ impl Policer for Fake {
         EventCounters { lost: 8, suppressed: 9 }
     }
 
+    fn backlogs(&self, _: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        Ok(Some([Duration::from_millis(100), Duration::from_millis(251)]))
+    }
+
     fn memory(&self) -> TableMemory {
         TableMemory { bytes: 12_345_678, tenant_capacity: 1_024 }
     }
