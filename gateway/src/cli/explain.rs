@@ -13,7 +13,7 @@ use crate::control::explain::{ExemptionStatus, Explanation, OwnerStatus, SampleS
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The address, of a tenant's server or of a host that it talks to
+    /// The address of a server
     address: IpAddr,
     #[command(flatten)]
     remote: RemoteArgs,
