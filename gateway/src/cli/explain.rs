@@ -13,7 +13,7 @@ use crate::control::explain::{ExemptionStatus, Explanation, OwnerStatus, SampleS
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The address of a server
+    /// The address of a tenant's server, or of a host that it talks to
     address: IpAddr,
     #[command(flatten)]
     remote: RemoteArgs,
@@ -109,10 +109,11 @@ fn dropped(heading: &str, samples: &[&SampleStatus]) -> String {
     if samples.is_empty() {
         return format!("{heading}: none was sampled.\n");
     }
-    let header = ["when", "", "reason", "packet", "bytes", "on"];
+    let header = ["when", "of", "", "reason", "packet", "bytes", "on"];
     let row = |sample: &&SampleStatus| {
         vec![
             format!("{:.3}", sample.at),
+            sample.tenant.clone().unwrap_or_else(|| "nobody".into()),
             sample.direction.clone(),
             sample.reason.clone(),
             packet(sample),
@@ -120,7 +121,7 @@ fn dropped(heading: &str, samples: &[&SampleStatus]) -> String {
             sample.interface.clone().unwrap_or_default(),
         ]
     };
-    format!("{heading}\n{}", table(&header, samples.iter().map(row), &[4]))
+    format!("{heading}\n{}", table(&header, samples.iter().map(row), &[5]))
 }
 
 /// `tcp 203.0.113.5:40312 > 192.0.2.25:25 opening`.

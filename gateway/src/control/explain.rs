@@ -24,7 +24,8 @@ pub struct Explanation {
     pub tenant: Option<OwnerStatus>,
     /// The rules that decide, in the order in which they are applied.
     pub rules: Vec<RuleStatus>,
-    /// The last dropped packets of the tenant, or of nobody with this address; the latest first.
+    /// The last dropped packets of the tenant, or if there is none, of anybody with this address; the latest
+    /// first.
     pub samples: Vec<SampleStatus>,
 }
 
@@ -109,6 +110,8 @@ pub struct RuleStatus {
 /// One dropped packet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SampleStatus {
+    /// Whose it was; null: nobody's.
+    pub tenant: Option<String>,
     /// When.
     pub at: Timestamp,
     /// `up` or `down`.
@@ -216,6 +219,7 @@ impl SampleStatus {
     fn of(sample: &Sample, address: IpAddr) -> Self {
         let headers = &sample.headers;
         Self {
+            tenant: sample.tenant.clone(),
             at: sample.at,
             direction: sample.direction.label().into(),
             reason: sample.reason.label().into(),

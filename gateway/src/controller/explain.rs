@@ -22,8 +22,8 @@ pub struct Explained {
     pub policy: Arc<Policy>,
     /// Whose it is; none: nobody's.
     pub owner: Option<Owner>,
-    /// The last dropped packets, the latest first: those of the owner, whatever their address, or those of
-    /// nobody with this address.
+    /// The last dropped packets, the latest first: those of the owner, whatever their address, or if there
+    /// is none, those of anybody from this address or to it.
     pub samples: Vec<Sample>,
 }
 
@@ -62,8 +62,8 @@ impl Explained {
             })
         });
         let samples = match &owner {
-            Some(owner) => samples.of(Some(&owner.counters.id)),
-            None => samples.of(None).into_iter().filter(|sample| sample.headers.has(address)).collect(),
+            Some(owner) => samples.of(&owner.counters.id),
+            None => samples.about(address),
         };
         Self { address, at: Timestamp::now(), policy: Arc::clone(policy), owner, samples }
     }

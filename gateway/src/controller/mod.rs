@@ -30,7 +30,7 @@ pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
-    DataplaneError, EventCounters, EventKind, Followed, Snapshot, Standings, TableMemory,
+    DataplaneError, Event, EventCounters, EventKind, Followed, Snapshot, Standings, TableMemory,
 };
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
@@ -264,10 +264,11 @@ impl State {
     }
 
     fn read_events(&mut self) {
-        for event in self.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_events()) {
-            match event.kind {
+        let events = self.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_events());
+        for Event { at, tenant, direction, kind } in events {
+            match kind {
                 EventKind::Drop(reason, packet) => {
-                    self.samples.add(event.tenant, Sample::of(event.at, event.direction, reason, &packet));
+                    self.samples.add(Sample::of(tenant, at, direction, reason, &packet));
                 }
             }
         }

@@ -146,6 +146,7 @@ fn dropped_packets_are_told_to_whom_they_concern() {
     assert_eq!(
         samples,
         json!([{
+            "tenant": "acme",
             "at": "1970-01-01T00:16:40Z",
             "direction": "up",
             "reason": "smtp_blocked",
@@ -163,11 +164,12 @@ fn dropped_packets_are_told_to_whom_they_concern() {
     );
     // Another server of the same tenant.
     assert_eq!(explain(&gateway, "198.51.100.0")["samples"][0]["of_address"], false);
+    // Their peer, whom nobody here owns.
     let strangers = explain(&gateway, "192.0.2.25");
-    assert_eq!(
-        (&strangers["tenant"], &strangers["samples"][0]["reason"]),
-        (&Value::Null, &"unknown_source".into())
-    );
+    assert_eq!(strangers["tenant"], Value::Null);
+    let whose: Vec<_> =
+        strangers["samples"].as_array().unwrap().iter().map(|sample| &sample["tenant"]).collect();
+    assert_eq!(whose, [&Value::Null, &json!("beta"), &json!("acme")]);
     assert_eq!(explain(&gateway, "192.0.2.26")["samples"], json!([]));
 
     let text = stdout(&gateway.fairway(&["explain", "198.51.100.1"]));
@@ -177,7 +179,7 @@ fn dropped_packets_are_told_to_whom_they_concern() {
         " down  10 Mbit/s  OVER IT, 251 of 250 ms ahead ",
         "over_cap 40, smtp_blocked 3\n",
         "\nLast dropped packets of 198.51.100.1\n",
-        " 1970-01-01T00:16:40.000Z  up  smtp_blocked  tcp 198.51.100.1:4000 > 192.0.2.25:25 opening     60  lo\n",
+        " 1970-01-01T00:16:40.000Z  acme  up  smtp_blocked  tcp 198.51.100.1:4000 > 192.0.2.25:25 opening     60  lo\n",
         "\nRules, in the order in which they are applied\n",
         "\nExemptions from the closed port 25\n",
         " SMTP-1  out  anybody  j.doe        2999-12-31T00:00:00Z, in ",
