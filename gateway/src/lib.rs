@@ -2,7 +2,7 @@
 //!
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
-//! is where the policy comes from; [`controller`] holds both together, [`metrics`] and [`control`] show
+//! is where the policy comes from; [`detect`] is what misuse was seen, [`ledger`] remembers it; [`controller`] holds both together, [`metrics`] and [`control`] show
 //! them to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
 //! instead of traffic, and [`cli`] has the commands.
 
@@ -11,8 +11,10 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod dataplane;
+pub mod detect;
 pub mod doctor;
 mod http;
+pub mod ledger;
 pub mod link;
 pub mod metrics;
 pub mod replay;

@@ -100,13 +100,14 @@ fn what_is_left_out_has_its_default() {
         },
         "limits": { "tenants": null },
         "interfaces": {
-            "eth0": { "side": "uplink", "mode": "native", "match_vlan": false },
-            "eth1": { "side": "tenant", "mode": "native", "match_vlan": true },
+            "eth0": { "side": "uplink", "mode": "native", "match_vlan": false, "capacity": null },
+            "eth1": { "side": "tenant", "mode": "native", "match_vlan": true, "capacity": null },
         },
         "fair_use": { "ceiling": "10 Mbit/s", "burst": "250ms" },
         "smtp": { "default": "block", "submission": "allow", "refuse": "drop", "relays": [] },
         "closed_ports": {},
         "walled_garden": [],
+        "evidence": { "max_size": "1 GB", "keep": "30d" },
         "metrics": { "listen": "127.0.0.1:9464", "top_tenants": null },
         "tenants": {
             "a": {
@@ -121,11 +122,15 @@ fn what_is_left_out_has_its_default() {
                 "submission": "allow",
                 "relay": false,
                 "open": [],
+                "detect_class": null,
                 "smtp_exemptions": [],
             },
         },
     });
-    assert_eq!(view(&taken(&file)), expected);
+    let mut view = view(&taken(&file));
+    // `config_detection.rs` looks at it.
+    assert!(view.as_object_mut().unwrap().remove("detect").is_some());
+    assert_eq!(view, expected);
 }
 
 #[test]
@@ -148,6 +153,7 @@ fn every_setting_reaches_the_view() {
         "submission": "allow",
         "relay": false,
         "open": ["smb"],
+        "detect_class": "game-hosting",
         "smtp_exemptions": [{
             "ticket": "SMTP-4711",
             "direction": "out",

@@ -4,6 +4,7 @@ mod atomic;
 mod clock;
 mod count;
 mod decide;
+mod detect;
 mod events;
 mod identify;
 mod last;
@@ -106,7 +107,7 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
             last::dropped(slot_plus_one, reason);
             // Before it may be made into its answer.
             events::sample(context.ctx, Event::DROP, slot_plus_one, direction, reason);
-            if answer_at != 0 && refuse::refuse(context.ctx, answer_at, slot_plus_one) != 0 {
+            if answer_at != 0 && refuse::refuse(context.ctx, answer_at, slot_plus_one) {
                 return xdp_action::XDP_TX;
             }
             return xdp_action::XDP_DROP;
@@ -128,8 +129,11 @@ fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass,
     };
     match identify::owner(packet, side, interface, tags, &ip)? {
         Owner::Nobody(pass) => Ok(pass),
-        Owner::Tenant(tenant) => match decide::decide(packet, side.direction(), &ip, &tenant) {
-            Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+        Owner::Tenant(tenant) => match decide::decide(packet, network, side.direction(), &ip, &tenant) {
+            Ok(sign) => match detect::observe(packet, network, side.direction(), sign, &tenant) {
+                Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+                Err(reason) => Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at: 0 }),
+            },
             // Only tenants are told: the sender of an inbound packet may be forged.
             Err(Denied { reason, tell }) => {
                 let answer_at = if tell && side == Side::Tenant { network as u32 } else { 0 };

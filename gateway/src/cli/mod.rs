@@ -6,6 +6,7 @@ mod check;
 mod detach;
 mod doctor;
 mod explain;
+mod history;
 mod log;
 mod output;
 mod reload;
@@ -53,8 +54,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Suspend a tenant: it keeps the walled garden and nothing else within the scope
     Suspend(suspend::SuspendArgs),
-    /// End a tenant's suspension
+    /// End a tenant's suspension, and the measures against its sources
     Restore(suspend::RestoreArgs),
+    /// Show a tenant's offences, what was done about them, and where the evidence is
+    History(history::HistoryArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Suspend(args) => suspend::suspend(&args),
         Command::Restore(args) => suspend::restore(&args),
+        Command::History(args) => history::history(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -1,12 +1,15 @@
 //! `fairway suspend` and `fairway restore`.
 
+use std::net::IpAddr;
+
 use clap::Args;
 
 use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::DurationText;
-use crate::control::api::{Restore, Standing, Suspend};
-use crate::controller::Scope;
+use crate::control::api::{Restore, Restored, Standing, Suspend};
+use crate::controller::{Scope, Suspension};
+use crate::detect::MeasureInForce;
 
 #[derive(Debug, Args)]
 pub(super) struct SuspendArgs {
@@ -29,9 +32,12 @@ pub(super) struct SuspendArgs {
 pub(super) struct RestoreArgs {
     /// The tenant's id
     tenant: String,
-    /// Why: for the log
+    /// Why: for the log and the ledger
     #[arg(long)]
     reason: String,
+    /// Only the measures against this address of the tenant
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -53,19 +59,19 @@ pub(super) fn suspend(args: &SuspendArgs) -> Result<(), CommandError> {
 }
 
 pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
-    let request = Restore { reason: args.reason.clone() };
+    let request = Restore { reason: args.reason.clone(), source: args.source };
     let path = format!("/v1/tenants/{}/restore", args.tenant);
-    let ended: Standing = block_on(args.remote.client()?.post_json(&path, &request))?;
+    let ended: Restored = block_on(args.remote.client()?.post_json(&path, &request))?;
     if args.remote.json {
         return Ok(json(&ended)?);
     }
-    let suspension = &ended.suspension;
-    eprintln!(
-        "restored {}: it was suspended ({}) since {} for: {}",
-        ended.tenant,
-        suspension.scope.label(),
-        suspension.since,
-        suspension.reason
-    );
+    let Restored { tenant, suspension, lifted, .. } = &ended;
+    if let Some(Suspension { scope, since, reason, .. }) = suspension {
+        eprintln!("restored {tenant}: it was suspended ({}) since {since} for: {reason}", scope.label());
+    }
+    for MeasureInForce { source, kind, measure, since, .. } in lifted {
+        let (measure, kind) = (measure.label(), kind.label());
+        eprintln!("restored {source} of {tenant}: {measure} since {since:.0} for {kind}");
+    }
     Ok(())
 }

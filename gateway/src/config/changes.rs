@@ -23,6 +23,9 @@ pub struct Change {
 const KEYED: [(&str, &str); 3] =
     [("interfaces", "interface"), ("closed_ports", "closed port"), ("tenants", "tenant")];
 
+/// Lists whose entries are known by their ticket, and how they are called.
+const TICKETED: [(&str, &str); 2] = [("smtp_exemptions", "smtp exemption"), ("allow", "allowance")];
+
 /// What came, went or changed from `old` to `new`, both made by [`super::view()`], by section and name.
 /// The order within lists does not matter: entries come and go one by one.
 pub fn changes(old: &Value, new: &Value) -> Vec<Change> {
@@ -72,13 +75,14 @@ fn compare(
                 compare(subject, Some(&key), old, new, changes);
             }
         }
-        (Some(Value::Array(old)), Some(Value::Array(new))) if key == Some("smtp_exemptions") => {
-            let (old, new) = (by_ticket(old), by_ticket(new));
-            for (ticket, old, new) in pairs(Some(&old), Some(&new)) {
-                compare(subject, Some(&format!("smtp exemption {ticket}")), old, new, changes);
-            }
-        }
         (Some(Value::Array(old)), Some(Value::Array(new))) => {
+            if let Some((_, noun)) = TICKETED.iter().find(|(name, _)| key == Some(*name)) {
+                let (old, new) = (by_ticket(old), by_ticket(new));
+                for (ticket, old, new) in pairs(Some(&old), Some(&new)) {
+                    compare(subject, Some(&format!("{noun} {ticket}")), old, new, changes);
+                }
+                return;
+            }
             changes.extend(
                 old.iter().filter(|entry| !new.contains(entry)).map(|entry| change(Some(entry), None)),
             );

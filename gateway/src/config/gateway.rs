@@ -1,17 +1,21 @@
 //! The main file's sections about the gateway itself: `[gateway]`, `[limits]`, `[[interface]]`,
-//! `[fair_use]` and `[metrics]`.
+//! `[fair_use]` `[evidence]` and `[metrics]`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
 use super::network::{INTERFACE_NAME, LISTEN};
 use super::reader::Table;
 use super::source::{At, Span};
-use super::units::{BURST, RATE};
-use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Refusal, Scalar, TEXT, integer};
-use super::{FairUse, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources};
+use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
+use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
+use super::{
+    EvidenceLimits, FairUse, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side,
+    UnknownSources,
+};
 
 const STATE_DIR: &str = "/var/lib/fairway";
 const CONTROL_SOCKET: &str = "/run/fairway/control.sock";
@@ -26,8 +30,7 @@ pub(super) const FRAGMENTS: Choice<Fragments> =
 const SIDE: Choice<Side> = Choice(&[("tenant", Side::Tenant), ("uplink", Side::Uplink)]);
 const MODE: Choice<Mode> =
     Choice(&[("native", Mode::Native), ("generic", Mode::Generic), ("offload", Mode::Offload)]);
-const COUNT: Scalar<u32> =
-    Scalar { expected: "a number from 1 to 1000000", read: |value| integer(value, 1..=1_000_000) };
+const COUNT: NumberWithin = NumberWithin(1..=1_000_000);
 
 /// `sun_path` of `sockaddr_un` holds 108 bytes with the closing NUL (unix(7)).
 const SOCKET_PATH_MAX_BYTES: usize = 107;
@@ -78,6 +81,7 @@ pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
         let side = table.required("side", &SIDE).map(|side| side.value);
         let mode = table.or("mode", &MODE, Mode::Native);
         let match_vlan = table.or("match_vlan", &FLAG, side == Some(Side::Tenant));
+        let capacity = table.optional("capacity", &CAPACITY).map(|capacity| capacity.value);
         let At { value: name, span } = name?;
         if let Some(first) = names.get(&name) {
             table.report(
@@ -89,7 +93,7 @@ pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
         }
         let place = table.header().place();
         names.insert(name.clone(), span);
-        Some(Interface { name, side: side?, mode, match_vlan, place })
+        Some(Interface { name, side: side?, mode, match_vlan, capacity, place })
     });
     // An interface with a mistake may be the one that is looked for.
     let Some(interfaces) = interfaces.into_iter().collect::<Option<Vec<_>>>() else { return Vec::new() };
@@ -124,6 +128,15 @@ pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
             is_ceiling_known: written.is_some() || !table.has("ceiling"),
             ceiling_span: written.map(|written| written.span),
         }
+    })
+}
+
+/// Reads `[evidence]`. The privacy of those who are in the packets limits how long they may be kept.
+pub(super) fn read_evidence(root: &mut Table<'_>) -> EvidenceLimits {
+    const DAY: Duration = Duration::from_secs(86_400);
+    root.table("evidence", |table| EvidenceLimits {
+        max_bytes: table.or("max_size", &SIZE, 1_000_000_000),
+        keep: table.or("keep", &DurationWithin(DAY..=DAY * 3_650), DAY * 30),
     })
 }
 

@@ -1,12 +1,14 @@
 //! The main file's sections, read: what tenants are held against.
 
+use super::detect::{DetectSection, read_detect};
 use super::gateway::{
-    FairUseSection, GatewaySection, read_fair_use, read_gateway, read_interfaces, read_metrics,
+    FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
-use super::{Interface, Metrics, Written};
+use super::{EvidenceLimits, Interface, Metrics, Written};
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
 pub(super) struct MainFile {
@@ -16,14 +18,26 @@ pub(super) struct MainFile {
     pub(super) smtp: SmtpSection,
     pub(super) closed_ports: ClosedPorts,
     pub(super) walled_garden: Vec<IpNetwork>,
+    pub(super) detect: DetectSection,
+    pub(super) evidence: EvidenceLimits,
     pub(super) metrics: Option<Metrics>,
     pub(super) written: Written,
 }
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 8] =
-        ["gateway", "limits", "interface", "fair_use", "smtp", "closed_port", "walled_garden", "metrics"];
+    pub(super) const SECTIONS: [&str; 10] = [
+        "gateway",
+        "limits",
+        "interface",
+        "fair_use",
+        "smtp",
+        "closed_port",
+        "walled_garden",
+        "detect",
+        "evidence",
+        "metrics",
+    ];
 
     /// Keys whose places are remembered, for whoever asks which rule decides.
     const KEYS_TOLD: [&str; 8] = [
@@ -37,7 +51,8 @@ impl MainFile {
         "walled_garden.hosts",
     ];
 
-    pub(super) fn read(root: &mut Table<'_>) -> Self {
+    /// `now` decides what has expired.
+    pub(super) fn read(root: &mut Table<'_>, now: Timestamp) -> Self {
         Self {
             gateway: read_gateway(root),
             interfaces: read_interfaces(root),
@@ -45,6 +60,8 @@ impl MainFile {
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
+            detect: read_detect(root, now),
+            evidence: read_evidence(root),
             metrics: read_metrics(root),
             written: root.written(&Self::KEYS_TOLD),
         }

@@ -13,8 +13,10 @@
 mod changes;
 mod check;
 mod contact;
+mod detect;
 mod diagnostic;
 mod exemption;
+mod expiry;
 mod files;
 mod gateway;
 mod load;
@@ -33,9 +35,12 @@ mod value;
 mod view;
 
 pub use changes::{Change, changes};
+pub use detect::{
+    AllowReason, Allowance, DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold,
+};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{Loaded, load};
 pub use model::*;
-pub use rules::{Rule, rules, rules_for_strangers};
+pub use rules::{PolicyRule, rules, rules_for_strangers};
 pub use units::{DurationText, QuantityError};
 pub use view::view;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use super::Detection;
+
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -35,6 +37,10 @@ pub struct Config {
     pub closed_ports: Vec<ClosedPort>,
     /// `[walled_garden]`: hosts and networks that a suspended tenant may still reach, and be reached from.
     pub walled_garden: Vec<IpNetwork>,
+    /// Which misuse is looked for, and what is done about it.
+    pub detection: Detection,
+    /// How much evidence is kept, and how long.
+    pub evidence: EvidenceLimits,
     /// The Prometheus endpoint; absent when the operator switched it off.
     pub metrics: Option<Metrics>,
     /// Where the main file's settings are written, by dotted key: `smtp.default`.
@@ -126,6 +132,8 @@ pub struct Interface {
     /// Whether a tenant's `vlan` must be the tag that packets carry here. On unless written otherwise
     /// on the tenant side, off on the uplink, whose tags belong to the transit network.
     pub match_vlan: bool,
+    /// What its line carries; known capacities of all uplinks tell how loaded they are.
+    pub capacity: Option<LineRate>,
     /// Where it was written.
     pub place: Place,
 }
@@ -213,15 +221,32 @@ impl BitRate {
 }
 
 impl std::fmt::Display for BitRate {
-    /// In the largest unit that needs no fraction: the form that the config reads.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (unit, factor) in [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000)] {
-            if self.0.is_multiple_of(factor) {
-                return write!(f, "{} {unit}", self.0 / factor);
-            }
-        }
-        write!(f, "{} bit/s", self.0)
+        write_rate(self.0, f)
     }
+}
+
+/// What a line carries in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineRate {
+    /// In bits per second; 1 Mbit/s to 1000 Gbit/s.
+    pub bits_per_sec: u64,
+}
+
+impl std::fmt::Display for LineRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write_rate(self.bits_per_sec, f)
+    }
+}
+
+/// In the largest unit that needs no fraction: the form that the config reads.
+fn write_rate(bits_per_sec: u64, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    for (unit, factor) in [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000)] {
+        if bits_per_sec.is_multiple_of(factor) {
+            return write!(f, "{} {unit}", bits_per_sec / factor);
+        }
+    }
+    write!(f, "{bits_per_sec} bit/s")
 }
 
 /// `[smtp]`.
@@ -324,6 +349,15 @@ impl Direction {
     }
 }
 
+/// `[evidence]`: packets of offences that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvidenceLimits {
+    /// All of it together; the oldest goes first.
+    pub max_bytes: u64,
+    /// Nothing older is kept.
+    pub keep: Duration,
+}
+
 /// `[metrics]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
@@ -362,6 +396,8 @@ pub struct Tenant {
     pub relay: bool,
     /// Names of [`ClosedPort`]s that are open for this tenant.
     pub open: Vec<String>,
+    /// Name of its [`super::DetectClass`]; none: the default one.
+    pub detect_class: Option<String>,
     /// Exemptions from the closed port 25 that had not expired when the config was read.
     pub smtp_exemptions: Vec<SmtpExemption>,
     /// Where it was written.

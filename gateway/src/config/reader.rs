@@ -37,6 +37,8 @@ pub(super) struct Table<'a> {
     is_listed: bool,
     header: Span,
     asked_for: Vec<&'static str>,
+    /// Whether its keys are names that the operator gives.
+    has_free_keys: bool,
     found: &'a mut Diagnostics,
 }
 
@@ -56,6 +58,7 @@ pub(super) fn read_file<R>(
         is_listed: false,
         header: source.span(0..0),
         asked_for: Vec::new(),
+        has_free_keys: false,
         found,
     };
     let result = read(&mut table);
@@ -216,6 +219,38 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Reads each of the tables in the table at `key`, under names that are the operator's. Returns whether
+    /// all names are of their `kind`; those that are not are left out.
+    pub(super) fn named_tables(
+        &mut self,
+        key: &'static str,
+        kind: &impl Kind<Value = String>,
+        mut read: impl FnMut(&mut Table<'_>, String),
+    ) -> bool {
+        self.table(key, |names| {
+            names.has_free_keys = true;
+            let mut all_valid = true;
+            for (name, entry) in names.entries {
+                let (span, written) = (names.span(name.span()), DeValue::String(name.get_ref().clone()));
+                let (path, within) = (names.path_of(name.get_ref()), names.heading());
+                let name = names.take(&written, span, kind, format_args!("a name in {within}"));
+                match (name, entry.get_ref()) {
+                    (Some(name), DeValue::Table(table)) => {
+                        let header = names.span(entry.span());
+                        names.visit(&path, false, table, header, |table| read(table, name.value));
+                    }
+                    (Some(name), other) => names.report(
+                        Diagnostic::error(format!("`{}` must be a table", name.value))
+                            .at(&names.span(entry.span()), format!("found {}", type_name(other)))
+                            .help(format!("write [{path}]")),
+                    ),
+                    (None, _) => all_valid = false,
+                }
+            }
+            all_valid
+        })
+    }
+
     /// Refuses sections that have their place in the main file only.
     pub(super) fn refuse_sections(&mut self, keys: &[&'static str]) {
         for key in keys {
@@ -289,6 +324,7 @@ impl<'a> Table<'a> {
             is_listed,
             header,
             asked_for: Vec::new(),
+            has_free_keys: false,
             found: self.found,
         };
         let result = read(&mut table);
@@ -306,7 +342,7 @@ impl<'a> Table<'a> {
     }
 
     fn report_unknown_keys(&mut self) {
-        if !self.is_whole() {
+        if !self.is_whole() || self.has_free_keys {
             return;
         }
         for key in self.entries.keys().filter(|key| !self.asked_for.contains(&&**key.get_ref())) {

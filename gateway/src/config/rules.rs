@@ -8,7 +8,7 @@ use super::{
 
 /// One rule, as it applies to one tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct PolicyRule {
     /// What it is about: `TCP 25 out`.
     pub about: String,
     /// What it says: `closed`.
@@ -19,7 +19,7 @@ pub struct Rule {
     pub place: Option<Place>,
 }
 
-impl Rule {
+impl PolicyRule {
     fn new(about: impl Into<String>, says: impl Into<String>, key: &str, place: Option<&Place>) -> Self {
         Self { about: about.into(), says: says.into(), key: key.into(), place: place.cloned() }
     }
@@ -27,28 +27,28 @@ impl Rule {
 
 /// Every rule for a tenant, in the order in which the programs apply them; exemptions aside.
 #[must_use]
-pub fn rules(config: &Config, tenant: &Tenant) -> Vec<Rule> {
+pub fn rules(config: &Config, tenant: &Tenant) -> Vec<PolicyRule> {
     let networks = texts(&tenant.prefixes);
     let mut rules = vec![
-        Rule::new("networks", networks, "tenant.prefixes", tenant.written.place("prefixes")),
+        PolicyRule::new("networks", networks, "tenant.prefixes", tenant.written.place("prefixes")),
         vlan(config, tenant),
         fragments(config, tenant),
         walled_garden(config),
     ];
     rules.extend([(Direction::Out, "TCP 25 out"), (Direction::In, "TCP 25 in")].map(|(direction, about)| {
         let says = relay_port(config, tenant, direction);
-        Rule::new(about, says, "smtp.default", config.written.place("smtp.default"))
+        PolicyRule::new(about, says, "smtp.default", config.written.place("smtp.default"))
     }));
     if tenant.relay && config.smtp.default == PortRule::Block {
         let says = format!("open ({})", texts(&config.smtp.relays));
-        rules.push(Rule::new("TCP 25 to relays", says, "tenant.relay", tenant.written.place("relay")));
+        rules.push(PolicyRule::new("TCP 25 to relays", says, "tenant.relay", tenant.written.place("relay")));
     }
     rules.push(submission(config, tenant));
     rules.extend(config.closed_ports.iter().map(|closed| closed_port(closed, tenant)));
     rules.extend([("up", "cap.up", tenant.cap_up), ("down", "cap.down", tenant.cap_down)].map(
         |(direction, key, cap)| {
             let (key, place) = own_or(config, &tenant.written, key, "fair_use.ceiling");
-            Rule::new(format!("cap {direction}"), cap.to_string(), &key, place)
+            PolicyRule::new(format!("cap {direction}"), cap.to_string(), &key, place)
         },
     ));
     rules
@@ -56,7 +56,7 @@ pub fn rules(config: &Config, tenant: &Tenant) -> Vec<Rule> {
 
 /// What happens to packets of an address that is no tenant's.
 #[must_use]
-pub fn rules_for_strangers(config: &Config) -> Vec<Rule> {
+pub fn rules_for_strangers(config: &Config) -> Vec<PolicyRule> {
     let from = match config.gateway.unknown_sources {
         UnknownSources::Drop => {
             "dropped as unknown_source, but for control traffic of the link (ARP, DHCP...)"
@@ -70,8 +70,8 @@ pub fn rules_for_strangers(config: &Config) -> Vec<Rule> {
     let (key, place) = ("gateway.unknown_sources", config.written.place("gateway.unknown_sources"));
     let uplink = config.interfaces.iter().find(|interface| interface.side == Side::Uplink);
     vec![
-        Rule::new(format!("sent to {}", interfaces(Side::Tenant)), from, key, place),
-        Rule::new(
+        PolicyRule::new(format!("sent to {}", interfaces(Side::Tenant)), from, key, place),
+        PolicyRule::new(
             format!("received on {}", interfaces(Side::Uplink)),
             "let through unpoliced, counted as unmatched",
             "interface.side",
@@ -80,7 +80,7 @@ pub fn rules_for_strangers(config: &Config) -> Vec<Rule> {
     ]
 }
 
-fn vlan(config: &Config, tenant: &Tenant) -> Rule {
+fn vlan(config: &Config, tenant: &Tenant) -> PolicyRule {
     let checked = config.interfaces.iter().filter(|interface| interface.match_vlan);
     let checked: Vec<_> = checked.map(|interface| interface.name.as_str()).collect();
     let says = match tenant.vlan {
@@ -88,24 +88,24 @@ fn vlan(config: &Config, tenant: &Tenant) -> Rule {
         Some(vlan) if checked.is_empty() => format!("{vlan}, but no interface checks tags"),
         Some(vlan) => format!("{vlan}, checked on {}", texts(&checked)),
     };
-    Rule::new("VLAN", says, "tenant.vlan", tenant.written.place("vlan"))
+    PolicyRule::new("VLAN", says, "tenant.vlan", tenant.written.place("vlan"))
 }
 
-fn fragments(config: &Config, tenant: &Tenant) -> Rule {
+fn fragments(config: &Config, tenant: &Tenant) -> PolicyRule {
     let says = match tenant.fragments {
         Fragments::Allow => "let through, but for those that could hide a port",
         Fragments::Drop => "dropped",
     };
     let (key, place) = own_or(config, &tenant.written, "fragments", "gateway.fragments");
-    Rule::new("fragments", says, &key, place)
+    PolicyRule::new("fragments", says, &key, place)
 }
 
-fn walled_garden(config: &Config) -> Rule {
+fn walled_garden(config: &Config) -> PolicyRule {
     let says = match config.walled_garden.is_empty() {
         true => "nothing stays within reach in a suspension".to_owned(),
         false => format!("{} in a suspension", texts(&config.walled_garden)),
     };
-    Rule::new("walled garden", says, "walled_garden.hosts", config.written.place("walled_garden.hosts"))
+    PolicyRule::new("walled garden", says, "walled_garden.hosts", config.written.place("walled_garden.hosts"))
 }
 
 fn relay_port(config: &Config, tenant: &Tenant, direction: Direction) -> String {
@@ -123,16 +123,16 @@ fn relay_port(config: &Config, tenant: &Tenant, direction: Direction) -> String 
     }
 }
 
-fn submission(config: &Config, tenant: &Tenant) -> Rule {
+fn submission(config: &Config, tenant: &Tenant) -> PolicyRule {
     let says = match tenant.submission {
         PortRule::Allow => "open".to_owned(),
         PortRule::Block => closed(config.smtp.refuse, Direction::Both),
     };
     let (key, place) = own_or(config, &tenant.written, "submission", "smtp.submission");
-    Rule::new("TCP 465, 587, 2525", says, &key, place)
+    PolicyRule::new("TCP 465, 587, 2525", says, &key, place)
 }
 
-fn closed_port(port: &ClosedPort, tenant: &Tenant) -> Rule {
+fn closed_port(port: &ClosedPort, tenant: &Tenant) -> PolicyRule {
     let protocol = match port.protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
@@ -146,10 +146,10 @@ fn closed_port(port: &ClosedPort, tenant: &Tenant) -> Rule {
     let about = format!("{protocol} {}{direction}", texts(&ports));
     if tenant.open.contains(&port.name) {
         let says = format!("open ({})", port.name);
-        return Rule::new(about, says, "tenant.open", tenant.written.place("open"));
+        return PolicyRule::new(about, says, "tenant.open", tenant.written.place("open"));
     }
     let says = format!("{} ({})", closed(port.refuse, port.direction), port.name);
-    Rule::new(about, says, "closed_port", Some(&port.place))
+    PolicyRule::new(about, says, "closed_port", Some(&port.place))
 }
 
 /// Only tenants are answered: the sender of an inbound packet may be forged.

@@ -74,6 +74,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
         submission: table.or("submission", &PORT_RULE, main.smtp.settings.submission),
         relay: read_relay(table, main, &title),
         open: read_open(table, main),
+        detect_class: read_class(table, main),
         smtp_exemptions: exemptions.into_iter().flatten().collect(),
         place: table.header().place(),
         written: table.written(&KEYS_TOLD),
@@ -119,20 +120,46 @@ fn read_relay(table: &mut Table<'_>, main: &MainFile, title: &str) -> bool {
 
 fn read_open(table: &mut Table<'_>, main: &MainFile) -> Vec<String> {
     let open = table.list("open", &IDENTIFIER);
-    let names = || main.closed_ports.ports.iter().map(|port| port.name.as_str());
-    for At { value: name, span } in &open {
-        if main.closed_ports.are_all_known && !names().any(|known| known == name) {
-            let help = match (nearest(name, names()), names().next()) {
-                (Some(known), _) => format!("did you mean \"{known}\"?"),
-                (None, Some(_)) => format!("closed ports: {}", names().collect::<Vec<_>>().join(", ")),
-                (None, None) => "the main file has no [[closed_port]]: there is nothing to open".to_owned(),
-            };
-            table.report(
-                Diagnostic::error(format!("unknown closed port \"{name}\""))
-                    .at(span, "no [[closed_port]] has this name")
-                    .help(help),
-            );
+    if main.closed_ports.are_all_known {
+        let names: Vec<_> = main.closed_ports.ports.iter().map(|port| port.name.as_str()).collect();
+        for written in &open {
+            let none = "the main file has no [[closed_port]]: there is nothing to open";
+            report_unknown(table, written, "closed port", "[[closed_port]]", &names, none);
         }
     }
     open.into_values()
+}
+
+fn read_class(table: &mut Table<'_>, main: &MainFile) -> Option<String> {
+    let class = table.optional("detect_class", &IDENTIFIER)?;
+    if main.detect.are_classes_known {
+        let names: Vec<_> = main.detect.settings.classes.iter().map(|class| class.name.as_str()).collect();
+        report_unknown(table, &class, "detection class", "[detect.class.NAME]", &names, "");
+    }
+    Some(class.value)
+}
+
+/// Reports a name that is not among `known`, which the main file's `section` defines.
+fn report_unknown(
+    table: &mut Table<'_>,
+    written: &At<String>,
+    what: &str,
+    section: &str,
+    known: &[&str],
+    if_none: &str,
+) {
+    let At { value: name, span } = written;
+    if known.contains(&name.as_str()) {
+        return;
+    }
+    let help = match nearest(name, known.iter().copied()) {
+        Some(known) => format!("did you mean \"{known}\"?"),
+        None if known.is_empty() => if_none.to_owned(),
+        None => format!("known: {}", known.join(", ")),
+    };
+    table.report(
+        Diagnostic::error(format!("unknown {what} \"{name}\""))
+            .at(span, format!("no {section} has this name"))
+            .help(help),
+    );
 }

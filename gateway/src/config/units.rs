@@ -1,14 +1,17 @@
-//! Quantities with their units: bit rates and durations, as the operator writes them.
+//! Quantities with their units: bit rates, sizes and durations, as the operator writes them.
 //!
 //! Units are decimal, and a number may have a fraction as long as nothing is lost: `2.5 Gbit/s` is
 //! taken, `0.5 bit/s` is not. What [`BitRate`] and [`DurationText`] print is read back as the same value.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::BitRate;
-use super::value::{Refusal, Scalar, text};
+use toml::de::DeValue;
+
+use super::value::{Kind, Refusal, Scalar, text};
+use super::{BitRate, LineRate};
 
 /// A unit, its size in the smallest unit of its quantity, and other spellings seen in the field.
 type Unit = (&'static str, u64, &'static [&'static str]);
@@ -19,6 +22,18 @@ const RATE_UNITS: [Unit; 4] = [
     ("Mbit/s", 1_000_000, &["mbit", "mbits", "mbits/s", "mbps"]),
     ("kbit/s", 1_000, &["kbit", "kbits", "kbits/s", "kbps"]),
     ("bit/s", 1, &["bit", "bits", "bits/s", "bps"]),
+];
+
+/// In bytes, largest first.
+const SIZE_UNITS: [Unit; 8] = [
+    ("TB", 1_000_000_000_000, &["t", "tbytes"]),
+    ("TiB", 1 << 40, &[]),
+    ("GB", 1_000_000_000, &["g", "gbytes"]),
+    ("GiB", 1 << 30, &[]),
+    ("MB", 1_000_000, &["m", "mbytes"]),
+    ("MiB", 1 << 20, &[]),
+    ("kB", 1_000, &["k", "kbytes"]),
+    ("KiB", 1 << 10, &[]),
 ];
 
 /// In milliseconds, largest first.
@@ -131,6 +146,20 @@ impl fmt::Display for DurationText {
     }
 }
 
+/// A size as it is written: `500 MB`, `1 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SizeText(pub(super) u64);
+
+impl fmt::Display for SizeText {
+    /// In the largest unit that needs no fraction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match SIZE_UNITS.iter().find(|(_, size, _)| self.0.is_multiple_of(*size)) {
+            Some((name, size, _)) => write!(f, "{} {name}", self.0 / size),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
 fn refuse(error: QuantityError, written: &str) -> Refusal {
     let refusal = Refusal::new(error.to_string());
     match error {
@@ -142,6 +171,32 @@ fn refuse(error: QuantityError, written: &str) -> Refusal {
     }
 }
 
+/// What a line carries. Nothing of it is enforced, so it may exceed what a cap may be.
+pub(super) const CAPACITY: Scalar<LineRate> = Scalar {
+    expected: "a rate from \"1 Mbit/s\" to \"1000 Gbit/s\"",
+    read: |value| {
+        let written = text(value)?;
+        match parse(written, &RATE_UNITS) {
+            Ok(bits_per_sec @ 1_000_000..=1_000_000_000_000) => Ok(LineRate { bits_per_sec }),
+            Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
+            Err(error) => Err(refuse(error, written)),
+        }
+    },
+};
+
+/// Room on a disk.
+pub(super) const SIZE: Scalar<u64> = Scalar {
+    expected: "a size from \"1 MB\" to \"1000 TB\"",
+    read: |value| {
+        let written = text(value)?;
+        match parse(written, &SIZE_UNITS) {
+            Ok(bytes @ 1_000_000..=1_000_000_000_000_000) => Ok(bytes),
+            Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
+            Err(error) => Err(refuse(error, written)),
+        }
+    },
+};
+
 /// A rate that can be enforced.
 pub(super) const RATE: Scalar<BitRate> = Scalar {
     expected: "a rate from \"8 kbit/s\" to \"10 Gbit/s\"",
@@ -152,17 +207,28 @@ pub(super) const RATE: Scalar<BitRate> = Scalar {
 };
 
 /// How long a burst may last.
-pub(super) const BURST: Scalar<Duration> = Scalar {
-    expected: "a duration from \"10ms\" to \"10s\"",
-    read: |value| {
+pub(super) const BURST: DurationWithin = DurationWithin(Duration::from_millis(10)..=Duration::from_secs(10));
+
+/// A duration within a range.
+pub(super) struct DurationWithin(pub(super) RangeInclusive<Duration>);
+
+impl Kind for DurationWithin {
+    type Value = Duration;
+
+    fn expected(&self) -> String {
+        let (least, most) = (DurationText(*self.0.start()), DurationText(*self.0.end()));
+        format!("a duration from \"{least}\" to \"{most}\"")
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Result<Duration, Refusal> {
         let written = text(value)?;
-        let DurationText(duration) = written.parse().map_err(|error| refuse(error, written))?;
-        if (Duration::from_millis(10)..=Duration::from_secs(10)).contains(&duration) {
-            return Ok(duration);
+        match written.parse() {
+            Ok(DurationText(duration)) if self.0.contains(&duration) => Ok(duration),
+            Ok(_) => Err(refuse(QuantityError::OutOfRange, written)),
+            Err(error) => Err(refuse(error, written)),
         }
-        Err(refuse(QuantityError::OutOfRange, written))
-    },
-};
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +286,17 @@ mod tests {
         assert!(duration("1M").is_err());
         assert_eq!(DurationText(Duration::ZERO).to_string(), "0ms");
         assert_eq!(DurationText(Duration::from_secs(90)).to_string(), "90s");
+    }
+
+    #[test]
+    fn sizes_are_decimal_or_binary() {
+        let size = |written: &str| parse(written, &SIZE_UNITS);
+        assert_eq!(size("1 GB"), Ok(1_000_000_000));
+        assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(size("20 kB"), Ok(20_000));
+        assert!(matches!(size("1 gb"), Err(QuantityError::UnknownUnit { meant: Some("GB"), .. })));
+        let shown = [1_000_000_000, 3 << 29, 1_536_000, 1_001].map(|bytes| SizeText(bytes).to_string());
+        assert_eq!(shown, ["1 GB", "1536 MiB", "1536 kB", "1001 B"]);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! What kinds of values keys take, and why a value is refused.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use toml::de::DeValue;
@@ -106,12 +107,27 @@ pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Refusal> {
 }
 
 /// An integer within `range`.
-pub(super) fn integer(value: &DeValue<'_>, range: std::ops::RangeInclusive<u32>) -> Result<u32, Refusal> {
+pub(super) fn integer(value: &DeValue<'_>, range: RangeInclusive<u32>) -> Result<u32, Refusal> {
     let integer = value.as_integer().ok_or_else(|| Refusal::type_of(value))?;
     u32::from_str_radix(integer.as_str(), integer.radix())
         .ok()
         .filter(|number| range.contains(number))
         .ok_or_else(|| Refusal::new("out of range"))
+}
+
+/// A whole number within a range.
+pub(super) struct NumberWithin(pub(super) RangeInclusive<u32>);
+
+impl Kind for NumberWithin {
+    type Value = u32;
+
+    fn expected(&self) -> String {
+        format!("a number from {} to {}", self.0.start(), self.0.end())
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Result<u32, Refusal> {
+        integer(value, self.0.clone())
+    }
 }
 
 /// `true` or `false`.

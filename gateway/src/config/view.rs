@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::network::port_range_text;
-use super::units::DurationText;
-use super::{ClosedPort, Config, Interface, SmtpExemption, Tenant};
+use super::units::{DurationText, SizeText};
+use super::{Allowance, ClosedPort, Config, DetectClass, Detection, Interface, Rule, SmtpExemption, Tenant};
 
 /// Version of the JSON; raised whenever a key changes its meaning or goes away.
 const VERSION: u32 = 1;
@@ -39,6 +39,11 @@ pub fn view(config: &Config) -> Value {
         },
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
         "walled_garden": texts(&config.walled_garden),
+        "detect": view_detection(&config.detection),
+        "evidence": {
+            "max_size": SizeText(config.evidence.max_bytes).to_string(),
+            "keep": DurationText(config.evidence.keep).to_string(),
+        },
         "metrics": config.metrics.as_ref().map(|metrics| json!({
             "listen": metrics.listen.to_string(),
             "top_tenants": metrics.top_tenants,
@@ -48,7 +53,12 @@ pub fn view(config: &Config) -> Value {
 }
 
 fn view_interface(interface: &Interface) -> Value {
-    json!({ "side": interface.side, "mode": interface.mode, "match_vlan": interface.match_vlan })
+    json!({
+        "side": interface.side,
+        "mode": interface.mode,
+        "match_vlan": interface.match_vlan,
+        "capacity": interface.capacity.map(|capacity| capacity.to_string()),
+    })
 }
 
 fn view_closed_port(port: &ClosedPort) -> Value {
@@ -69,6 +79,7 @@ fn view_tenant(tenant: &Tenant) -> Value {
         "submission": tenant.submission,
         "relay": tenant.relay,
         "open": tenant.open,
+        "detect_class": tenant.detect_class,
         "smtp_exemptions": tenant.smtp_exemptions.iter().map(view_exemption).collect::<Vec<_>>(),
     })
 }
@@ -80,6 +91,48 @@ fn view_exemption(exemption: &SmtpExemption) -> Value {
         "peers": texts(&exemption.peers),
         "approved_by": exemption.approved_by,
         "expires": exemption.expires.to_string(),
+    })
+}
+
+/// What drop lists hold is left out: it is the files' own, and may be long.
+fn view_detection(detection: &Detection) -> Value {
+    json!({
+        "sources": detection.sources,
+        "contacts": detection.contacts,
+        "max_measures_per_minute": detection.max_measures_per_minute,
+        "drop_lists": detection.drop_lists,
+        "listed_networks": detection.listed.len(),
+        "classes": keyed(&detection.classes, |class| &class.name, view_class),
+        "allow": detection.allow.iter().map(view_allowance).collect::<Vec<_>>(),
+    })
+}
+
+fn view_class(class: &DetectClass) -> Value {
+    class.rules().map(|(kind, rule)| (kind.label().to_owned(), view_rule(rule))).collect::<Map<_, _>>().into()
+}
+
+fn view_rule(rule: &Rule) -> Value {
+    let own = [
+        ("mode", json!(rule.mode)),
+        ("measure", json!(rule.measure)),
+        ("for", json!(DurationText(rule.duration).to_string())),
+    ];
+    let thresholds = rule.thresholds.iter().map(|(threshold, value)| (threshold.label(), json!(value)));
+    own.into_iter()
+        .chain(thresholds)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn view_allowance(allowance: &Allowance) -> Value {
+    json!({
+        "ticket": allowance.ticket,
+        "sources": texts(&allowance.sources),
+        "kinds": allowance.kinds,
+        "reason": allowance.reason,
+        "approved_by": allowance.approved_by,
+        "expires": allowance.expires.to_string(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! packets and bytes of Ethernet frames without FCS.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -15,6 +16,8 @@ use crate::controller::{
     FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded, Scope, Suspension,
 };
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
+use crate::detect::MeasureInForce;
+use crate::ledger::PastOffence;
 use gateway_ebpf::DropReason;
 
 /// The version of the shapes below.
@@ -189,16 +192,54 @@ pub struct Suspend {
 pub struct Restore {
     /// Why.
     pub reason: String,
+    /// The one source whose measures end; none: all, and the suspension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
 }
 
-/// What both of them answer.
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Restored {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The tenant's id.
+    pub tenant: String,
+    /// The suspension that ended; none: there was none.
+    pub suspension: Option<Suspension>,
+    /// The measures that ended.
+    #[serde(default)]
+    pub lifted: Vec<MeasureInForce>,
+}
+
+/// `GET /v1/tenants/ID/history?limit=N`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct History {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The tenant's id.
+    pub tenant: String,
+    /// Newest first.
+    pub offences: Vec<HistoricOffence>,
+}
+
+/// One offence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoricOffence {
+    /// As it was recorded; `capture` names the file with the packets.
+    #[serde(flatten)]
+    pub offence: PastOffence,
+    /// The path of that file; none: there is none, or it had to go (`[evidence]`).
+    pub capture_file: Option<PathBuf>,
+}
+
+/// What suspending answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Standing {
     /// [`VERSION`].
     pub version: u32,
     /// The tenant's id.
     pub tenant: String,
-    /// The suspension that began or ended.
+    /// The suspension that began.
     pub suspension: Suspension,
 }
 
@@ -266,7 +307,7 @@ impl From<&Observation> for Status {
             config: ConfigStatus::of(policy, last_reload),
             interfaces: snapshot.interfaces.iter().map(InterfaceStatus::from).collect(),
             tenants: policy.config.tenants.len(),
-            exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_lapse },
+            exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_expiry },
             tables: Tables { bytes: memory.bytes, tenant_capacity: memory.tenant_capacity },
             metrics: policy
                 .config

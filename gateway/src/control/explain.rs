@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::{DirectionStatus, VERSION};
-use crate::config::{self, BitRate, Rule, SmtpExemption};
+use crate::config::{self, BitRate, PolicyRule, SmtpExemption};
 use crate::controller::{Explained, Owner, Sample, Suspension};
 use crate::link::name_of;
 
@@ -208,9 +208,9 @@ impl From<&SmtpExemption> for ExemptionStatus {
     }
 }
 
-impl From<Rule> for RuleStatus {
-    fn from(rule: Rule) -> Self {
-        let Rule { about, says, key, place } = rule;
+impl From<PolicyRule> for RuleStatus {
+    fn from(rule: PolicyRule) -> Self {
+        let PolicyRule { about, says, key, place } = rule;
         Self { about, says, key, configured_at: place.map(|place| place.to_string()) }
     }
 }

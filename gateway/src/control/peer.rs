@@ -27,6 +27,11 @@ impl Access {
     }
 }
 
+/// Who a peer is, for the ledger: its user's name, or its number. May block on the user database.
+pub(super) fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +53,12 @@ mod tests {
     fn nobody_else_is() {
         assert!(!ACCESS.admits(STRANGER, STRANGERS));
         assert!(!ACCESS.admits(STRANGER, Gid::from_raw(0)));
+    }
+
+    #[test]
+    fn peers_have_names() {
+        assert_eq!(name_of(Uid::from_raw(0)), "root");
+        assert_eq!(name_of(STRANGER), "uid 4000003");
     }
 
     #[test]

@@ -5,25 +5,33 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use nix::unistd::{Gid, Uid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::api::{Failure, ReloadDone, Restore, RunningConfig, Standing, Status, Suspend, Tenants, VERSION};
+use super::api::{
+    Failure, HistoricOffence, History, ReloadDone, Restore, Restored, RunningConfig, Standing, Status,
+    Suspend, Tenants, VERSION,
+};
 use super::explain::Explanation;
-use super::peer::Access;
-use crate::controller::{Controller, Observation, ReloadError, Reloaded, StandingError, Suspension};
+use super::peer::{Access, name_of};
+use crate::controller::{
+    Controller, HistoryError, Observation, Release, Released, ReloadError, Reloaded, StandingError,
+    Suspension,
+};
+use crate::detect::source_of;
 use crate::http::{self, Limits};
+use crate::ledger::PastOffence;
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
 const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
@@ -56,6 +64,7 @@ pub async fn serve(
         .route("/v1/reload", post(reload))
         .route("/v1/tenants/{id}/suspend", post(suspend))
         .route("/v1/tenants/{id}/restore", post(restore))
+        .route("/v1/tenants/{id}/history", get(history))
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
         })
@@ -67,12 +76,18 @@ pub async fn serve(
     http::serve(listener, LIMITS, admitted_only, stop).await;
 }
 
+/// Who asks, by name.
+#[derive(Clone)]
+struct Operator(String);
+
 /// Lets requests of peers through that the socket is for.
-async fn admit(access: Access, peer: Option<UCred>, request: Request, next: Next) -> Response {
+async fn admit(access: Access, peer: Option<UCred>, mut request: Request, next: Next) -> Response {
     let admitted = spawn_blocking(move || {
-        peer.is_some_and(|peer| access.admits(Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid())))
+        let (uid, gid) = peer.map(|peer| (Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid())))?;
+        access.admits(uid, gid).then(|| Operator(name_of(uid)))
     });
-    if admitted.await.unwrap_or(false) {
+    if let Ok(Some(operator)) = admitted.await {
+        request.extensions_mut().insert(operator);
         return next.run(request).await;
     }
     tracing::warn!(
@@ -147,7 +162,7 @@ async fn suspend(
         controller.suspend(tenant, suspension.clone())?;
         let (scope, reason) = (suspension.scope.label(), &suspension.reason);
         tracing::info!(tenant, scope, reason, until = ?suspension.until, "suspended");
-        Ok(suspension)
+        Ok(Standing { version: VERSION, tenant: tenant.to_owned(), suspension })
     })
     .await
 }
@@ -155,28 +170,73 @@ async fn suspend(
 async fn restore(
     State(shared): State<Shared>,
     Path(tenant): Path<String>,
+    Extension(Operator(by)): Extension<Operator>,
     Json(request): Json<Restore>,
 ) -> Response {
     standing(shared, tenant, move |controller, tenant| {
-        let ended = controller.restore(tenant)?;
-        tracing::info!(tenant, scope = ended.scope.label(), reason = request.reason, "restored");
-        Ok(ended)
+        let reason = request.reason;
+        let release =
+            Release { source: request.source.map(source_of), by: by.clone(), reason: reason.clone() };
+        let Released { suspension, lifted } = controller.restore(tenant, release)?;
+        tracing::info!(
+            tenant,
+            by,
+            reason,
+            suspended = suspension.is_some(),
+            lifted = lifted.len(),
+            "restored"
+        );
+        Ok(Restored { version: VERSION, tenant: tenant.to_owned(), suspension, lifted })
     })
     .await
 }
 
+/// Which part of a history is asked for.
+#[derive(Deserialize)]
+struct HistoryQuery {
+    #[serde(default = "HistoryQuery::default_limit")]
+    limit: u32,
+}
+
+impl HistoryQuery {
+    fn default_limit() -> u32 {
+        100
+    }
+}
+
+async fn history(
+    State(shared): State<Shared>,
+    Path(tenant): Path<String>,
+    Query(query): Query<HistoryQuery>,
+) -> Response {
+    let read = spawn_blocking(move || {
+        let ledger = shared.controller.ledger();
+        let known = |offence: PastOffence| {
+            let file = offence.capture.as_ref().map(|name| ledger.capture(name));
+            HistoricOffence { capture_file: file.filter(|file| file.is_file()), offence }
+        };
+        let offences = shared.controller.history(&tenant, query.limit)?.into_iter().map(known).collect();
+        Ok::<_, HistoryError>(History { version: VERSION, tenant, offences })
+    });
+    match read.await {
+        Ok(Ok(history)) => Json(history).into_response(),
+        Ok(Err(error @ HistoryError::Unknown(_))) => {
+            failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string())
+        }
+        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(crash) => crashed(&crash),
+    }
+}
+
 /// Changes a tenant's standing.
-async fn standing(
+async fn standing<T: Serialize + Send + 'static>(
     shared: Shared,
     tenant: String,
-    change: impl FnOnce(&Controller, &str) -> Result<Suspension, StandingError> + Send + 'static,
+    change: impl FnOnce(&Controller, &str) -> Result<T, StandingError> + Send + 'static,
 ) -> Response {
-    let changed = spawn_blocking(move || {
-        let suspension = change(&shared.controller, &tenant)?;
-        Ok::<_, StandingError>(Standing { version: VERSION, tenant, suspension })
-    });
+    let changed = spawn_blocking(move || change(&shared.controller, &tenant));
     match changed.await {
-        Ok(Ok(standing)) => Json(standing).into_response(),
+        Ok(Ok(done)) => Json(done).into_response(),
         Ok(Err(error @ StandingError::Stopping)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
         }

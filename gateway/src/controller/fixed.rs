@@ -19,6 +19,7 @@ impl From<&Config> for FixedSettings {
         let group = gateway.control_group.as_ref().map_or("unset".into(), |group| format!("{group:?}"));
         Self(BTreeMap::from([
             ("gateway.name".into(), format!("{:?}", gateway.name)),
+            ("gateway.state_dir".into(), format!("{:?}", gateway.state_dir)),
             ("gateway.pin_dir".into(), format!("{:?}", gateway.pin_dir)),
             ("gateway.control_socket".into(), format!("{:?}", gateway.control_socket)),
             ("gateway.control_group".into(), group),

@@ -7,6 +7,7 @@
 mod explain;
 mod fixed;
 mod headers;
+mod offences;
 mod policer;
 mod policy;
 mod reload;
@@ -16,12 +17,14 @@ mod suspension;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use explain::{Explained, Owner};
 pub use fixed::FixedSettings;
 pub use headers::Headers;
+pub use offences::{HistoryError, Release, Released};
 pub use policer::Policer;
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
@@ -32,11 +35,14 @@ use crate::config::{Config, Loaded};
 use crate::dataplane::{
     DataplaneError, Event, EventCounters, EventKind, Followed, Snapshot, Standings, TableMemory,
 };
+use crate::detect::OffenceTally;
+use crate::ledger::{Health, Ledger};
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
 /// [`tokio::task::spawn_blocking`].
 pub struct Controller {
     started_at: Timestamp,
+    ledger: Ledger,
     state: Mutex<State>,
     /// Woken when a suspension changes, and with it perhaps what lapses next.
     changed: Notify,
@@ -48,6 +54,7 @@ struct State {
     policy: Arc<Policy>,
     suspensions: Arc<Suspensions>,
     samples: Samples,
+    offences: Arc<OffenceTally>,
     last_reload: LastReload,
 }
 
@@ -58,8 +65,11 @@ pub enum StandingError {
     #[error("no tenant {0:?} is configured; `fairway tenants` lists them")]
     Unknown(String),
     /// There is nothing to restore.
-    #[error("tenant {0:?} is not suspended")]
-    NotSuspended(String),
+    #[error("tenant {0:?} is not suspended, and no measure holds against it")]
+    NothingToRestore(String),
+    /// There is nothing to restore for this source.
+    #[error("no measure holds against {0} of tenant {1:?}; `fairway history {1}` tells what there was")]
+    NoMeasure(IpNetwork, String),
     /// It could not be recorded.
     #[error(transparent)]
     NotKept(#[from] SuspensionsError),
@@ -75,6 +85,10 @@ pub struct Observation {
     pub policy: Arc<Policy>,
     /// Who is suspended.
     pub suspensions: Arc<Suspensions>,
+    /// How many offences there were, and which measures hold.
+    pub offences: Arc<OffenceTally>,
+    /// How writing the ledger goes.
+    pub ledger: Health,
     /// Its counters, in the order of the policy's tenants and interfaces.
     pub snapshot: Snapshot,
     /// Events that the programs could not report.
@@ -88,14 +102,17 @@ pub struct Observation {
 }
 
 impl Controller {
-    /// Brings up the data plane by `start` with the first policy and who is suspended.
+    /// Brings up the data plane by `start` with the first policy, who is suspended, and the measures
+    /// that the ledger says hold.
     pub fn start(
         loaded: Loaded,
         suspensions: Suspensions,
+        ledger: Ledger,
         start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
-        let policer = Some(start(&loaded.config, &suspensions.standings())?);
+        let mut policer = start(&loaded.config, &suspensions.standings())?;
+        let offences = offences::resume(&ledger, policer.as_mut(), loaded_at);
         let policy = Arc::new(Policy::new(loaded, loaded_at));
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
@@ -103,10 +120,12 @@ impl Controller {
         Ok(Self {
             started_at: at,
             changed,
+            ledger,
             state: Mutex::new(State {
-                policer,
+                policer: Some(policer),
                 policy,
                 suspensions: Arc::new(suspensions),
+                offences: Arc::new(offences),
                 samples: Samples::default(),
                 last_reload,
             }),
@@ -128,6 +147,8 @@ impl Controller {
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
+            offences: Arc::clone(&state.offences),
+            ledger: self.ledger.health(),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })
@@ -152,6 +173,7 @@ impl Controller {
     pub fn replace(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
         let applied = state.policer.as_mut().ok_or(ReloadError::Stopping)?.apply(&loaded.config)?;
+        self.ledger.limit_evidence(loaded.config.evidence);
         let (digest, warnings) = (loaded.config.digest, loaded.warnings.clone());
         state.policy = Arc::new(Policy::new(loaded, Timestamp::now()));
         state.forget_samples_of_strangers();
@@ -181,18 +203,6 @@ impl Controller {
         Ok(())
     }
 
-    /// Ends a tenant's suspension; says which it was.
-    pub fn restore(&self, tenant: &str) -> Result<Suspension, StandingError> {
-        let mut state = self.state();
-        let Some(suspension) = state.suspensions.get(tenant).cloned() else {
-            state.must_know(tenant)?;
-            return Err(StandingError::NotSuspended(tenant.to_owned()));
-        };
-        let changed = state.suspensions.without(tenant);
-        state.put_into_force(changed)?;
-        Ok(suspension)
-    }
-
     /// Ends the suspensions whose time is over at `now`; says whose.
     pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<String>, StandingError> {
         let mut state = self.state();
@@ -209,13 +219,13 @@ impl Controller {
         self.changed.notified().await;
     }
 
-    /// When something ends by itself next: an exemption or a suspension.
+    /// When something ends by itself next: an exemption, an allowance or a suspension.
     pub fn next_lapse(&self) -> Option<Timestamp> {
         let state = self.state();
         [state.policy.next_lapse, state.suspensions.next_end()].into_iter().flatten().min()
     }
 
-    /// Takes exemptions out of force whose time is over at `now`. On an error they stay in the
+    /// Takes exemptions and allowances out of force whose time is over at `now`. On an error they stay in the
     /// policy; the data plane itself does not honour them any more either way.
     pub fn lapse(&self, now: Timestamp) -> Result<Vec<Lapsed>, DataplaneError> {
         let mut state = self.state();

@@ -6,6 +6,7 @@ use crate::config::{Config, OnStop};
 use crate::dataplane::{
     Applied, Dataplane, DataplaneError, Event, EventCounters, Followed, Snapshot, Standings, TableMemory,
 };
+use crate::detect::{Lift, MeasureInForce, Offence};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -15,6 +16,16 @@ pub trait Policer: Send {
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError>;
     /// Who is suspended, from this moment on and across reloads.
     fn set_standings(&mut self, standings: &Standings);
+    /// Offences that the data plane saw, and acted on by itself, since the last call.
+    ///
+    /// A data plane without detectors sees none, and has no measures to take or to end.
+    fn take_offences(&mut self) -> Vec<Offence> {
+        Vec::new()
+    }
+    /// Takes measures that still hold, after a start.
+    fn impose(&mut self, _measures: &[MeasureInForce]) {}
+    /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
+    fn lift(&mut self, _lift: &Lift) {}
     /// Attaches to configured interfaces that came back.
     fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.
@@ -38,6 +49,18 @@ impl Policer for Dataplane {
 
     fn set_standings(&mut self, standings: &Standings) {
         Self::set_standings(self, standings);
+    }
+
+    fn take_offences(&mut self) -> Vec<Offence> {
+        Self::take_offences(self)
+    }
+
+    fn impose(&mut self, measures: &[MeasureInForce]) {
+        Self::impose(self, measures);
+    }
+
+    fn lift(&mut self, lift: &Lift) {
+        Self::lift(self, lift);
     }
 
     fn follow_interfaces(&mut self) -> Vec<Followed> {

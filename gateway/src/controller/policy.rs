@@ -1,4 +1,4 @@
-//! A policy in force: a configuration, and when its exemptions lapse.
+//! A policy in force: a configuration, and when its exemptions and allowances lapse.
 
 use jiff::Timestamp;
 
@@ -7,25 +7,44 @@ use crate::config::{Config, Diagnostics, Loaded};
 /// The configuration that is enforced now.
 #[derive(Debug)]
 pub struct Policy {
-    /// What is enforced; exemptions that lapsed are no longer in it.
+    /// What is enforced; exemptions and allowances that lapsed are no longer in it.
     pub config: Config,
     /// What the configuration was warned about when it was read.
     pub warnings: Diagnostics,
     /// When it was read from its files.
     pub loaded_at: Timestamp,
-    /// Exemptions that hold.
+    /// Mail exemptions that hold.
     pub exemptions: usize,
     /// When the next of them lapses.
+    pub next_expiry: Option<Timestamp>,
+    /// When the next exemption or allowance lapses.
     pub next_lapse: Option<Timestamp>,
 }
 
-/// An exemption whose time is over.
+/// What held for a time that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lapsed {
-    /// Id of the tenant that held it.
-    pub tenant: String,
-    /// The ticket that justified it.
-    pub ticket: String,
+pub enum Lapsed {
+    /// A tenant's mail exemption.
+    SmtpExemption {
+        /// Id of the tenant that held it.
+        tenant: String,
+        /// The ticket that justified it.
+        ticket: String,
+    },
+    /// An allowance of `[[detect.allow]]`.
+    Allowance {
+        /// The ticket that justified it.
+        ticket: String,
+    },
+}
+
+impl std::fmt::Display for Lapsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SmtpExemption { tenant, ticket } => write!(f, "mail exemption {ticket} of {tenant} lapsed"),
+            Self::Allowance { ticket } => write!(f, "allowance {ticket} in [[detect.allow]] lapsed"),
+        }
+    }
 }
 
 impl Policy {
@@ -35,18 +54,23 @@ impl Policy {
 
     fn assemble(config: Config, warnings: Diagnostics, loaded_at: Timestamp) -> Self {
         let expiries = || config.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions).map(|e| e.expires);
-        let (exemptions, next_lapse) = (expiries().count(), expiries().min());
-        Self { config, warnings, loaded_at, exemptions, next_lapse }
+        let (exemptions, next_expiry) = (expiries().count(), expiries().min());
+        let allowed_until = config.detection.allow.iter().map(|allowance| allowance.expires).min();
+        let next_lapse = next_expiry.into_iter().chain(allowed_until).min();
+        Self { config, warnings, loaded_at, exemptions, next_expiry, next_lapse }
     }
 
-    /// This policy without the exemptions that no longer hold at `now`, and which those were.
+    /// This policy without what no longer holds at `now`, and what that was.
     pub(super) fn at(&self, now: Timestamp) -> (Self, Vec<Lapsed>) {
         let mut config = self.config.clone();
         let mut lapsed = Vec::new();
         for tenant in &mut config.tenants {
             for over in tenant.smtp_exemptions.extract_if(.., |exemption| exemption.expires <= now) {
-                lapsed.push(Lapsed { tenant: tenant.id.clone(), ticket: over.ticket });
+                lapsed.push(Lapsed::SmtpExemption { tenant: tenant.id.clone(), ticket: over.ticket });
             }
+        }
+        for over in config.detection.allow.extract_if(.., |allowance| allowance.expires <= now) {
+            lapsed.push(Lapsed::Allowance { ticket: over.ticket });
         }
         (Self::assemble(config, self.warnings.clone(), self.loaded_at), lapsed)
     }

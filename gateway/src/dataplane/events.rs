@@ -85,7 +85,7 @@ impl Engine {
             _ => return None,
         };
         Some(Event {
-            at: self.tables.program_clock.instant_at(event.time_ns),
+            at: self.tables.program_clock.instant(event.time_ns),
             tenant: event.slot_plus_one.checked_sub(1).and_then(|slot| self.tables.slot_name(Slot(slot))),
             direction: *Direction::ALL.get(usize::from(event.direction))?,
             kind,

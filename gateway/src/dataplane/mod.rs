@@ -12,6 +12,7 @@
 mod attachment;
 mod capacity;
 mod clock;
+mod detection;
 mod engine;
 mod error;
 mod events;
@@ -22,6 +23,7 @@ mod links;
 mod mapped;
 mod pins;
 mod probe;
+pub mod reading;
 mod slots;
 mod snapshot;
 mod tables;
@@ -33,6 +35,7 @@ use std::time::{Duration, Instant};
 
 pub use attachment::Followed;
 pub use clock::ProgramClock;
+pub use detection::DetectionCounters;
 pub use engine::Engine;
 pub use error::DataplaneError;
 pub use events::{Event, EventCounters, EventKind, PacketSample};
@@ -44,6 +47,7 @@ pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict
 use gateway_ebpf::standing::Standing;
 
 use crate::config::{Config, Interface, OnStop};
+use crate::detect::{Lift, MeasureInForce, Offence};
 use crate::link::name_of;
 use attachment::Target;
 use pins::{Generation, Pins};
@@ -175,8 +179,9 @@ impl Dataplane {
 
     /// Moves to tables that `config` fits, with every counter and bucket.
     fn grow(&mut self, config: &Config, targets: &[Target]) -> Result<Applied, DataplaneError> {
-        let (engine, generation) =
+        let (mut engine, generation) =
             make_engine(config, self.engine.standings(), &self.pins, &self.pins.generations()?)?;
+        engine.adopt_sources(&self.engine);
         engine.copy_buckets(&self.engine);
         let larger =
             Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
@@ -220,6 +225,22 @@ impl Dataplane {
     /// How many events never arrived.
     pub fn event_counters(&self) -> EventCounters {
         self.engine.event_counters()
+    }
+
+    /// Offences that the programs saw, and acted on by themselves, since the last call.
+    pub fn take_offences(&mut self) -> Vec<Offence> {
+        self.engine.confirm(clock::boot_ns());
+        self.engine.take_offences()
+    }
+
+    /// Takes measures that still hold, after a start.
+    pub fn impose(&mut self, measures: &[MeasureInForce]) {
+        self.engine.impose(measures);
+    }
+
+    /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
+    pub fn lift(&mut self, lift: &Lift) {
+        self.engine.lift(lift);
     }
 
     /// Reads all counters.

@@ -8,6 +8,7 @@
 //! themselves.
 //!
 //! What the programs report is read before the ring that they write to is full.
+//! Offences that the data plane saw are logged, counted and recorded within a second or so.
 //!
 //! Interfaces that vanish and return are policed again as soon as they are there.
 //!
@@ -15,6 +16,7 @@
 //! the socket last, so that the next controller does not begin before this one has ended.
 
 mod interfaces;
+mod offences;
 mod service;
 mod signals;
 mod systemd;
@@ -35,6 +37,7 @@ use crate::config::{self, Config, Diagnostics, Loaded};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, Policer, Suspensions, SuspensionsError, listen_remedy};
 use crate::dataplane::{DataplaneError, Standings};
+use crate::ledger::Ledger;
 use crate::metrics::Endpoint;
 use service::Service;
 
@@ -87,10 +90,14 @@ pub async fn run(
         }
     };
     let suspensions = Suspensions::load(&gateway.state_dir)?;
-    let controller = Arc::new(spawn_blocking(move || Controller::start(loaded, suspensions, start)).await??);
+    let started = spawn_blocking(move || {
+        let ledger = Ledger::open(&gateway.state_dir, loaded.config.evidence);
+        Controller::start(loaded, suspensions, ledger, start)
+    });
+    let controller = Arc::new(started.await??);
     let policy = controller.policy();
     tracing::info!(
-        gateway = gateway.name,
+        gateway = policy.config.gateway.name,
         digest = %policy.config.digest,
         tenants = policy.config.tenants.len(),
         interfaces = policy.config.interfaces.len(),
@@ -107,7 +114,9 @@ pub async fn run(
     let server = control::serve((listener, access), Arc::clone(&controller), requests, stopped);
     let server = tokio::spawn(server);
 
+    let offences = tokio::spawn(offences::follow(Arc::clone(&controller)));
     Service::new(Arc::clone(&controller), metrics).run(signals, reload_requests).await;
+    offences.abort();
 
     systemd::stopping();
     tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");

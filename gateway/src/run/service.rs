@@ -182,18 +182,18 @@ impl Service {
         match spawn_blocking(move || controller.lapse(now)).await {
             Ok(Ok(lapsed)) => {
                 for over in lapsed {
-                    tracing::info!(tenant = over.tenant, ticket = over.ticket, "a mail exemption lapsed");
+                    tracing::info!("{over}");
                 }
                 self.ready();
                 // Not in the past, if something is overdue that could not be ended.
                 self.controller.next_lapse().map(|next| if next <= now { now + CLOCK_CHECK } else { next })
             }
             Ok(Err(error)) => {
-                tracing::error!("cannot take a lapsed exemption out of the tables: {error}");
+                tracing::error!("cannot take what lapsed out of the tables: {error}");
                 Some(now + CLOCK_CHECK)
             }
             Err(crash) => {
-                tracing::error!("taking a lapsed exemption out of the tables crashed: {crash}");
+                tracing::error!("taking what lapsed out of the tables crashed: {crash}");
                 Some(now + CLOCK_CHECK)
             }
         }

@@ -15,6 +15,7 @@ use gateway::dataplane::{
     Applied, DataplaneError, DirectionCounters, Event, EventCounters, Followed, InterfaceCounters, Snapshot,
     Standings, TableMemory, Tally, TenantCounters,
 };
+use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
 use serde_json::Value;
@@ -32,6 +33,12 @@ pub(crate) struct Record {
     pub(crate) standings: Standings,
     /// What its programs report next.
     pub(crate) events: Vec<Event>,
+    /// What it will say that it saw.
+    pub(crate) offences: Vec<Offence>,
+    /// Measures that it was told to take.
+    pub(crate) imposed: Vec<MeasureInForce>,
+    /// What it was told to lift.
+    pub(crate) lifts: Vec<Lift>,
     /// How it was stopped.
     pub(crate) stopped: Option<OnStop>,
 }
@@ -95,6 +102,18 @@ impl Policer for Fake {
 
     fn set_standings(&mut self, standings: &Standings) {
         self.record.lock().unwrap().standings.clone_from(standings);
+    }
+
+    fn take_offences(&mut self) -> Vec<Offence> {
+        std::mem::take(&mut self.record.lock().unwrap().offences)
+    }
+
+    fn impose(&mut self, measures: &[MeasureInForce]) {
+        self.record.lock().unwrap().imposed.extend_from_slice(measures);
+    }
+
+    fn lift(&mut self, lift: &Lift) {
+        self.record.lock().unwrap().lifts.push(lift.clone());
     }
 
     /// The same traffic for everybody.

@@ -6,6 +6,7 @@ mod commands;
 mod explain;
 mod fake;
 mod metrics;
+mod offences;
 mod service;
 mod signals;
 mod suspension;

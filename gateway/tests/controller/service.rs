@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use gateway::config::OnStop;
 use gateway::controller::{Controller, Lapsed, Suspensions};
+use gateway::ledger::Ledger;
 use gateway::run::{RunError, Signal};
 use jiff::{Timestamp, ToSpan};
 use nix::unistd::Uid;
@@ -185,7 +186,8 @@ fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
     files.write("tenants.d/acme.toml", &(tenant("acme", 1) + &exemption(&expires.to_string())));
     let record = Arc::new(Mutex::new(Record::default()));
     let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
-    let controller = Controller::start(loaded, Suspensions::default(), |config, standings| {
+    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
+    let controller = Controller::start(loaded, Suspensions::default(), ledger, |config, standings| {
         Ok(Fake::start(Arc::clone(&record), config, standings))
     })
     .unwrap();
@@ -196,7 +198,7 @@ fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
     controller.lapse(expires).unwrap_err();
     assert_eq!((controller.policy().exemptions, controller.policy().next_lapse), (1, Some(expires)));
     record.lock().unwrap().refusal = None;
-    let lapsed = Lapsed { tenant: "acme".into(), ticket: "SMTP-1".into() };
+    let lapsed = Lapsed::SmtpExemption { tenant: "acme".into(), ticket: "SMTP-1".into() };
     assert_eq!(controller.lapse(expires).unwrap(), [lapsed]);
     assert_eq!((controller.policy().exemptions, controller.policy().next_lapse), (0, None));
 }

@@ -76,7 +76,10 @@ fn mistakes_change_nothing_and_say_so() {
         refused(&["suspend", "nobody", "--scope", "mail", "--reason", "x"]),
         "error: no tenant \"nobody\" is configured; `fairway tenants` lists them\n"
     );
-    assert_eq!(refused(&["restore", "acme", "--reason", "x"]), "error: tenant \"acme\" is not suspended\n");
+    assert_eq!(
+        refused(&["restore", "acme", "--reason", "x"]),
+        "error: tenant \"acme\" is not suspended, and no measure holds against it\n"
+    );
     let usage = gateway.fairway(&["suspend", "acme", "--scope", "some", "--reason", "x"]);
     assert_eq!(usage.status.code(), Some(2));
     let usage = gateway.fairway(&["suspend", "acme", "--scope", "mail"]);

@@ -7,6 +7,8 @@ mod caps;
 mod counting;
 mod doctor;
 mod explain;
+mod fragments;
+mod handover;
 mod interfaces;
 mod lifecycle;
 mod mail;

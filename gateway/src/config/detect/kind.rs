@@ -1,0 +1,285 @@
+//! What can be detected, and by which thresholds.
+//!
+//! The defaults are those of published work and of a model run over public captures. Each threshold is
+//! a trade: lower, it catches more and slower, and hits busy tenants that do no harm; higher, an
+//! attacker reaches more targets before it is stopped.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Measure;
+
+/// What a detector looks for, which is also the name of the offence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffenceKind {
+    /// Many hosts on ports that are scanned for to break in: SSH, Telnet, SMB, RDP, databases.
+    ScanSensitive,
+    /// Many hosts on a few ports.
+    ScanHorizontal,
+    /// Many hosts on many ports.
+    ScanBlock,
+    /// Many ports of one host.
+    ScanVertical,
+    /// TCP segments that open no connection, to look behind a firewall: FIN, NULL, XMAS, SYN+FIN.
+    ScanStealth,
+    /// ICMP echo requests to many hosts.
+    ScanPing,
+    /// UDP to many hosts that do not answer.
+    ScanUdp,
+    /// Many more connections opened than are answered.
+    SynFlood,
+    /// Many more datagrams sent than are answered.
+    UdpFlood,
+    /// Mail to many mail hosts.
+    BulkMail,
+    /// Many mail connections.
+    SmtpRate,
+    /// Contact with a network on a drop list.
+    ListedContact,
+    /// Use of the uplink that rises far over what the tenant is used to, while the uplink is loaded.
+    /// Judged by the controller, for the tenant as a whole.
+    SuddenRise,
+}
+
+/// One number that a detector decides by. What it counts is counted per source: an IPv4 address or an
+/// IPv6 /64; hosts and ports count once each, however often they are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Threshold {
+    /// Hosts tried without an answer within five minutes.
+    HostsPerWindow,
+    /// Hosts tried without an answer within an hour (for mail: mail hosts, answered or not).
+    HostsPerHour,
+    /// The same within a day.
+    HostsPerDay,
+    /// Share of what was tried that did not answer, in percent.
+    FailedPercent,
+    /// Ports of one host tried without an answer within five minutes (for block and stealth scans: of all hosts
+    /// together).
+    PortsPerWindow,
+    /// The same below port 1024, where a scan looks first and an application seldom.
+    LowPortsPerWindow,
+    /// Ports of one host tried without an answer within an hour.
+    PortsPerHour,
+    /// Connections opened per second, over one and a half times those answered, that are still normal.
+    SynsPerSecond,
+    /// Datagrams sent per second, over those answered, that are still normal.
+    PacketsPerSecond,
+    /// How many over the normal rate, summed up, are a flood.
+    Excess,
+    /// New mail connections within a minute.
+    ConnectionsPerMinute,
+    /// New mail connections within a day.
+    ConnectionsPerDay,
+    /// Listed hosts contacted within an hour.
+    ContactsPerHour,
+    /// How many times its baseline a tenant's rate reaches.
+    TimesBaseline,
+    /// How much of the uplinks' capacity is in use, in percent.
+    UplinkLoadPercent,
+    /// How many minutes a rise lasts.
+    Minutes,
+}
+
+use Threshold::{
+    ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, FailedPercent, HostsPerDay,
+    HostsPerHour, HostsPerWindow, LowPortsPerWindow, Minutes, PacketsPerSecond, PortsPerHour, PortsPerWindow,
+    SynsPerSecond, TimesBaseline, UplinkLoadPercent,
+};
+
+/// What is known of a detector before anything is configured.
+struct Detector {
+    label: &'static str,
+    measure: Measure,
+    lasts: Duration,
+    thresholds: &'static [Limits],
+}
+
+/// A threshold's default, and the least and the most that it may be set to.
+type Limits = (Threshold, u32, u32, u32);
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl OffenceKind {
+    /// Every kind; `kind as usize` is its index.
+    pub const ALL: [Self; 13] = [
+        Self::ScanSensitive,
+        Self::ScanHorizontal,
+        Self::ScanBlock,
+        Self::ScanVertical,
+        Self::ScanStealth,
+        Self::ScanPing,
+        Self::ScanUdp,
+        Self::SynFlood,
+        Self::UdpFlood,
+        Self::BulkMail,
+        Self::SmtpRate,
+        Self::ListedContact,
+        Self::SuddenRise,
+    ];
+
+    const fn detector(self) -> Detector {
+        const MOST: u32 = 1_000_000;
+        let (label, measure, lasts, thresholds): (_, _, _, &[Limits]) = match self {
+            Self::ScanSensitive => (
+                "scan_sensitive",
+                Measure::Quarantine,
+                HOUR,
+                &[
+                    (HostsPerWindow, 24, 4, MOST),
+                    (HostsPerHour, 48, 4, MOST),
+                    (HostsPerDay, 100, 4, MOST),
+                    (FailedPercent, 25, 1, 100),
+                ],
+            ),
+            Self::ScanHorizontal => (
+                "scan_horizontal",
+                Measure::Slow,
+                HOUR,
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 65, 1, 100)],
+            ),
+            Self::ScanBlock => (
+                "scan_block",
+                Measure::Slow,
+                HOUR,
+                &[(PortsPerWindow, 256, 4, MOST), (PortsPerHour, 512, 4, MOST), (FailedPercent, 90, 1, 100)],
+            ),
+            Self::ScanVertical => (
+                "scan_vertical",
+                Measure::Quarantine,
+                HOUR,
+                &[
+                    (LowPortsPerWindow, 20, 4, MOST),
+                    (PortsPerWindow, 32, 4, MOST),
+                    (PortsPerHour, 96, 4, MOST),
+                    (FailedPercent, 50, 1, 100),
+                ],
+            ),
+            Self::ScanStealth => {
+                ("scan_stealth", Measure::Quarantine, HOUR, &[(PortsPerWindow, 20, 4, MOST)])
+            }
+            Self::ScanPing => (
+                "scan_ping",
+                Measure::Quarantine,
+                HOUR,
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 70, 1, 100)],
+            ),
+            Self::ScanUdp => (
+                "scan_udp",
+                Measure::Slow,
+                HOUR,
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 256, 4, MOST), (FailedPercent, 80, 1, 100)],
+            ),
+            Self::SynFlood => (
+                "syn_flood",
+                Measure::DropSyn,
+                Duration::from_secs(600),
+                &[(SynsPerSecond, 50, 1, 1_000_000), (Excess, 500, 1, 100_000_000)],
+            ),
+            Self::UdpFlood => (
+                "udp_flood",
+                Measure::DropUdp,
+                Duration::from_secs(600),
+                &[(PacketsPerSecond, 2_000, 1, 100_000_000), (Excess, 10_000, 1, 1_000_000_000)],
+            ),
+            Self::BulkMail => ("bulk_mail", Measure::CloseSmtp, DAY, &[(HostsPerHour, 50, 1, MOST)]),
+            Self::SmtpRate => (
+                "smtp_rate",
+                Measure::CloseSmtp,
+                HOUR,
+                &[(ConnectionsPerMinute, 60, 1, 1_000_000), (ConnectionsPerDay, 2_000, 1, 100_000_000)],
+            ),
+            Self::ListedContact => ("listed_contact", Measure::None, HOUR, &[(ContactsPerHour, 1, 1, MOST)]),
+            Self::SuddenRise => (
+                "sudden_rise",
+                Measure::None,
+                HOUR,
+                &[(TimesBaseline, 4, 2, 1_000), (UplinkLoadPercent, 80, 1, 100), (Minutes, 5, 1, 60)],
+            ),
+        };
+        Detector { label, measure, lasts, thresholds }
+    }
+
+    /// As the config, metrics and JSON write it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.detector().label
+    }
+
+    /// What is done to the source unless configured otherwise.
+    pub(super) const fn default_measure(self) -> Measure {
+        self.detector().measure
+    }
+
+    /// For how long.
+    pub(super) const fn default_duration(self) -> Duration {
+        self.detector().lasts
+    }
+
+    /// The least and the most of a measure's duration.
+    pub(super) const DURATIONS: RangeInclusive<Duration> = MINUTE..=Duration::from_secs(30 * 86_400);
+
+    /// Its thresholds, each with its default and what it may be set to.
+    pub(super) fn thresholds(self) -> impl Iterator<Item = (Threshold, u32, RangeInclusive<u32>)> {
+        let limits = self.detector().thresholds.iter();
+        limits.map(|&(threshold, default, least, most)| (threshold, default, least..=most))
+    }
+}
+
+impl Threshold {
+    /// As the config writes it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            HostsPerWindow => "hosts_per_5_minutes",
+            HostsPerHour => "hosts_per_hour",
+            HostsPerDay => "hosts_per_day",
+            FailedPercent => "failed_percent",
+            PortsPerWindow => "ports_per_5_minutes",
+            LowPortsPerWindow => "low_ports_per_5_minutes",
+            PortsPerHour => "ports_per_hour",
+            SynsPerSecond => "syns_per_second",
+            PacketsPerSecond => "packets_per_second",
+            Excess => "excess",
+            ConnectionsPerMinute => "connections_per_minute",
+            ConnectionsPerDay => "connections_per_day",
+            ContactsPerHour => "contacts_per_hour",
+            TimesBaseline => "times_baseline",
+            UplinkLoadPercent => "uplink_load_percent",
+            Minutes => "minutes",
+        }
+    }
+
+    /// The threshold over a longer time that is of no use unless it is at least as large.
+    pub(super) const fn longer(self) -> Option<Self> {
+        match self {
+            HostsPerWindow => Some(HostsPerHour),
+            HostsPerHour => Some(HostsPerDay),
+            LowPortsPerWindow => Some(PortsPerWindow),
+            PortsPerWindow => Some(PortsPerHour),
+            ConnectionsPerMinute => Some(ConnectionsPerDay),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_index_its_label_and_defaults_within_their_limits() {
+        for (index, kind) in OffenceKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.label());
+            assert!(OffenceKind::DURATIONS.contains(&kind.default_duration()));
+            for (threshold, default, range) in kind.thresholds() {
+                assert!(range.contains(&default), "{}.{}", kind.label(), threshold.label());
+            }
+        }
+    }
+}

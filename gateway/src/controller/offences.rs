@@ -1,0 +1,125 @@
+//! Offences on their way from the data plane into the ledger and the tally, and measures on their way
+//! back: after a start, those that still hold; by an operator's hand, those that end (policy rule E4).
+
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+
+use super::{Controller, Policer, StandingError, Suspension};
+use crate::detect::{Lift, MeasureInForce, Offence, OffenceTally};
+use crate::ledger::{Ledger, LedgerError, PastOffence};
+
+/// How a tenant is restored.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The one source whose measures end; none: all of the tenant's, and its suspension.
+    pub source: Option<IpNetwork>,
+    /// Who restores it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a restoration ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The suspension, if there was one.
+    pub suspension: Option<Suspension>,
+    /// The measures, if there were any.
+    pub lifted: Vec<MeasureInForce>,
+}
+
+/// Why a tenant's history cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// Neither the configuration nor the ledger has such a tenant.
+    #[error("no tenant {0:?} is configured, and the ledger knows none; `fairway tenants` lists them")]
+    Unknown(String),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// The tally to go on from, with the measures that hold taken again. Policing does not wait for a ledger
+/// that cannot be read: then what holds is what the kernel remembers.
+pub(super) fn resume(ledger: &Ledger, policer: &mut dyn Policer, now: Timestamp) -> OffenceTally {
+    let resumed = ledger.counts().and_then(|counts| Ok((counts, ledger.in_force(now)?)));
+    match resumed {
+        Ok((counts, in_force)) => {
+            policer.impose(&in_force);
+            OffenceTally::resume(counts, in_force)
+        }
+        Err(error) => {
+            tracing::error!(
+                "{error}. Offences are counted from zero, and measures from before a reboot do not hold"
+            );
+            OffenceTally::default()
+        }
+    }
+}
+
+impl Controller {
+    /// Counts and records what the data plane saw since the last call; returns it.
+    pub fn take_offences(&self) -> Vec<Offence> {
+        let mut state = self.state();
+        let offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        drop(state);
+        offences.iter().for_each(|offence| self.offended(offence.clone()));
+        offences
+    }
+
+    /// Counts and records an offence.
+    pub fn offended(&self, offence: Offence) {
+        let mut state = self.state();
+        let tally = Arc::make_mut(&mut state.offences);
+        tally.expire(offence.at);
+        tally.add(&offence);
+        self.ledger.record(offence, state.policy.config.digest);
+    }
+
+    /// Ends a tenant's suspension and the measures against it, or those against one of its sources.
+    pub fn restore(&self, tenant: &str, release: Release) -> Result<Released, StandingError> {
+        let mut state = self.state();
+        let at = Timestamp::now();
+        let Release { source, by, reason } = release;
+        let lift = Lift { tenant: tenant.to_owned(), source, at, by, reason };
+        let suspension = match source {
+            None => state.suspensions.get(tenant).cloned(),
+            Some(_) => None,
+        };
+        let holds = state.offences.in_force(at).any(|held| lift.covers(held));
+        if suspension.is_none() && !holds {
+            state.must_know(tenant)?;
+            return Err(match source {
+                Some(source) => StandingError::NoMeasure(source, tenant.to_owned()),
+                None => StandingError::NothingToRestore(tenant.to_owned()),
+            });
+        }
+        if suspension.is_some() {
+            let changed = state.suspensions.without(tenant);
+            state.put_into_force(changed)?;
+        }
+        state.policer.as_mut().ok_or(StandingError::Stopping)?.lift(&lift);
+        let tally = Arc::make_mut(&mut state.offences);
+        tally.expire(at);
+        let lifted = tally.lift(&lift);
+        self.ledger.record_lift(lift);
+        Ok(Released { suspension, lifted })
+    }
+
+    /// The newest `limit` offences of a tenant, newest first. A tenant that left the configuration keeps
+    /// its history.
+    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, HistoryError> {
+        let history = self.ledger.history(tenant, limit)?;
+        if history.is_empty() && self.state().must_know(tenant).is_err() {
+            return Err(HistoryError::Unknown(tenant.to_owned()));
+        }
+        Ok(history)
+    }
+
+    /// The ledger, to find captures in.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+}

@@ -1,0 +1,144 @@
+//! Offences from the data plane to the ledger, `fairway history` and back by `fairway restore`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use gateway::config::{DetectMode, Measure, OffenceKind};
+use gateway::detect::{Frame, Offence, Target};
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use crate::fake::{Files, Gateway, eventually, stderr, stdout};
+
+/// A quarantine of an hour, from now on.
+fn offence(tenant: &str, source: &str) -> Offence {
+    // The ledger keeps microseconds.
+    let at = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
+    Offence {
+        at,
+        tenant: tenant.into(),
+        source: Some(source.parse().unwrap()),
+        kind: OffenceKind::ScanSensitive,
+        mode: DetectMode::Enforce,
+        measure: Measure::Quarantine,
+        until: Some(at + 1.hour()),
+        counters: BTreeMap::from([("hosts_attempted".into(), 31), ("hosts_answered".into(), 2)]),
+        targets: vec![Target { address: "192.0.2.7".parse().unwrap(), port: Some(22) }],
+        frames: vec![Frame { at, bytes: vec![0; 60], length_bytes: 60 }],
+    }
+}
+
+/// Has the data plane see them, and waits until they are recorded.
+fn happen(gateway: &Gateway, tenant: &str, offences: &[Offence]) {
+    let before = history(gateway, tenant).len();
+    gateway.record.lock().unwrap().offences.extend_from_slice(offences);
+    eventually("the offences in the history", || history(gateway, tenant).len() == before + offences.len());
+}
+
+fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
+    let output = gateway.fairway(&["history", tenant, "--json"]);
+    let mut history: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&history["version"], &history["tenant"]), (&1.into(), &tenant.into()));
+    history["offences"].take().as_array().unwrap().clone()
+}
+
+#[test]
+fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
+    let gateway = Gateway::start(Files::new());
+    let (first, second) = (offence("acme", "198.51.100.1/32"), offence("acme", "2001:db8:1:2::/64"));
+    happen(&gateway, "acme", std::slice::from_ref(&first));
+    happen(&gateway, "acme", std::slice::from_ref(&second));
+    let shown = history(&gateway, "acme");
+    assert_eq!(shown[0]["source"], "2001:db8:1:2::/64");
+    let digest = gateway.json("status")["config"]["digest"].clone();
+    let file = gateway.files.path("state/evidence").join(shown[1]["capture"].as_str().unwrap());
+    let expected = json!({
+        "at": first.at.to_string(),
+        "source": "198.51.100.1/32",
+        "kind": "scan_sensitive",
+        "mode": "enforce",
+        "measure": "quarantine",
+        "taken": { "since": first.at.to_string(), "until": first.until.unwrap().to_string(), "lifted": null },
+        "counters": { "hosts_answered": 2, "hosts_attempted": 31 },
+        "targets": ["192.0.2.7:22"],
+        "capture": shown[1]["capture"],
+        "config_digest": digest,
+        "capture_file": file,
+    });
+    assert_eq!(shown[1], expected);
+    assert!(file.is_file());
+
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    let imposed = gateway.record.lock().unwrap().imposed.clone();
+    assert_eq!(imposed, [first.taken().unwrap(), second.taken().unwrap()]);
+
+    let args = ["restore", "acme", "--reason", "cleaned", "--source", "2001:db8:1:2::99"];
+    let output = gateway.fairway(&args);
+    assert!(output.status.success(), "{output:?}");
+    let expected =
+        format!("restored 2001:db8:1:2::/64 of acme: quarantine since {:.0} for scan_sensitive\n", second.at);
+    assert_eq!(stderr(&output), expected);
+    let again = gateway.fairway(&args);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        stderr(&again).contains("no measure holds against 2001:db8:1:2::/64 of tenant \"acme\""),
+        "{again:?}"
+    );
+    assert!(gateway.fairway(&["restore", "acme", "--reason", "all clean"]).status.success());
+    let lifts = gateway.record.lock().unwrap().lifts.clone();
+    assert_eq!(lifts.iter().map(|lift| lift.source).collect::<Vec<_>>(), [second.source, None]);
+
+    let shown = history(&gateway, "acme");
+    let reasons: Vec<_> = shown.iter().map(|offence| &offence["taken"]["lifted"]["reason"]).collect();
+    assert_eq!(reasons, ["cleaned", "all clean"]);
+    assert!(shown[0]["taken"]["lifted"]["by"].as_str().is_some_and(|by| !by.is_empty()));
+    let again = gateway.fairway(&["restore", "acme", "--reason", "x"]);
+    assert_eq!(stderr(&again), "error: tenant \"acme\" is not suspended, and no measure holds against it\n");
+}
+
+#[test]
+fn a_history_for_people_names_the_evidence_and_what_came_of_it() {
+    let gateway = Gateway::start(Files::new());
+    let until = None;
+    let watched = Offence { mode: DetectMode::Watch, until, ..offence("acme", "198.51.100.1/32") };
+    let too_many = Offence { until, ..offence("acme", "198.51.100.1/32") };
+    happen(&gateway, "acme", &[watched, too_many, offence("acme", "198.51.100.1/32")]);
+    fs::remove_dir_all(gateway.files.path("state/evidence")).unwrap();
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
+    let text = stdout(&gateway.fairway(&["history", "acme"]));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(
+        lines[1].contains("quarantine until") && lines[1].contains("hosts_answered 2, hosts_attempted 31")
+    );
+    assert!(lines[1].contains("192.0.2.7:22") && lines[1].ends_with(".pcapng"), "{text}");
+    assert!(lines[2].contains("quarantine until") && lines[2].ends_with("(no longer kept)"), "{text}");
+    assert!(lines[3].contains("reported: too many at once for quarantine"), "{text}");
+    assert!(lines[4].contains("watched: would be quarantine"), "{text}");
+    assert_eq!(stdout(&gateway.fairway(&["history", "acme", "--limit", "2"])).lines().count(), 3);
+
+    let nothing = gateway.fairway(&["history", "beta"]);
+    assert!(nothing.status.success());
+    assert_eq!(stderr(&nothing), "nothing is recorded of beta\n");
+    let unknown = gateway.fairway(&["history", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).starts_with("error: no tenant \"nobody\" is configured"), "{unknown:?}");
+}
+
+#[test]
+fn a_damaged_ledger_stops_neither_the_start_nor_policing() {
+    let files = Files::new();
+    fs::create_dir_all(files.path("state/ledger.sqlite")).unwrap();
+    let gateway = Gateway::start(files);
+    gateway.record.lock().unwrap().offences.push(offence("acme", "198.51.100.1/32"));
+    eventually("the offence to be counted", || {
+        // It holds, though it cannot be recorded.
+        gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success()
+    });
+    let refused = gateway.fairway(&["history", "acme"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("cannot read the ledger"), "{refused:?}");
+    assert!(gateway.fairway(&["reload"]).status.success());
+}
