@@ -25,6 +25,7 @@ mod model;
 mod network;
 mod ports;
 mod reader;
+mod rules;
 mod source;
 mod suggest;
 mod syntax;
@@ -40,5 +41,6 @@ pub use detect::{
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{Loaded, load};
 pub use model::*;
+pub use rules::{PolicyRule, rules, rules_for_strangers};
 pub use units::{DurationText, QuantityError};
 pub use view::view;

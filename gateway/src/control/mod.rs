@@ -6,6 +6,7 @@
 
 pub mod api;
 mod client;
+pub mod explain;
 mod peer;
 mod server;
 mod socket;
