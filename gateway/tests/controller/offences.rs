@@ -99,6 +99,29 @@ fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
 }
 
 #[test]
+fn metrics_count_offences_across_restarts_and_show_what_holds() {
+    let gateway = Gateway::start(Files::new());
+    let quarantined = "fairway_measures{kind=\"scan_sensitive\",measure=\"quarantine\"}";
+    assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32"), offence("acme", "198.51.100.1/32")]);
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    happen(&gateway, "acme", &[Offence { until: None, ..offence("acme", "198.51.100.1/32") }]);
+    let text = gateway.scrape();
+    for sample in [
+        "fairway_offences_total{tenant=\"acme\",kind=\"scan_sensitive\"} 3",
+        &format!("{quarantined} 1"),
+        "fairway_ledger_waiting_entries 0",
+        "fairway_ledger_lost_entries_total 0",
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample} is not in\n{text}");
+    }
+    assert!(gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success());
+    assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
+}
+
+#[test]
 fn a_history_for_people_names_the_evidence_and_what_came_of_it() {
     let gateway = Gateway::start(Files::new());
     let until = None;

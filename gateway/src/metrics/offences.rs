@@ -1,0 +1,63 @@
+//! Offences, measures in force, and how recording them goes.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+use super::family::Family;
+use crate::config::{Config, DetectMode, Measure, OffenceKind};
+use crate::detect::OffenceTally;
+use crate::ledger::Health;
+
+/// Only tenants that offended have series, so there are few whatever `metrics.top_tenants` says.
+pub(super) fn write(
+    out: &mut impl Write,
+    config: &Config,
+    tally: &OffenceTally,
+    ledger: &Health,
+    now: Timestamp,
+) -> io::Result<()> {
+    let mut offences = Family::new("fairway_offences_total", "Offences that detectors saw.", "counter");
+    for (tenant, kind, count) in tally.counts() {
+        if config.tenants.binary_search_by(|known| known.id.as_str().cmp(tenant)).is_ok() {
+            offences.sample(out, &[("tenant", tenant), ("kind", kind.label())], count)?;
+        }
+    }
+    let mut measures = Family::new("fairway_measures", "Measures in force against sources.", "gauge");
+    for ((kind, measure), count) in in_force(config, tally, now) {
+        measures.sample(out, &[("kind", kind.label()), ("measure", measure.label())], count)?;
+    }
+    for (name, help, kind, value) in [
+        (
+            "fairway_ledger_waiting_entries",
+            "Entries of the ledger not on the disk yet.",
+            "gauge",
+            ledger.waiting as u64,
+        ),
+        (
+            "fairway_ledger_lost_entries_total",
+            "Entries of the ledger that never will be.",
+            "counter",
+            ledger.lost,
+        ),
+        (
+            "fairway_ledger_lost_captures_total",
+            "Offences whose packets could not be kept.",
+            "counter",
+            ledger.captures_lost,
+        ),
+    ] {
+        Family::new(name, help, kind).sample(out, &[], value)?;
+    }
+    Ok(())
+}
+
+/// How many measures hold, with a zero for each that could.
+fn in_force(config: &Config, tally: &OffenceTally, now: Timestamp) -> BTreeMap<(OffenceKind, Measure), u64> {
+    let rules = config.detection.classes.iter().flat_map(|class| class.rules());
+    let acting = rules.filter(|(_, rule)| rule.mode == DetectMode::Enforce && rule.measure != Measure::None);
+    let mut measures: BTreeMap<_, _> = acting.map(|(kind, rule)| ((kind, rule.measure), 0)).collect();
+    measures.extend(tally.measures(now));
+    measures
+}
