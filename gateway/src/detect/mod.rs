@@ -3,6 +3,7 @@
 //! The data plane detects and acts by itself, between two packets; its events become [`Offence`]s here,
 //! to be counted, recorded and shown. What needs a wider view than one source is judged here.
 
+mod breaker;
 mod rise;
 mod tally;
 
@@ -14,6 +15,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use breaker::{BREAKER_EVERY, Breaker, ContactTotals, Turn};
 pub use rise::{RiseDetector, SAMPLE_EVERY};
 pub use tally::OffenceTally;
 
