@@ -45,6 +45,8 @@ struct State {
     policy: Arc<Policy>,
     suspensions: Arc<Suspensions>,
     offences: Arc<OffenceTally>,
+    /// Whether measures are held back: there is an outage upstream.
+    are_measures_held: bool,
     last_reload: LastReload,
 }
 
@@ -77,6 +79,8 @@ pub struct Observation {
     pub suspensions: Arc<Suspensions>,
     /// How many offences there were, and which measures hold.
     pub offences: Arc<OffenceTally>,
+    /// Whether measures are held back: there is an outage upstream.
+    pub are_measures_held: bool,
     /// How writing the ledger goes.
     pub ledger: Health,
     /// Its counters, in the order of the policy's tenants and interfaces.
@@ -114,6 +118,7 @@ impl Controller {
                 policy,
                 suspensions: Arc::new(suspensions),
                 offences: Arc::new(offences),
+                are_measures_held: false,
                 last_reload,
             }),
         })
@@ -134,6 +139,7 @@ impl Controller {
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
             offences: Arc::clone(&state.offences),
+            are_measures_held: state.are_measures_held,
             ledger: self.ledger.health(),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,

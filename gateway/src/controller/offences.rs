@@ -1,14 +1,19 @@
 //! Offences on their way from the data plane into the ledger and the tally, and measures on their way
-//! back: after a start, those that still hold; by an operator's hand, those that end (policy rule E4).
+//! back: after a start, those that still hold; by an operator's hand, those that end (policy rule E4);
+//! none while there is an outage upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::{Controller, Policer, StandingError, Suspension};
-use crate::detect::{Lift, MeasureInForce, Offence, OffenceTally};
+use crate::detect::{BREAKER_EVERY, Breaker, Lift, MeasureInForce, Offence, OffenceTally, Turn};
 use crate::ledger::{Ledger, LedgerError, PastOffence};
+
+/// Measures are held back this long at a time: a look may come late.
+const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
 
 /// How a tenant is restored.
 #[derive(Clone, Debug)]
@@ -76,6 +81,20 @@ impl Controller {
         tally.expire(offence.at);
         tally.add(&offence);
         self.ledger.record(offence, state.policy.config.digest);
+    }
+
+    /// Holds measures back while `breaker` sees an outage upstream, `elapsed` after it looked last.
+    pub fn look_for_outage(&self, breaker: &mut Breaker, elapsed: Duration) -> Option<Turn> {
+        let mut state = self.state();
+        let policer = state.policer.as_mut()?;
+        let turn = breaker.sample(policer.contact_totals()?, elapsed);
+        match turn {
+            _ if breaker.is_frozen() => policer.hold_measures(HOLD),
+            Some(Turn::Thaw) => policer.release_measures(),
+            _ => {}
+        }
+        state.are_measures_held = breaker.is_frozen();
+        turn
     }
 
     /// Ends a tenant's suspension and the measures against it, or those against one of its sources.

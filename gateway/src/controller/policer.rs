@@ -1,8 +1,10 @@
 //! What the controller needs of a data plane.
 
+use std::time::Duration;
+
 use crate::config::{Config, OnStop};
 use crate::dataplane::{Applied, Dataplane, DataplaneError, Followed, Snapshot, Standings, TableMemory};
-use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::detect::{ContactTotals, Lift, MeasureInForce, Offence};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -22,6 +24,15 @@ pub trait Policer: Send {
     fn impose(&mut self, _measures: &[MeasureInForce]) {}
     /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
     fn lift(&mut self, _lift: &Lift) {}
+    /// How many contacts all sources made; none without detectors.
+    fn contact_totals(&self) -> Option<ContactTotals> {
+        None
+    }
+    /// Takes no new measures for this long, then takes them again: a controller that dies must not hold
+    /// them back for good.
+    fn hold_measures(&mut self, _for_now: Duration) {}
+    /// Takes measures again, and forgets the failures that were counted while they were held back.
+    fn release_measures(&mut self) {}
     /// Attaches to configured interfaces that came back.
     fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.

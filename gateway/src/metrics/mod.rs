@@ -27,13 +27,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Writes every metric in the text exposition format 0.0.4.
 fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::Result<()> {
     gateway::write(out, observation)?;
-    offences::write(
-        out,
-        &observation.policy.config,
-        &observation.offences,
-        &observation.ledger,
-        Timestamp::now(),
-    )?;
+    offences::write(out, observation, Timestamp::now())?;
     let (config, counters) = (&observation.policy.config, &observation.snapshot.tenants);
     let tenant = |&index: &usize| {
         let tenant = &config.tenants[index];

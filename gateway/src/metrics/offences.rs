@@ -7,17 +7,13 @@ use jiff::Timestamp;
 
 use super::family::Family;
 use crate::config::{Config, DetectMode, Measure, OffenceKind};
+use crate::controller::Observation;
 use crate::detect::OffenceTally;
-use crate::ledger::Health;
 
 /// Only tenants that offended have series, so there are few whatever `metrics.top_tenants` says.
-pub(super) fn write(
-    out: &mut impl Write,
-    config: &Config,
-    tally: &OffenceTally,
-    ledger: &Health,
-    now: Timestamp,
-) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timestamp) -> io::Result<()> {
+    let Observation { policy, offences: tally, ledger, .. } = observation;
+    let config = &policy.config;
     let mut offences = Family::new("fairway_offences_total", "Offences that detectors saw.", "counter");
     for (tenant, kind, count) in tally.counts() {
         if config.tenants.binary_search_by(|known| known.id.as_str().cmp(tenant)).is_ok() {
@@ -28,6 +24,9 @@ pub(super) fn write(
     for ((kind, measure), count) in in_force(config, tally, now) {
         measures.sample(out, &[("kind", kind.label()), ("measure", measure.label())], count)?;
     }
+    let held = u64::from(observation.are_measures_held);
+    let help = "1 while an outage upstream holds new measures back.";
+    Family::new("fairway_measures_held", help, "gauge").sample(out, &[], held)?;
     for (name, help, kind, value) in [
         (
             "fairway_ledger_waiting_entries",

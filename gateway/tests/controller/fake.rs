@@ -15,7 +15,7 @@ use gateway::dataplane::{
     Applied, DataplaneError, DirectionCounters, Followed, InterfaceCounters, Snapshot, Standings,
     TableMemory, Tally, TenantCounters,
 };
-use gateway::detect::{Lift, MeasureInForce, Offence};
+use gateway::detect::{ContactTotals, Lift, MeasureInForce, Offence};
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
 use serde_json::Value;
@@ -35,6 +35,10 @@ pub(crate) struct Record {
     pub(crate) offences: Vec<Offence>,
     /// Measures that it was told to take.
     pub(crate) imposed: Vec<MeasureInForce>,
+    /// Contacts that it has seen.
+    pub(crate) contacts: Option<ContactTotals>,
+    /// How long it was told to hold measures back, time after time; none: to take them again.
+    pub(crate) holds: Vec<Option<Duration>>,
     /// What it was told to lift.
     pub(crate) lifts: Vec<Lift>,
     /// How it was stopped.
@@ -112,6 +116,18 @@ impl Policer for Fake {
 
     fn lift(&mut self, lift: &Lift) {
         self.record.lock().unwrap().lifts.push(lift.clone());
+    }
+
+    fn contact_totals(&self) -> Option<ContactTotals> {
+        self.record.lock().unwrap().contacts
+    }
+
+    fn hold_measures(&mut self, for_now: Duration) {
+        self.record.lock().unwrap().holds.push(Some(for_now));
+    }
+
+    fn release_measures(&mut self) {
+        self.record.lock().unwrap().holds.push(None);
     }
 
     /// The same traffic for everybody.

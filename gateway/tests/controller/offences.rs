@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
-use gateway::detect::{Frame, Offence, Target};
+use gateway::controller::{Controller, Suspensions};
+use gateway::detect::{BREAKER_EVERY, Breaker, ContactTotals, Frame, Offence, Target};
+use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Files, Gateway, eventually, stderr, stdout};
+use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout};
 
 /// A quarantine of an hour, from now on.
 fn offence(tenant: &str, source: &str) -> Offence {
@@ -119,6 +122,38 @@ fn metrics_count_offences_across_restarts_and_show_what_holds() {
     }
     assert!(gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success());
     assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
+}
+
+#[test]
+fn an_outage_holds_measures_back_for_as_long_as_it_is_seen() {
+    let files = Files::new();
+    let record = Arc::new(Mutex::new(Record::default()));
+    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
+    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
+    let controller = Controller::start(loaded, Suspensions::default(), ledger, |config, standings| {
+        Ok(Fake::start(Arc::clone(&record), config, standings))
+    })
+    .unwrap();
+    let mut breaker = Breaker::default();
+    let look = |attempted, answered| {
+        let contacts = &mut record.lock().unwrap().contacts;
+        let before = contacts.unwrap_or_default();
+        *contacts = Some(ContactTotals {
+            attempted: before.attempted + attempted,
+            answered: before.answered + answered,
+        });
+    };
+    let mut looks = |times, attempted, answered| {
+        for _ in 0..times {
+            look(attempted, answered);
+            controller.look_for_outage(&mut breaker, BREAKER_EVERY);
+        }
+        (std::mem::take(&mut record.lock().unwrap().holds), controller.observe().unwrap().are_measures_held)
+    };
+    assert_eq!(looks(40, 2_000, 1_600), (vec![], false));
+    assert_eq!(looks(2, 2_000, 0), (vec![Some(BREAKER_EVERY * 3); 2], true));
+    let recovering = vec![Some(BREAKER_EVERY * 3), Some(BREAKER_EVERY * 3), None];
+    assert_eq!(looks(5, 2_000, 1_600), (recovering, false));
 }
 
 #[test]
