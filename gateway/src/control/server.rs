@@ -183,6 +183,9 @@ struct HistoryQuery {
 }
 
 impl HistoryQuery {
+    /// Some megabytes of JSON.
+    const MOST: u32 = 10_000;
+
     fn default_limit() -> u32 {
         100
     }
@@ -199,7 +202,12 @@ async fn history(
             let file = offence.capture.as_ref().map(|name| ledger.capture(name));
             HistoricOffence { capture_file: file.filter(|file| file.is_file()), offence }
         };
-        let offences = shared.controller.history(&tenant, query.limit)?.into_iter().map(known).collect();
+        let offences = shared
+            .controller
+            .history(&tenant, query.limit.min(HistoryQuery::MOST))?
+            .into_iter()
+            .map(known)
+            .collect();
         Ok::<_, HistoryError>(History { version: VERSION, tenant, offences })
     });
     match read.await {

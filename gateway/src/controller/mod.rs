@@ -104,7 +104,7 @@ impl Controller {
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
         let mut policer = start(&loaded.config, &suspensions.standings())?;
-        let offences = offences::resume(&ledger, policer.as_mut(), loaded_at);
+        let offences = offences::resume(&ledger, policer.as_mut(), &loaded.config, loaded_at);
         let policy = Arc::new(Policy::new(loaded, loaded_at));
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };

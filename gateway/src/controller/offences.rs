@@ -9,6 +9,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::{Controller, Policer, StandingError, Suspension};
+use crate::config::Config;
 use crate::detect::{BREAKER_EVERY, Breaker, Lift, MeasureInForce, Offence, OffenceTally, Turn};
 use crate::ledger::{Ledger, LedgerError, PastOffence};
 
@@ -48,10 +49,16 @@ pub enum HistoryError {
 
 /// The tally to go on from, with the measures that hold taken again. Policing does not wait for a ledger
 /// that cannot be read: then what holds is what the kernel remembers.
-pub(super) fn resume(ledger: &Ledger, policer: &mut dyn Policer, now: Timestamp) -> OffenceTally {
+pub(super) fn resume(
+    ledger: &Ledger,
+    policer: &mut dyn Policer,
+    config: &Config,
+    now: Timestamp,
+) -> OffenceTally {
     let resumed = ledger.counts().and_then(|counts| Ok((counts, ledger.in_force(now)?)));
     match resumed {
-        Ok((counts, in_force)) => {
+        Ok((counts, mut in_force)) => {
+            in_force.retain(|held| is_still_theirs(config, held));
             policer.impose(&in_force);
             OffenceTally::resume(counts, in_force)
         }
@@ -62,6 +69,13 @@ pub(super) fn resume(ledger: &Ledger, policer: &mut dyn Policer, now: Timestamp)
             OffenceTally::default()
         }
     }
+}
+
+/// Whether the source is the tenant's that the measure was taken against: addresses change hands.
+fn is_still_theirs(config: &Config, held: &MeasureInForce) -> bool {
+    let overlaps =
+        |prefix: &IpNetwork| prefix.contains(held.source.network()) || held.source.contains(prefix.network());
+    config.tenants.iter().any(|tenant| tenant.id == held.tenant && tenant.prefixes.iter().any(overlaps))
 }
 
 impl Controller {

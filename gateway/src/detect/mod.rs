@@ -93,6 +93,14 @@ pub struct MeasureInForce {
     pub until: Timestamp,
 }
 
+impl MeasureInForce {
+    /// What a repeated offence prolongs: the same against the same source, for the same.
+    #[must_use]
+    pub fn identity(&self) -> (String, IpNetwork, OffenceKind, Measure) {
+        (self.tenant.clone(), self.source, self.kind, self.measure)
+    }
+}
+
 impl Offence {
     /// The measure that was taken, if one was.
     #[must_use]

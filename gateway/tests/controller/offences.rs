@@ -11,7 +11,7 @@ use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout};
+use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout, tenant};
 
 /// A quarantine of an hour, from now on.
 fn offence(tenant: &str, source: &str) -> Offence {
@@ -47,12 +47,17 @@ fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
 
 #[test]
 fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
-    let gateway = Gateway::start(Files::new());
+    let files = Files::new();
+    let prefixes = "prefixes = [\"2001:db8:1::/48\", ";
+    files.write("tenants.d/acme.toml", &tenant("acme", 1).replace("prefixes = [", prefixes));
+    let gateway = Gateway::start(files);
     let (first, second) = (offence("acme", "198.51.100.1/32"), offence("acme", "2001:db8:1:2::/64"));
     happen(&gateway, "acme", std::slice::from_ref(&first));
     happen(&gateway, "acme", std::slice::from_ref(&second));
     let shown = history(&gateway, "acme");
     assert_eq!(shown[0]["source"], "2001:db8:1:2::/64");
+    // Addresses that are another tenant's by the next start.
+    happen(&gateway, "beta", &[offence("beta", "198.51.100.1/32")]);
     let digest = gateway.json("status")["config"]["digest"].clone();
     let file = gateway.files.path("state/evidence").join(shown[1]["capture"].as_str().unwrap());
     let expected = json!({
