@@ -7,7 +7,7 @@ use clap::Args;
 use super::output::{json, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::{DetectMode, Measure};
-use crate::control::api::{HistoricOffence, History};
+use crate::control::{HistoricOffence, History};
 use crate::ledger::{PastOffence, Taken};
 
 #[derive(Debug, Args)]

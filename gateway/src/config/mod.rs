@@ -24,6 +24,7 @@ mod main_file;
 mod model;
 mod network;
 mod ports;
+mod rate;
 mod reader;
 mod source;
 mod suggest;
@@ -40,5 +41,6 @@ pub use detect::{
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{Loaded, load};
 pub use model::*;
+pub use rate::{BitRate, LineRate};
 pub use units::{DurationText, QuantityError};
 pub use view::view;

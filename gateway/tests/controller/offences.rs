@@ -125,7 +125,11 @@ fn metrics_count_offences_across_restarts_and_show_what_holds() {
     ] {
         assert!(text.lines().any(|line| line == sample), "{sample} is not in\n{text}");
     }
+    let tenants = stdout(&gateway.fairway(&["tenants"]));
+    assert!(tenants.contains("quarantine: 198.51.100.1/32"), "{tenants}");
+    assert_eq!(gateway.json("tenants")["tenants"][0]["measures"][0]["kind"], "scan_sensitive");
     assert!(gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success());
+    assert_eq!(gateway.json("tenants")["tenants"][0]["measures"], json!([]));
     assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
 }
 
