@@ -19,7 +19,7 @@ use crate::standing::Standing;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -64,6 +64,18 @@ pub mod map {
     pub const TENANT_IDS: &str = "TENANT_IDS";
     /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
     pub const CLOCK: &str = "CLOCK";
+    /// `[detect::rules::Rules; BANKS x CLASSES]`, bank-major.
+    pub const RULES: &str = "RULES";
+    /// `[detect::record::Detection; 1]`. Outlives reloads, as do the next three.
+    pub const DETECTION: &str = "DETECTION";
+    /// `[detect::source::Source; sources]`, in sets of eight.
+    pub const SOURCES: &str = "SOURCES";
+    /// `[detect::contact::Set; regions x sets]`, region-major.
+    pub const CONTACTS: &str = "CONTACTS";
+    /// `[detect::record::Report; REPORTS]`: report n is at n modulo their number.
+    pub const REPORTS: &str = "REPORTS";
+    /// `[detect::sighting::Sighting; 1]` of each CPU. Written and read by programs alone.
+    pub const SIGHTING: &str = "SIGHTING";
     /// `[LastVerdict; 1]`: only written in virtual time.
     pub const LAST_VERDICT: &str = "LAST_VERDICT";
 }
@@ -76,6 +88,10 @@ pub mod constant {
     pub const V4_NODE_CAPACITY: &str = "V4_NODE_CAPACITY";
     /// `u32`: IPv6 entries per bank, a power of two.
     pub const V6_ENTRY_CAPACITY: &str = "V6_ENTRY_CAPACITY";
+    /// `u32`: sets of sources, a power of two.
+    pub const SOURCE_SETS: &str = "SOURCE_SETS";
+    /// `u32`: sets of contacts in a region, a power of two.
+    pub const CONTACT_SETS: &str = "CONTACT_SETS";
     /// `u64`: length of a jiffy; 0: take the time from [`super::map::CLOCK`].
     pub const NS_PER_JIFFY: &str = "NS_PER_JIFFY";
 }
@@ -115,6 +131,10 @@ pub struct BankHeader {
 impl BankHeader {
     /// Unknown sources on the tenant side are counted and let through.
     pub const COUNT_UNKNOWN_ONLY: u64 = 1;
+    /// There is a drop list.
+    pub const HAS_DROP_LIST: u64 = 2;
+    /// Some detector is on.
+    pub const DETECTS: u64 = 4;
     /// Where the bits of the service classes begin.
     pub const REFUSE_SHIFT: u32 = 16;
 
@@ -134,20 +154,34 @@ pub struct TenantPolicy {
     actions: [Actions; 2],
     tags: Tags,
     standing: Standing,
-    reserved: [u32; 4],
+    class: u32,
+    reserved: [u32; 3],
 }
 
 impl TenantPolicy {
     /// A tenant's policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
     pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags, standing: Standing) -> Self {
-        Self { caps, actions, tags, standing, reserved: [0; 4] }
+        Self { caps, actions, tags, standing, class: 0, reserved: [0; 3] }
     }
 
     /// The same with another standing.
     #[must_use]
     pub const fn with_standing(self, standing: Standing) -> Self {
         Self { standing, ..self }
+    }
+
+    /// The same in a class of its own for detection, below [`CLASSES`](crate::detect::rules::CLASSES).
+    #[must_use]
+    pub const fn with_class(self, class: u32) -> Self {
+        Self { class, ..self }
+    }
+
+    /// Which of the bank's detection rules apply.
+    #[inline(always)]
+    #[must_use]
+    pub const fn class(&self) -> u32 {
+        self.class
     }
 
     /// What is suspended.
@@ -222,6 +256,11 @@ impl PeerKey {
     pub const FIXED_BITS: u32 = 64;
     /// In the place of a slot: hosts that suspended tenants may still reach; direction and class are 0.
     pub const WALLED_GARDEN: u32 = u32::MAX;
+    /// In the place of a slot: networks of the drop list; direction and class are 0.
+    pub const DROP_LIST: u32 = u32::MAX - 1;
+    /// In the place of a slot: sources that a detector leaves alone; the class is the number of its
+    /// [`Kind`](crate::detect::Kind), the direction 0.
+    pub const LEFT_ALONE: u32 = u32::MAX - 2;
 }
 
 /// What a listed peer may do.
@@ -242,8 +281,11 @@ pub struct Bucket {
     pub arrival_ns: u64,
     /// The same of the next refusal that is sent.
     pub refusal_ns: u64,
+    /// Of the direction up: when the last measure against one of the tenant's sources ends; 0: there is
+    /// none. Then its packets need no look at the source.
+    pub measures_end_ns: u64,
     /// Room for what the cap's successors need.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 5],
 }
 
 /// Packets and bytes (Ethernet frames without FCS).

@@ -13,6 +13,7 @@
 
 pub mod abi;
 pub mod cap;
+pub mod detect;
 pub mod lookup;
 pub mod parse;
 pub mod port;

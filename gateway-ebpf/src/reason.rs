@@ -52,6 +52,14 @@ reasons! {
     Ethertype = 9, "ethertype", "Neither IP nor known link control, on the tenant side.";
     /// Policy rule E1.
     Suspended = 10, "suspended", "The tenant is suspended, and the packet falls under the scope of it.";
+    /// Policy rule S1.
+    Quarantined = 11, "quarantined", "The source is in quarantine for what it was found to do.";
+    /// Policy rule S1, before any verdict.
+    Throttled = 12, "throttled", "The source turns to new hosts or ports faster than they answer.";
+    /// Policy rule M4.
+    MailClosed = 13, "mail_closed", "Mail ports are closed to the source, because it sent in bulk.";
+    /// Policy rule S1.
+    Flood = 14, "flood", "The source floods; its new connections, or its datagrams, are dropped.";
 }
 
 impl DropReason {

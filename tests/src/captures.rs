@@ -1,12 +1,9 @@
 //! Captures that others published, if they lie beside the workspace.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use pcap_file::DataLink;
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::{Block, PcapNgReader};
+use gateway::replay;
 
 use crate::frames::{ethernet, number};
 
@@ -52,49 +49,24 @@ pub fn all() -> Option<Vec<Capture>> {
 
 /// The frames up to the end, or to what cannot be read: broken captures are welcome as they are.
 fn read(path: &Path) -> Vec<(u64, Vec<u8>)> {
-    let mut magic = [0; 4];
-    let is_next_generation = File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
-        && magic == [0x0a, 0x0d, 0x0d, 0x0a];
-    let Ok(file) = File::open(path).map(BufReader::new) else { return Vec::new() };
-    if is_next_generation { read_pcapng(file) } else { read_pcap(file) }
-}
-
-fn read_pcap(file: BufReader<File>) -> Vec<(u64, Vec<u8>)> {
-    let Ok(mut reader) = PcapReader::new(file) else { return Vec::new() };
-    let link = reader.header().datalink;
+    let Ok(mut capture) = replay::Capture::open(path) else { return Vec::new() };
     let mut frames = Vec::new();
-    while let Some(Ok(packet)) = reader.next_packet() {
-        let at_ns = packet.timestamp.as_nanos() as u64;
-        frames.extend(as_ethernet(link, &packet.data).map(|frame| (at_ns, frame)));
-    }
-    frames
-}
-
-fn read_pcapng(file: BufReader<File>) -> Vec<(u64, Vec<u8>)> {
-    let Ok(mut reader) = PcapNgReader::new(file) else { return Vec::new() };
-    let (mut links, mut frames) = (Vec::new(), Vec::new());
-    while let Some(Ok(block)) = reader.next_block() {
-        match block {
-            Block::SectionHeader(_) => links.clear(),
-            Block::InterfaceDescription(interface) => links.push(interface.linktype),
-            Block::EnhancedPacket(packet) => {
-                let Some(link) = links.get(packet.interface_id as usize) else { continue };
-                let at_ns = packet.timestamp.as_nanos() as u64;
-                frames.extend(as_ethernet(*link, &packet.data).map(|frame| (at_ns, frame)));
-            }
-            _ => {}
-        }
+    while let Ok(Some(packet)) = capture.next_packet() {
+        // Without a time, it comes first.
+        let at_ns = packet.at_ns.unwrap_or(0);
+        frames.extend(as_ethernet(packet.link_type, packet.captured).map(|frame| (at_ns, frame)));
     }
     frames
 }
 
 /// A frame of Ethernet or, with a header made up for it, of bare IP; none of other links.
-fn as_ethernet(link: DataLink, data: &[u8]) -> Option<Vec<u8>> {
-    match link {
-        DataLink::ETHERNET => Some(data.to_vec()),
-        DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => {
-            let kind = if data.first()? >> 4 == 6 { number::IPV6 } else { number::IPV4 };
-            Some(ethernet(&[], kind, data))
+fn as_ethernet(link_type: u16, captured: &[u8]) -> Option<Vec<u8>> {
+    // LINKTYPE_ numbers (draft-ietf-opsawg-pcaplinktype).
+    match link_type {
+        1 => Some(captured.to_vec()),
+        101 | 228 | 229 => {
+            let kind = if captured.first()? >> 4 == 6 { number::IPV6 } else { number::IPV4 };
+            Some(ethernet(&[], kind, captured))
         }
         _ => None,
     }

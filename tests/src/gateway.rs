@@ -73,8 +73,20 @@ impl<'a> Gateway<'a> {
 
     /// Starts `fairway run` on the configuration as it lies there, for a gateway that was stopped or killed.
     pub fn launch(&mut self) -> Result<()> {
+        self.launch_program(&binary()?)
+    }
+
+    /// The same as an upgrade does it: starts the `fairway` that FAIRWAY_NEXT_BIN names, where it does.
+    pub fn launch_next(&mut self) -> Result<()> {
+        match std::env::var("FAIRWAY_NEXT_BIN") {
+            Ok(next) => self.launch_program(&next),
+            Err(_) => self.launch(),
+        }
+    }
+
+    fn launch_program(&mut self, program: &str) -> Result<()> {
         let config_file = self.config_file();
-        let command = [&binary()?, "run", "--config", &config_file.to_string_lossy()];
+        let command = [program, "run", "--config", &config_file.to_string_lossy()];
         let mut process = self.router.start(&command)?;
         process.wait_until_ready(PROMPT, |_| {
             self.call(&["status"]).is_ok_and(|status| status.status.success())

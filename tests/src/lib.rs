@@ -23,6 +23,8 @@ pub mod model;
 pub mod namespace;
 pub mod outcome;
 pub mod packets;
+pub mod pcap;
+pub mod probes;
 pub mod process;
 pub mod prometheus;
 pub mod run;

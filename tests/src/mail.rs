@@ -1,4 +1,4 @@
-//! Mail: aiosmtpd as the server, swaks as the client.
+//! Mail: aiosmtpd as the server, swaks as the client; Python's smtplib as one that stays.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -93,5 +93,51 @@ pub fn send(namespace: &Namespace, server: IpAddr, port: u16, subject: &str) -> 
         _ if dialogue.contains("timeout") || dialogue.contains("timed out") => Ok(Outcome::NoAnswer),
         _ if dialogue.contains("refused") || dialogue.contains("prohibited") => Ok(Outcome::Refused),
         code => bail!("swaks ended with {code}:\n{dialogue}"),
+    }
+}
+
+/// A client that stays connected, and says NOOP ten times a second until the connection ends.
+#[derive(Debug)]
+pub struct Conversation {
+    process: Process,
+}
+
+/// Prints every answer, and how it ended.
+const CLIENT: &str = "\
+import smtplib, sys, time
+client = smtplib.SMTP(sys.argv[1], 25, 'client.example', timeout=3)
+try:
+    while True:
+        print(client.noop())
+        time.sleep(0.1)
+except smtplib.SMTPServerDisconnected as error:
+    print(error, error.__context__)
+";
+
+impl Conversation {
+    /// Connects to port 25, and waits for an answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open(client: &Namespace, server: IpAddr) -> Result<Self> {
+        let process = client.start(&["/usr/bin/python3", "-c", CLIENT, &server.to_string()])?;
+        let mut conversation = Self { process };
+        let answered = |process: &Process| process.stdout().contains("250");
+        conversation.process.wait_until_ready(Duration::from_secs(5), answered)?;
+        Ok(conversation)
+    }
+
+    /// Waits for its end, and tells which: [`Outcome::NoAnswer`] after three seconds of silence,
+    /// [`Outcome::Refused`] by a reset.
+    ///
+    /// # Errors
+    /// If it goes on, or ends in another way; with the dialogue.
+    pub fn end(self, timeout: Duration) -> Result<Outcome> {
+        let client = self.process.finish(timeout)?;
+        match client.stdout.lines().last() {
+            Some(last) if last.contains("timed out") => Ok(Outcome::NoAnswer),
+            Some(last) if last.contains("reset by peer") => Ok(Outcome::Refused),
+            _ => bail!("the client ended with {}:\n{}{}", client.status, client.stdout, client.stderr),
+        }
     }
 }

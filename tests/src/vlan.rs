@@ -1,11 +1,11 @@
-//! A VLAN link on any kernel with BPF: tags and untags at both ends of a cable (see `lab_vlan.rs`).
+//! A VLAN link on any kernel with BPF: tags and untags at both ends of a cable (see `lab_link.rs`).
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::programs::tc::qdisc_add_clsact;
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::namespace::Namespace;
@@ -29,9 +29,36 @@ impl std::fmt::Display for Tags {
     }
 }
 
+/// The programs of the test bed's links, see `lab_link.rs`.
+fn link_object() -> Result<Vec<u8>> {
+    let file = Path::new(crate::TARGET).join("bpf/lab-link.o");
+    fs::read(&file).with_context(|| format!("{}: `cargo xtask build` makes it", file.display()))
+}
+
 /// One tagging end of a link; dropping it ends the tagging.
 pub struct TaggingEnd {
     _programs: Ebpf,
+}
+
+/// An end that takes what an XDP program at the other end sends back, as a network card's peer does;
+/// dropping it ends that.
+pub struct ReceivingEnd {
+    _program: Ebpf,
+}
+
+impl ReceivingEnd {
+    /// Makes an interface such an end.
+    pub fn attach(namespace: &Namespace, interface: &str) -> Result<Self> {
+        namespace.enter(|| Self::attach_here(interface))?.with_context(|| format!("attaching to {interface}"))
+    }
+
+    fn attach_here(interface: &str) -> Result<Self> {
+        let mut object = Ebpf::load(&link_object()?)?;
+        let program: &mut Xdp = object.program_mut("receive").context("no program receive")?.try_into()?;
+        program.load()?;
+        program.attach(interface, XdpMode::Driver)?;
+        Ok(Self { _program: object })
+    }
 }
 
 impl TaggingEnd {
@@ -43,9 +70,7 @@ impl TaggingEnd {
     }
 
     fn attach_here(interface: &str, tags: Tags) -> Result<Self> {
-        let file = Path::new(crate::TARGET).join("bpf/lab-vlan.o");
-        let object =
-            fs::read(&file).with_context(|| format!("{}: `cargo xtask build` makes it", file.display()))?;
+        let object = link_object()?;
         let mut programs = EbpfLoader::new()
             .override_global("OUTER_VID", &tags.outer, true)
             .override_global("INNER_VID", &tags.inner.unwrap_or(0), true)

@@ -10,8 +10,8 @@ use crate::command;
 use crate::setup::{self, BpfTools, Scope};
 use crate::workspace;
 
-/// The programs of `gateway-ebpf`: the gateway's own, and the one that tags and untags in the test bed.
-const OBJECTS: [&str; 2] = ["fairway-ebpf", "lab-vlan"];
+/// The programs of `gateway-ebpf`: the gateway's own, and those on the links of the test bed.
+const OBJECTS: [&str; 2] = ["fairway-ebpf", "lab-link"];
 
 const TARGET: &str = "bpfel-unknown-none";
 

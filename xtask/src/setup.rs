@@ -72,8 +72,13 @@ const TRAFFIC_PROGRAMS: &[(&str, &str, &str)] = &[
     ("aiosmtpd", "python3-aiosmtpd", "an SMTP server"),
     ("swaks", "swaks", "an SMTP client"),
     ("/usr/share/perl5/IO/Socket/INET6.pm", "libio-socket-inet6-perl", "the SMTP client over IPv6"),
-    ("hping3", "hping3", "packets with forged sources"),
-    ("nmap", "nmap", "port scans"),
+    ("hping3", "hping3", "packets with forged sources, and in fragments"),
+    ("nmap", "nmap", "port scans, and nping's fragments"),
+    (
+        "/usr/lib/python3/dist-packages/scapy/__init__.py",
+        "python3-scapy",
+        "fragments out of order, and chains of IPv6 extension headers",
+    ),
     ("tcpdump", "tcpdump", "shows the tags on the wire"),
 ];
 

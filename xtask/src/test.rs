@@ -1,4 +1,5 @@
-//! Proves the tree: formatting, lints, docs, licences, and every test, stopping at the first that fails.
+//! Proves the tree: formatting, lints, docs, licences, and every test, stopping at the first that fails;
+//! last of all, that the pure logic of the data plane does nothing that Rust leaves undefined.
 //!
 //! Tests that need root are marked `#[ignore]` with that reason: without root they are counted as skipped,
 //! aloud; with root they are run like all others. Where CI=true, a skip is a failure.
@@ -14,6 +15,7 @@ use clap::Args;
 use crate::build::{self, Profile};
 use crate::command::{self, cargo, program};
 use crate::setup::{self, BpfTools, Scope};
+use crate::toolchain;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -74,6 +76,9 @@ fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
         ensure!(!is_ci(), "{} tests were skipped, and CI is here to run them", summary.skipped);
         eprintln!("\nSKIPPED: {} tests that need root: network namespaces, BPF programs", summary.skipped);
     }
+    if checks {
+        stage("Miri", miri)?;
+    }
     Ok(())
 }
 
@@ -116,6 +121,24 @@ fn has_advisory_database() -> bool {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let Some(home) = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))) else { return false };
     home.join("advisory-dbs").read_dir().is_ok_and(|mut databases| databases.next().is_some())
+}
+
+/// Runs the tests of the logic that the kernel runs in the interpreter that finds undefined behaviour.
+///
+/// Few machines have it, so a lack of it is told, last before the summary, and never a failure: the fuzz
+/// targets take the same parsers under the address sanitiser.
+fn miri() -> Result<()> {
+    let mut miri = match toolchain::miri() {
+        Ok(miri) => miri,
+        Err(lack) => {
+            eprintln!("SKIPPED: undefined behaviour in the pure logic of gateway-ebpf: {lack}");
+            return Ok(());
+        }
+    };
+    // A thousand times slower than the processor, so with a few cases of each property; the documented
+    // tables that some tests read lie outside of the isolation.
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
+    command::run(miri.args(["test", "--package", "gateway-ebpf", "--lib", "--locked"]))
 }
 
 fn tests(options: &Options, with_root: bool, summary: &mut Summary) -> Result<()> {

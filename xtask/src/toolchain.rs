@@ -104,6 +104,29 @@ fn field(version: &str, label: &str) -> Option<u32> {
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// `cargo miri` of a rustup nightly that has it.
+///
+/// # Errors
+/// If none has; with what to install.
+pub(crate) fn miri() -> Result<Command, &'static str> {
+    let has = |toolchain: &Toolchain| {
+        let sources = toolchain.bin.with_file_name("lib/rustlib/src/rust/library");
+        ["cargo-miri", "miri"].iter().all(|name| toolchain.bin.join(name).is_file()) && sources.is_dir()
+    };
+    let nightly = rustup_nightlies().into_iter().find(has);
+    let nightly = nightly.ok_or("it needs `rustup toolchain install nightly --component miri,rust-src`")?;
+    let mut command = command::program("rustup");
+    // They name the toolchain that runs this task.
+    ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"].iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    command
+        .arg("run")
+        .args(nightly.bin.parent().and_then(std::path::Path::file_name))
+        .args(["cargo", "miri"]);
+    Ok(command)
+}
+
 /// Whether rustup has the plain nightly, not one of a certain day.
 pub(crate) fn has_nightly() -> bool {
     rustup_nightlies().iter().any(|toolchain| !toolchain.name.contains("nightly-2"))

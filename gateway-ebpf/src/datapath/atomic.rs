@@ -24,3 +24,13 @@ pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     // SAFETY: as the caller promises. BPF's CMPXCHG is sequentially consistent.
     unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1 }
 }
+
+/// Adds one to a shared counter and returns what it then is.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn next(counter: *mut u64) -> u64 {
+    // SAFETY: as the caller promises. The result is used, so this is `lock xadd` (BPF_FETCH, Linux 5.12).
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, 1) + 1 }
+}

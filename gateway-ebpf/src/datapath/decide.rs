@@ -1,9 +1,11 @@
-//! What happens to a tenant's packet, in this order: standing, port policy, cap. A packet that is refused
-//! before the cap does not use up the tenant's bandwidth.
+//! What happens to a tenant's packet, in this order: standing, measures, port policy, cap, detection. A
+//! packet that is refused before the cap does not use up the tenant's bandwidth, and only what is about
+//! to pass counts as a contact.
 
 use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::cap;
+use gateway_ebpf::detect::sighting::Sign;
 use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::{Direction, DropReason};
@@ -11,7 +13,7 @@ use gateway_ebpf::{Direction, DropReason};
 use super::identify::{self, Tenant};
 use super::maps::{BANK_HEADERS, BUCKETS, PEERS, PORT_CLASSES};
 use super::packet::Packet;
-use super::{atomic, clock};
+use super::{atomic, clock, detect};
 
 /// Why a tenant's packet is dropped.
 pub struct Denied {
@@ -28,12 +30,19 @@ impl From<DropReason> for Denied {
     }
 }
 
-/// Judges a packet of `tenant` that travels in `direction`.
+/// Judges a packet of `tenant` that travels in `direction`; if it may pass, says what it is to detection.
 #[inline(always)]
-pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -> Result<(), Denied> {
+pub fn decide(
+    packet: &Packet,
+    network: usize,
+    direction: Direction,
+    ip: &Ip,
+    tenant: &Tenant,
+) -> Result<Sign, Denied> {
     let payload = parse::payload(packet, ip)?;
     let none = ServiceClass::NONE;
-    let (source, destination, opening) = match parse::transport(packet, &payload)? {
+    let transport = parse::transport(packet, &payload)?;
+    let (source, destination, opening) = match transport {
         None => (none, none, Opening::Unknown),
         Some(transport) => match PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32) {
             None => (none, none, transport.opening),
@@ -47,11 +56,16 @@ pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -
         Direction::Up => ip.destination,
         Direction::Down => ip.source,
     };
-    if tenant.standing().forbids(direction, rules.is_mail(), opening)
-        && !is_in_walled_garden(tenant, peer)
-        && !is_on_link(packet, ip, tenant, peer)
+    let held = if tenant.standing().forbids(direction, rules.is_mail(), opening) {
+        Err(DropReason::Suspended)
+    } else {
+        detect::hold(packet, network, direction, tenant)
+    };
+    if let Err(reason) = held
+        && !((reason == DropReason::Suspended || reason == DropReason::Quarantined)
+            && (is_in_walled_garden(tenant, peer) || is_on_link(packet, ip, tenant, peer)))
     {
-        return Err(DropReason::Suspended.into());
+        return Err(reason.into());
     }
     for rule in [rules.opens, rules.answers] {
         if rule.class != ServiceClass::NONE
@@ -60,7 +74,8 @@ pub fn decide(packet: &Packet, direction: Direction, ip: &Ip, tenant: &Tenant) -
             return Err(Denied { reason, tell: is_refused(tenant, rule.class) });
         }
     }
-    Ok(charge(tenant, direction, packet.length())?)
+    charge(tenant, direction, packet.length())?;
+    Ok(detect::sign(packet, direction, ip, &payload, transport))
 }
 
 /// Whether closed ports of this class are refused instead of dropped in silence.
@@ -103,17 +118,18 @@ fn is_on_link(packet: &Packet, ip: &Ip, tenant: &Tenant, peer: Address) -> bool 
         && (peer.is_link_scope() || identify::slot(tenant.bank, peer) == Some(tenant.slot))
 }
 
-struct PeerScope {
-    slot: u32,
-    bank: u32,
-    direction: u8,
-    class: u8,
+/// A list of peers, as [`PeerKey`] names it.
+pub struct PeerScope {
+    pub slot: u32,
+    pub bank: u32,
+    pub direction: u8,
+    pub class: u8,
 }
 
 /// Whether a list has this peer, and still has it. Out of line: only mail of exempt tenants and packets
 /// of suspended ones come here.
 #[inline(never)]
-fn is_listed(scope: PeerScope, peer: Address) -> bool {
+pub fn is_listed(scope: PeerScope, peer: Address) -> bool {
     let mut address = [0; 16];
     let (family, bits) = match peer {
         Address::V4(peer) => {

@@ -5,11 +5,16 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LpmTrie};
+use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
 use gateway_ebpf::abi::{
     BankHeader, Bucket, Clock, Control, Drops, InterfaceEntry, InterfaceTallies, LastVerdict, PeerGrant,
     PeerKey, PortClasses, Tally, TenantId, TenantPolicy,
 };
+use gateway_ebpf::detect::contact;
+use gateway_ebpf::detect::record::{Detection, REPORTS as REPORT_COUNT, Report};
+use gateway_ebpf::detect::rules::Rules;
+use gateway_ebpf::detect::sighting::Sighting;
+use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::lookup::{v4, v6};
 
 #[map]
@@ -42,6 +47,19 @@ pub static TENANT_IDS: Array<TenantId> = Array::with_max_entries(1, BPF_F_MMAPAB
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static LAST_VERDICT: Array<LastVerdict> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static RULES: Array<Rules> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static DETECTION: Array<Detection> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static SOURCES: Array<Source> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static CONTACTS: Array<contact::Set> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static REPORTS: Array<Report> = Array::with_max_entries(REPORT_COUNT, BPF_F_MMAPABLE);
+/// What the program hands on to detection, which is verified by itself.
+#[map]
+pub static SIGHTING: PerCpuArray<Sighting> = PerCpuArray::with_max_entries(1, 0);
 
 macro_rules! constants {
     ($($(#[doc = $doc:literal])+ $getter:ident = $name:ident: $type:ty;)+) => {$(
@@ -66,6 +84,10 @@ constants! {
     v4_node_capacity = V4_NODE_CAPACITY: u32;
     /// IPv6 entries per bank.
     v6_entry_capacity = V6_ENTRY_CAPACITY: u32;
+    /// Sets of sources, a power of two.
+    source_sets = SOURCE_SETS: u32;
+    /// Sets of contacts in a region, a power of two.
+    contact_sets = CONTACT_SETS: u32;
     /// Length of a jiffy; 0: virtual time.
     ns_per_jiffy = NS_PER_JIFFY: u64;
 }

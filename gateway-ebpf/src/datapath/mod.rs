@@ -4,6 +4,7 @@ mod atomic;
 mod clock;
 mod count;
 mod decide;
+mod detect;
 mod identify;
 mod last;
 mod maps;
@@ -99,7 +100,7 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
             }
             last::dropped(slot, reason);
             if let (Some(slot), 1..) = (slot, answer_at)
-                && refuse::refuse(context.ctx, answer_at as u32, slot.0 * 2 + direction.index() as u32) != 0
+                && refuse::refuse(context.ctx, answer_at as u32, slot.0 * 2 + direction.index() as u32)
             {
                 return xdp_action::XDP_TX;
             }
@@ -122,8 +123,11 @@ fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass,
     };
     match identify::owner(packet, side, interface, tags, &ip)? {
         Owner::Nobody(pass) => Ok(pass),
-        Owner::Tenant(tenant) => match decide::decide(packet, side.direction(), &ip, &tenant) {
-            Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+        Owner::Tenant(tenant) => match decide::decide(packet, network, side.direction(), &ip, &tenant) {
+            Ok(sign) => match detect::observe(packet, network, side.direction(), sign, &tenant) {
+                Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+                Err(reason) => Err(Refusal { reason, slot: Some(tenant.slot), answer_at: 0 }),
+            },
             // Only tenants are told: the sender of an inbound packet may be forged.
             Err(Denied { reason, tell }) => {
                 let answer_at = if tell && side == Side::Tenant { network } else { 0 };

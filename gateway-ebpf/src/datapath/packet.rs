@@ -23,6 +23,12 @@ impl Packet {
         Self { context, data: data as usize, data_end: data_end as usize, length: length as u32 }
     }
 
+    /// What the kernel passed in, to make the packet of again.
+    #[inline(always)]
+    pub fn context(&self) -> *mut xdp_md {
+        self.context
+    }
+
     /// Words in host byte order, under one bounds check: the verifier does not carry the proof of one
     /// over to the next where their offset is not constant.
     #[inline(always)]

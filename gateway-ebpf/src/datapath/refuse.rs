@@ -8,12 +8,15 @@
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_tail;
 use gateway_ebpf::cap;
-use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Protocol};
+use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
 
 use super::maps::BUCKETS;
 use super::packet::Packet;
 use super::{atomic, clock};
+
+/// IP protocol number.
+const UDP: u8 = 17;
 
 /// Ten answers a second to each tenant...
 const INTERVAL_NS: u64 = 100_000_000;
@@ -23,75 +26,97 @@ const BURST_NS: u64 = 2_000_000_000;
 /// Length of an Ethernet frame without FCS, at least; what is beyond the answer is padding.
 const LEAST_FRAME: u32 = 60;
 
-/// Makes the packet into its refusal, whose network layer starts at `network`; 0 if there is to be none,
-/// and the packet, perhaps changed, must be dropped. A global function (Linux 5.6), verified once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn refuse(context: *mut xdp_md, network: u32, bucket: u32) -> u32 {
-    // At most Ethernet and two tags; unknown here, so bounded for the verifier.
-    let network = (network & 0x1f) as usize;
-    answer(context, network, bucket).is_some() as u32
+/// Makes the packet into its refusal, whose network layer starts at `network`; false if there is to be
+/// none, and the packet, perhaps changed, must be dropped.
+#[inline(always)]
+pub fn refuse(context: *mut xdp_md, network: u32, bucket: u32) -> bool {
+    refuse_segment(context, network, bucket) != 0 || refuse_datagram(context, network, bucket) != 0
 }
 
+/// Makes a TCP segment into a reset: 1, else 0. A global function (Linux 5.6), verified once; two of
+/// them, as one would take more of the stack than is left (512 bytes for a chain of calls).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refuse_segment(context: *mut xdp_md, network: u32, bucket: u32) -> u32 {
+    // At most Ethernet and two tags; unknown here, so bounded for the verifier.
+    reset(context, (network & 0x1f) as usize, bucket).is_some() as u32
+}
+
+/// Makes a UDP datagram into an ICMP error: 1, else 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refuse_datagram(context: *mut xdp_md, network: u32, bucket: u32) -> u32 {
+    prohibit(context, (network & 0x1f) as usize, bucket).is_some() as u32
+}
+
+/// The header of a packet that may be answered at all.
 #[inline(always)]
-fn answer(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
-    let packet = Packet::new(context);
+fn answerable(packet: &Packet, network: usize) -> Option<Ip> {
     // The lowest bit of the first byte: sent to a group.
     if packet.be16(0)? & 0x0100 != 0 {
         return None;
     }
     let ip = match packet.be16(network)? >> 12 {
-        4 => parse::ipv4(&packet, network),
-        _ => parse::ipv6(&packet, network),
+        4 => parse::ipv4(packet, network),
+        _ => parse::ipv6(packet, network),
     }
     .ok()?;
-    if ip.fragment != Fragment::Whole
-        || !refusal::is_unicast(ip.source)
-        || !refusal::is_unicast(ip.destination)
-    {
-        return None;
-    }
+    let is_answerable = ip.fragment == Fragment::Whole
+        && refusal::is_unicast(ip.source)
+        && refusal::is_unicast(ip.destination);
+    is_answerable.then_some(ip)
+}
+
+#[inline(always)]
+fn reset(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
+    let packet = Packet::new(context);
+    let ip = answerable(&packet, network)?;
     let payload = parse::payload(&packet, &ip).ok()?;
     let transport = parse::transport(&packet, &payload).ok()??;
-    if payload.fragment != Fragment::Whole {
+    if payload.fragment != Fragment::Whole || transport.protocol != Protocol::Tcp {
         return None;
     }
-    match transport.protocol {
-        Protocol::Tcp => {
-            let [ports, sequence, acknowledgement, offset_and_flags] = packet.words(payload.at)?;
-            let flags = (offset_and_flags >> 16) as u8;
-            if flags & flag::RST != 0 {
-                return None;
-            }
-            let data_length = payload.length - (offset_and_flags >> 28) * 4;
-            let segment = Segment { ports, sequence, acknowledgement, flags, data_length };
-            allowance(bucket)?;
-            match (ip.source, ip.destination) {
-                (Address::V4(source), Address::V4(destination)) => {
-                    send(context, &packet, network, &refusal::reset_v4(source, destination, &segment))
-                }
-                (Address::V6(source_high, source_low), Address::V6(high, low)) => {
-                    let words = refusal::reset_v6((source_high, source_low), (high, low), &segment);
-                    send(context, &packet, network, &words)
-                }
-                _ => None,
-            }
+    let [ports, sequence, acknowledgement, offset_and_flags] = packet.words(payload.at)?;
+    let flags = (offset_and_flags >> 16) as u8;
+    if flags & flag::RST != 0 {
+        return None;
+    }
+    let data_length = payload.length - (offset_and_flags >> 28) * 4;
+    let segment = Segment { ports, sequence, acknowledgement, flags, data_length };
+    allowance(bucket)?;
+    match (ip.source, ip.destination) {
+        (Address::V4(source), Address::V4(destination)) => {
+            send(context, &packet, network, &refusal::reset_v4(source, destination, &segment))
         }
-        Protocol::Udp => match (ip.source, ip.destination) {
-            // With options, more than the fixed header would have to be quoted.
-            (Address::V4(source), Address::V4(destination)) if payload.at == network + 20 => {
-                let quote = packet.words::<QUOTE_V4>(network)?;
-                allowance(bucket)?;
-                send(context, &packet, network, &refusal::prohibited_v4(source, destination, quote))
-            }
-            (Address::V6(source_high, source_low), Address::V6(high, low)) if payload.at == network + 40 => {
-                let quote = packet.words::<QUOTE_V6>(network)?;
-                allowance(bucket)?;
-                let words = refusal::prohibited_v6((source_high, source_low), (high, low), quote);
-                send(context, &packet, network, &words)
-            }
-            _ => None,
-        },
+        (Address::V6(source_high, source_low), Address::V6(high, low)) => {
+            let words = refusal::reset_v6((source_high, source_low), (high, low), &segment);
+            send(context, &packet, network, &words)
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn prohibit(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
+    let packet = Packet::new(context);
+    let ip = answerable(&packet, network)?;
+    // Behind options or extension headers, more than the fixed header would have to be quoted.
+    if ip.protocol != UDP || ip.remaining < 8 {
+        return None;
+    }
+    match (ip.source, ip.destination) {
+        (Address::V4(source), Address::V4(destination)) if ip.next == network + 20 => {
+            let quote = packet.words::<QUOTE_V4>(network)?;
+            allowance(bucket)?;
+            send(context, &packet, network, &refusal::prohibited_v4(source, destination, quote))
+        }
+        (Address::V6(source_high, source_low), Address::V6(high, low)) if ip.next == network + 40 => {
+            let quote = packet.words::<QUOTE_V6>(network)?;
+            allowance(bucket)?;
+            let words = refusal::prohibited_v6((source_high, source_low), (high, low), quote);
+            send(context, &packet, network, &words)
+        }
+        _ => None,
     }
 }
 

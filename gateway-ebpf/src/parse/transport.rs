@@ -25,6 +25,8 @@ pub struct Transport {
     pub destination: u16,
     /// Whether it opens a connection.
     pub opening: Opening,
+    /// TCP's control bits (RFC 9293, 3.1), CWR and ECE among them; 0 for UDP.
+    pub flags: u8,
 }
 
 /// Whether a packet opens a connection.
@@ -61,8 +63,10 @@ pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Opt
     }
     let ports = frame.be32(payload.at).ok_or(cut)?;
     let mut opening = Opening::Unknown;
+    let mut flags = 0;
     if protocol == Protocol::Tcp {
         let offset_and_flags = frame.be16(payload.at + 12).ok_or(cut)?;
+        flags = offset_and_flags as u8;
         opening = if offset_and_flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No };
         let header_length = u32::from(offset_and_flags >> 12) * 4;
         if header_length < least {
@@ -72,5 +76,5 @@ pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Opt
             return Err(cut);
         }
     }
-    Ok(Some(Transport { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening }))
+    Ok(Some(Transport { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening, flags }))
 }

@@ -52,6 +52,18 @@ impl Policer for Dataplane {
         Self::set_standings(self, standings);
     }
 
+    fn take_offences(&mut self) -> Vec<Offence> {
+        Self::take_offences(self)
+    }
+
+    fn impose(&mut self, measures: &[MeasureInForce]) {
+        Self::impose(self, measures);
+    }
+
+    fn lift(&mut self, lift: &Lift) {
+        Self::lift(self, lift);
+    }
+
     fn follow_interfaces(&mut self) -> Vec<Followed> {
         Self::follow_interfaces(self)
     }

@@ -4,6 +4,11 @@ use gateway_ebpf::abi::{
     BANKS, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
     LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
 };
+use gateway_ebpf::detect::contact;
+use gateway_ebpf::detect::record::{Detection, REPORTS, Report, region};
+use gateway_ebpf::detect::rules::{CLASSES, Rules};
+use gateway_ebpf::detect::sighting::Sighting;
+use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::lookup::{v4, v6};
 
 use super::image::Image;
@@ -27,9 +32,16 @@ pub(super) struct Capacity {
     pub(super) v4_nodes: u32,
     /// IPv6 entries per bank, a power of two.
     pub(super) v6_entries: u32,
+    /// Sets of sources, a power of two.
+    pub(super) source_sets: u32,
+    /// Sets of contacts in a region, a power of two.
+    pub(super) contact_sets: u32,
     /// Counter stripes: the controller's and one per possible CPU.
     pub(super) stripes: u32,
 }
+
+/// Sources in a set.
+pub(super) const SOURCE_WAYS: u32 = 8;
 
 impl Capacity {
     /// Room for `image`, for as many tenants again (or `wanted_tenants`), and for half as many
@@ -40,13 +52,15 @@ impl Capacity {
             tenants: tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32,
             v4_nodes: (image.v4_nodes.len() + image.v4_nodes.len() / 2) as u32,
             v6_entries: (image.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
+            source_sets: source_sets(image.detection.sources),
+            contact_sets: contact_sets(image.detection.contacts),
             stripes: cpus + 1,
         }
     }
 
     /// Room for next to nothing.
     pub(super) fn smallest(cpus: u32) -> Self {
-        Self { tenants: 1, v4_nodes: 1, v6_entries: 1, stripes: cpus + 1 }
+        Self { tenants: 1, v4_nodes: 1, v6_entries: 1, source_sets: 1, contact_sets: 1, stripes: cpus + 1 }
     }
 
     /// Whether `image` fits.
@@ -54,10 +68,12 @@ impl Capacity {
         image.tenants.len() <= self.tenants as usize
             && image.v4_nodes.len() <= self.v4_nodes as usize
             && image.v6.entries.len() <= self.v6_entries as usize
+            && source_sets(image.detection.sources) <= self.source_sets
+            && contact_sets(image.detection.contacts) <= self.contact_sets
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 15] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 21] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
@@ -74,6 +90,12 @@ impl Capacity {
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
             (map::CLOCK, 1, size_of::<Clock>()),
+            (map::RULES, BANKS * CLASSES, size_of::<Rules>()),
+            (map::DETECTION, 1, size_of::<Detection>()),
+            (map::SOURCES, self.source_sets * SOURCE_WAYS, size_of::<Source>()),
+            (map::CONTACTS, region::COUNT as u32 * self.contact_sets, size_of::<contact::Set>()),
+            (map::REPORTS, REPORTS, size_of::<Report>()),
+            (map::SIGHTING, 1, size_of::<Sighting>()),
             (map::LAST_VERDICT, 1, size_of::<LastVerdict>()),
         ]
     }
@@ -84,6 +106,17 @@ impl Capacity {
     }
 }
 
+/// Twice as many places as sources, so that a set of eight seldom fills up: at that load, one in a
+/// thousand does (Poisson, mean 2.4 to 4).
+fn source_sets(sources: u32) -> u32 {
+    (sources.max(64) * 2 / SOURCE_WAYS).next_power_of_two()
+}
+
+/// As many contacts in all regions together.
+fn contact_sets(contacts: u32) -> u32 {
+    (contacts / (contact::WAYS * region::COUNT) as u32).max(64).next_power_of_two()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,11 +124,32 @@ mod tests {
     #[test]
     fn memory_stays_within_its_budget() {
         // 100,000 tenants with two prefixes each, all in networks of their own, on two CPUs.
-        let capacity = Capacity { tenants: 200_000, v4_nodes: 150_000, v6_entries: 524_288, stripes: 3 };
+        let capacity = Capacity {
+            tenants: 200_000,
+            v4_nodes: 150_000,
+            v6_entries: 524_288,
+            source_sets: source_sets(10_000),
+            contact_sets: contact_sets(524_288),
+            stripes: 3,
+        };
         let bytes = capacity.bytes();
-        assert!(bytes < 560 << 20, "{} MiB", bytes >> 20);
+        assert!(bytes < 608 << 20, "{} MiB", bytes >> 20);
+        // Detection, of that.
+        let detection = |(map, entries, size): &(&str, u32, usize)| {
+            let is_of_detection = [map::SOURCES, map::CONTACTS, map::REPORTS, map::RULES].contains(map);
+            if is_of_detection { *entries as usize * size } else { 0 }
+        };
+        let detection: usize = capacity.maps().iter().map(detection).sum();
+        assert!(detection <= 48 << 20, "{} KiB", detection >> 10);
         // A small provider.
-        let capacity = Capacity { tenants: 1_024, v4_nodes: 400, v6_entries: 64, stripes: 5 };
-        assert!(capacity.bytes() < 3 << 20, "{} KiB", capacity.bytes() >> 10);
+        let capacity = Capacity {
+            tenants: 1_024,
+            v4_nodes: 400,
+            v6_entries: 64,
+            source_sets: source_sets(512),
+            contact_sets: contact_sets(32_768),
+            stripes: 5,
+        };
+        assert!(capacity.bytes() < 5 << 20, "{} KiB", capacity.bytes() >> 10);
     }
 }

@@ -39,13 +39,29 @@ impl ProgramClock {
             Self::Kernel => boot_ns_at(instant),
         }
     }
+
+    /// The instant of a reading.
+    pub(super) fn instant(self, reading_ns: u64) -> jiff::Timestamp {
+        let since_epoch_ns = match self {
+            Self::Virtual => i128::from(reading_ns),
+            Self::Kernel => {
+                jiff::Timestamp::now().as_nanosecond() + i128::from(reading_ns) - i128::from(boot_ns())
+            }
+        };
+        jiff::Timestamp::from_nanosecond(since_epoch_ns).unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+/// Nanoseconds since boot, suspension included.
+pub(super) fn boot_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
 /// The boot-time clock's reading at an instant: what has passed already lapses at once, and a later
 /// change of the wall clock does not move it.
 fn boot_ns_at(instant: jiff::Timestamp) -> u64 {
-    let boot_ns = clock_gettime(ClockId::CLOCK_BOOTTIME)
-        .map_or(0, |now| i128::from(now.tv_sec()) * 1_000_000_000 + i128::from(now.tv_nsec()));
+    let boot_ns = i128::from(boot_ns());
     let until_ns = instant.as_nanosecond() - jiff::Timestamp::now().as_nanosecond();
     u64::try_from((boot_ns + until_ns).max(0)).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
 //! The programs and their tables, loaded but attached to nothing: given policies, run, read.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,17 @@ use gateway_ebpf::lookup::Slot;
 use super::attachment::Target;
 use super::capacity::Capacity;
 use super::clock::ProgramClock;
+use super::detection::{self, DetectionCounters};
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::probe::possible_cpus;
+use super::reading::{by_reason, tally};
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
-use super::tables::{Tables, by_reason, tally};
+use super::tables::Tables;
 use super::{Applied, Standings, TableMemory};
 use crate::config::{Config, Interface, Side};
+use crate::detect::{Lift, MeasureInForce, Offence};
 
 /// Compiled by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairway-ebpf.o"));
@@ -72,6 +76,8 @@ impl Engine {
             .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
             .override_global(constant::V4_NODE_CAPACITY, &capacity.v4_nodes, true)
             .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
+            .override_global(constant::SOURCE_SETS, &capacity.source_sets, true)
+            .override_global(constant::CONTACT_SETS, &capacity.contact_sets, true)
             .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true);
         for (map, entries, _) in capacity.maps() {
             loader.map_max_entries(map, entries);
@@ -152,6 +158,61 @@ impl Engine {
         }
     }
 
+    /// Judges what has to hold for a while in sources that send nothing any more; `now_ns` on the
+    /// programs' clock.
+    pub fn confirm(&self, now_ns: u64) {
+        self.tables.confirm(now_ns);
+    }
+
+    /// Offences since the last call, each with what it rests on.
+    pub fn take_offences(&mut self) -> Vec<Offence> {
+        let (reports, lost) = self.tables.detection.reports();
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "offences were overwritten before they were read; their measures hold all the same"
+            );
+        }
+        let ids: HashMap<u32, &str> = match reports.is_empty() {
+            true => HashMap::new(),
+            false => self.tenants.iter().map(|(id, slot)| (slot.0, id.as_str())).collect(),
+        };
+        let clock = self.tables.program_clock();
+        let offence = |report| detection::offence(report, ids.get(&report.slot)?, clock);
+        reports.iter().filter_map(offence).collect()
+    }
+
+    /// Takes measures against sources of tenants that are policed.
+    pub(super) fn impose(&self, measures: &[MeasureInForce]) {
+        for measure in measures {
+            let Some(slot) = self.slots.get(&measure.tenant) else { continue };
+            if !self.tables.impose(slot, measure) {
+                let (tenant, source) = (&measure.tenant, measure.source);
+                tracing::warn!(tenant, %source, "no place for a measure that still holds; raise [detect] sources");
+            }
+        }
+    }
+
+    /// Ends measures.
+    pub(super) fn lift(&self, lift: &Lift) {
+        if let Some(slot) = self.slots.get(&lift.tenant) {
+            self.tables.forget_sources(slot, lift.source);
+        }
+    }
+
+    /// Before this engine's programs replace `old`'s: takes over what is known of every source.
+    pub(super) fn adopt_sources(&mut self, old: &Self) {
+        let slots: HashMap<u32, u32> =
+            self.common_slots(old).map(|(slot, old_slot)| (old_slot.0, slot.0)).collect();
+        self.tables.detection.share_keys(&old.tables.detection);
+        self.tables.detection.adopt(&old.tables.detection, |slot| slots.get(&slot).copied());
+    }
+
+    /// How detection fares.
+    pub fn detection_counters(&self) -> DetectionCounters {
+        self.tables.detection.counters()
+    }
+
     /// What is in force, as if it had just been applied in no time.
     pub(super) fn applied(&self) -> Applied {
         let (tenants, prefixes) = (self.tenants.len(), self.prefixes);
@@ -209,7 +270,7 @@ impl Engine {
         }
         let mut same_name =
             self.interfaces.iter().filter(|known| known.target.interface.name == interface.name);
-        let slot = match (self.tables.interface(ifindex).slot, same_name.next()) {
+        let slot = match (self.tables.interface_slot(ifindex), same_name.next()) {
             (0, Some(known)) => known.slot,
             (0, None) => {
                 let slot = self.free_interface_slot(interface)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gateway_ebpf::abi::{BankHeader, PeerKey, PortClasses, TenantPolicy};
 use gateway_ebpf::cap::Cap;
+use gateway_ebpf::detect::Kind;
 use gateway_ebpf::lookup::{Slot, v4};
 use gateway_ebpf::parse::Tags;
 use gateway_ebpf::port::{Action, Actions, ServiceClass};
@@ -14,6 +15,7 @@ use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;
 
 use super::Standings;
+use super::detection::{self, DetectionImage};
 use super::index::{V6Table, build_v4, build_v6};
 use super::slots::{Full, Slots};
 use crate::config::{BitRate, Config, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources};
@@ -32,6 +34,7 @@ pub(super) struct Image {
     /// By [`parse::Protocol`].
     pub(super) port_classes: [Box<PortClasses>; 2],
     pub(super) peers: Vec<Peer>,
+    pub(super) detection: DetectionImage,
 }
 
 /// One entry of the peers' longest-prefix match; the bank is filled in when it is written.
@@ -52,6 +55,7 @@ impl Image {
             v6: build_v6(&[], 0),
             port_classes: port_classes(config),
             peers: walled_garden(config),
+            detection: DetectionImage::compile(config),
         };
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for tenant in &config.tenants {
@@ -69,6 +73,14 @@ impl Image {
         image.v4_nodes = build_v4(&v4);
         image.v6 = build_v6(&v6, RandomState::new().hash_one(()));
         image.header.v6 = image.v6.shape;
+        image.peers.extend(listed(config));
+        image.peers.extend(left_alone(config));
+        if image.detection.is_on() {
+            image.header.flags |= BankHeader::DETECTS;
+        }
+        if !config.detection.listed.is_empty() {
+            image.header.flags |= BankHeader::HAS_DROP_LIST;
+        }
         Ok(image)
     }
 }
@@ -95,6 +107,7 @@ fn policy(config: &Config, tenant: &Tenant, standing: Standing) -> TenantPolicy 
         tags,
         standing,
     )
+    .with_class(config.detection.class_index(tenant.detect_class.as_deref()) as u32)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -132,19 +145,42 @@ fn has_peers(tenant: &Tenant, direction: Direction) -> bool {
 
 /// Hosts that suspended tenants may still reach.
 fn walled_garden(config: &Config) -> Vec<Peer> {
-    let host = |network: &IpNetwork| Peer {
+    let host = |network| everybodys(PeerKey::WALLED_GARDEN, 0, network, None);
+    config.walled_garden.iter().map(host).collect()
+}
+
+/// Networks of the drop list.
+fn listed(config: &Config) -> impl Iterator<Item = Peer> {
+    config.detection.listed.iter().map(|network| everybodys(PeerKey::DROP_LIST, 0, network, None))
+}
+
+/// Sources that a detector leaves alone. Where several allowances cover one, the last to lapse counts.
+fn left_alone(config: &Config) -> Vec<Peer> {
+    let entry = |(kind, source, expires): (Kind, IpNetwork, _)| {
+        everybodys(PeerKey::LEFT_ALONE, kind as u8, &source, Some(expires))
+    };
+    let mut peers = Vec::new();
+    for kind in Kind::ALL {
+        let of_kind = detection::left_alone(config).filter(|(spared, ..)| spared == kind);
+        peers.extend(keep_longest_lived(of_kind.map(entry).collect()));
+    }
+    peers
+}
+
+/// An entry of a list that is nobody's own.
+fn everybodys(list: u32, class: u8, network: &IpNetwork, expires: Option<jiff::Timestamp>) -> Peer {
+    Peer {
         key: PeerKey {
-            slot: PeerKey::WALLED_GARDEN,
+            slot: list,
             bank: 0,
             direction: 0,
-            class: 0,
+            class,
             family: family(network),
             address: octets(network),
         },
         address_bits: u32::from(network.prefix()),
-        expires: None,
-    };
-    config.walled_garden.iter().map(host).collect()
+        expires,
+    }
 }
 
 /// Who this tenant may exchange mail with on port 25.

@@ -45,6 +45,11 @@ impl<T: Pod> MappedArray<T> {
         Ok(Self { words: start.cast(), len, value: PhantomData })
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
     fn bytes(len: u32) -> Option<NonZeroUsize> {
         NonZeroUsize::new(len as usize * size_of::<T>())
     }

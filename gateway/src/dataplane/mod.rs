@@ -12,6 +12,7 @@
 mod attachment;
 mod capacity;
 mod clock;
+mod detection;
 mod engine;
 mod error;
 mod grace;
@@ -21,6 +22,7 @@ mod links;
 mod mapped;
 mod pins;
 mod probe;
+pub mod reading;
 mod slots;
 mod snapshot;
 mod tables;
@@ -32,6 +34,7 @@ use std::time::{Duration, Instant};
 
 pub use attachment::Followed;
 pub use clock::ProgramClock;
+pub use detection::DetectionCounters;
 pub use engine::Engine;
 pub use error::DataplaneError;
 pub use pins::{PinPlace, pin_place, pinned_programs};
@@ -42,6 +45,7 @@ pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict
 use gateway_ebpf::standing::Standing;
 
 use crate::config::{Config, Interface, OnStop};
+use crate::detect::{Lift, MeasureInForce, Offence};
 use crate::link::name_of;
 use attachment::Target;
 use pins::{Generation, Pins};
@@ -173,8 +177,9 @@ impl Dataplane {
 
     /// Moves to tables that `config` fits, with every counter and bucket.
     fn grow(&mut self, config: &Config, targets: &[Target]) -> Result<Applied, DataplaneError> {
-        let (engine, generation) =
+        let (mut engine, generation) =
             make_engine(config, self.engine.standings(), &self.pins, &self.pins.generations()?)?;
+        engine.adopt_sources(&self.engine);
         engine.copy_buckets(&self.engine);
         let larger =
             Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
@@ -207,6 +212,22 @@ impl Dataplane {
     /// Who is suspended, from this moment on and across reloads.
     pub fn set_standings(&mut self, standings: &Standings) {
         self.engine.set_standings(standings);
+    }
+
+    /// Offences that the programs saw, and acted on by themselves, since the last call.
+    pub fn take_offences(&mut self) -> Vec<Offence> {
+        self.engine.confirm(clock::boot_ns());
+        self.engine.take_offences()
+    }
+
+    /// Takes measures that still hold, after a start.
+    pub fn impose(&mut self, measures: &[MeasureInForce]) {
+        self.engine.impose(measures);
+    }
+
+    /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
+    pub fn lift(&mut self, lift: &Lift) {
+        self.engine.lift(lift);
     }
 
     /// Reads all counters.

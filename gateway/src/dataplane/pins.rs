@@ -16,13 +16,15 @@ use std::sync::Arc;
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
-use gateway_ebpf::abi::{ABI_VERSION, BANKS, Control, MAGIC, map};
+use gateway_ebpf::abi::{BANKS, Control, map};
+use gateway_ebpf::detect::record::region;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::capacity::Capacity;
+use super::capacity::{Capacity, SOURCE_WAYS};
 use super::error::{DataplaneError, chain};
+use super::reading::{self, Foreign};
 use crate::config::Mode;
 
 /// Where systemd mounts a BPF file system.
@@ -171,24 +173,26 @@ impl Generation {
     /// The switchboard of pinned tables; `None` if they were never finished.
     ///
     /// # Errors
-    /// If they are of another ABI, with how to go on.
+    /// If they are not of this controller's ABI, with how to go on.
     pub(super) fn control(&self) -> Result<Option<Control>, DataplaneError> {
         let Ok(data) = MapData::from_pin(self.dir.join(map::CONTROL)) else { return Ok(None) };
         let control =
             Map::from_map_data(data).and_then(Array::<_, [u32; 4]>::try_from).and_then(|map| map.get(&0, 0));
-        let control: Control = bytemuck::cast(control.map_err(|error| cannot_use(&self.dir, chain(&error)))?);
-        if control.magic == 0 {
-            return Ok(None);
-        }
-        if control.magic != MAGIC || control.abi_version != ABI_VERSION {
-            return Err(DataplaneError::new(
+        let words = control.map_err(|error| cannot_use(&self.dir, chain(&error)))?;
+        reading::control(words).map_err(|foreign| {
+            let meanwhile = match foreign {
+                Foreign::Version(_) => "It goes on enforcing its old policy",
+                Foreign::Signature(_) | Foreign::Bank(_) => "What is attached stays as it is",
+            };
+            DataplaneError::new(
                 format!("taking over the data plane pinned in {}", self.dir.display()),
-                format!("its ABI is version {}, this controller's is {ABI_VERSION}", control.abi_version),
-                "It goes on enforcing its old policy. To replace it, run `fairway detach --config FILE` (traffic flows \
-                 unpoliced from then on) and start again",
-            ));
-        }
-        Ok(Some(control))
+                foreign,
+                format!(
+                    "{meanwhile}. To replace it, run `fairway detach --config FILE` (traffic flows unpoliced from \
+                     then on) and start again"
+                ),
+            )
+        })
     }
 
     /// What pinned tables were sized for, read off the maps themselves.
@@ -203,6 +207,8 @@ impl Generation {
             tenants,
             v4_nodes: entries(map::V4_NODES)? / BANKS,
             v6_entries: entries(map::V6_ENTRIES)? / BANKS,
+            source_sets: entries(map::SOURCES)? / SOURCE_WAYS,
+            contact_sets: entries(map::CONTACTS)? / region::COUNT as u32,
             stripes: entries(map::PASSED)? / (tenants * 2).max(1),
         })
     }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use gateway_ebpf::abi::TenantId;
 use gateway_ebpf::lookup::Slot;
 
+use super::reading::tenant_id;
+
 /// Slots in use and free ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
@@ -25,7 +27,7 @@ impl Slots {
         let mut slots = Self::default();
         // Descending, so that the lowest free slot is handed out first.
         for slot in (0..capacity).rev().map(Slot) {
-            match decode(&ids(slot)) {
+            match tenant_id(&ids(slot)) {
                 Some(id) if !slots.by_id.contains_key(&id) => {
                     slots.by_id.insert(id, slot);
                 }
@@ -63,13 +65,6 @@ pub(super) fn encode(id: &str) -> TenantId {
     let mut bytes = [0; 64];
     bytes.iter_mut().zip(id.bytes()).for_each(|(to, from)| *to = from);
     bytes
-}
-
-/// The id in a slot; `None` for a free one.
-pub(super) fn decode(bytes: &TenantId) -> Option<String> {
-    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    let id = std::str::from_utf8(&bytes[..length]).ok()?;
-    (!id.is_empty()).then(|| id.to_owned())
 }
 
 #[cfg(test)]

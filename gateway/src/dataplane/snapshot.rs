@@ -23,10 +23,11 @@ pub struct Tally {
     pub bytes: u64,
 }
 
+/// Wrapping, as the programs count.
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
     }
 }
 

@@ -1,25 +1,29 @@
 //! The maps of one loaded object: written bank by bank, read without stopping anything.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use aya::Ebpf;
 use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
 use bytemuck::Zeroable as _;
+use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry,
     InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::standing::Standing;
-use gateway_ebpf::{Direction, DropReason};
+use ipnetwork::IpNetwork;
 
 use super::capacity::{Capacity, IFINDEXES};
 use super::clock::ProgramClock;
+use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
 use super::image::Image;
 use super::mapped::MappedArray;
-use super::snapshot::{DirectionCounters, Tally};
-use super::{grace, slots};
+use super::snapshot::DirectionCounters;
+use super::{grace, reading, slots};
+use crate::detect::MeasureInForce;
 
 /// Index among the 64-bit words of [`Control`] of the one that holds [`Control::active_bank`] (its lower
 /// half: the kernel's programs are little-endian) and [`Control::live`].
@@ -42,6 +46,7 @@ pub(super) struct Tables {
     interfaces: MappedArray<InterfaceEntry>,
     interface_tallies: MappedArray<InterfaceTallies>,
     tenant_ids: MappedArray<TenantId>,
+    pub(super) detection: DetectionTables,
     clock: MappedArray<Clock>,
     last_verdict: MappedArray<LastVerdict>,
     program_clock: ProgramClock,
@@ -71,6 +76,7 @@ impl Tables {
             interfaces: maps.array(map::INTERFACES)?,
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
             tenant_ids: maps.array(map::TENANT_IDS)?,
+            detection: DetectionTables::new(&mut maps)?,
             clock: maps.array(map::CLOCK)?,
             last_verdict: maps.array(map::LAST_VERDICT)?,
             program_clock,
@@ -78,6 +84,7 @@ impl Tables {
         if tables.control.get(0) == Control::zeroed() {
             let control = Control { magic: MAGIC, abi_version: ABI_VERSION, active_bank: 0, live: 0 };
             tables.control.set(0, &control);
+            tables.detection.sign();
         }
         Ok(tables)
     }
@@ -110,6 +117,7 @@ impl Tables {
         for (protocol, classes) in (0..).zip(&image.port_classes) {
             self.port_classes.set(bank * 2 + protocol, classes);
         }
+        self.detection.write(bank, &image.detection);
         self.bank_headers.set(bank, &image.header);
         // The bank becomes visible after everything in it: x86 and arm64 order the programs' dependent
         // loads behind their load of this word.
@@ -166,6 +174,7 @@ impl Tables {
 
     /// Wipes a slot that no bank in use refers to.
     pub(super) fn wipe_slot(&self, slot: Slot) {
+        self.detection.forget(slot.0, None);
         for index in [slot.0 * 2, slot.0 * 2 + 1] {
             self.buckets.clear(index);
             self.dropped.clear(index);
@@ -209,28 +218,22 @@ impl Tables {
     /// Counters of one direction of a slot.
     pub(super) fn counters(&self, slot: Slot, direction: Direction) -> DirectionCounters {
         let index = slot.0 * 2 + direction.index() as u32;
-        let mut passed = Tally::default();
-        for stripe in 0..self.capacity.stripes {
-            passed += tally(self.passed.get(self.passed_index(stripe, index)));
+        let stripes = 0..self.capacity.stripes;
+        DirectionCounters {
+            passed: reading::passed(stripes.map(|stripe| self.passed.get(self.passed_index(stripe, index)))),
+            dropped: reading::by_reason(&self.dropped.get(index)),
         }
-        DirectionCounters { passed, dropped: by_reason(&self.dropped.get(index)) }
     }
 
     /// Counters of an interface slot, summed over the CPUs.
     pub(super) fn interface_counters(&self, slot: u32) -> InterfaceTallies {
-        let mut sum = InterfaceTallies::zeroed();
-        for stripe in 0..self.capacity.stripes {
-            let one = self.interface_tallies.get(stripe * INTERFACE_SLOTS + slot);
-            let words = bytemuck::cast_slice_mut::<_, u64>(std::slice::from_mut(&mut sum));
-            let addends = bytemuck::cast_slice::<_, u64>(std::slice::from_ref(&one));
-            words.iter_mut().zip(addends).for_each(|(sum, addend)| *sum += addend);
-        }
-        sum
+        let stripes = 0..self.capacity.stripes;
+        reading::interface(stripes.map(|stripe| self.interface_tallies.get(stripe * INTERFACE_SLOTS + slot)))
     }
 
-    /// What is registered for an interface index.
-    pub(super) fn interface(&self, ifindex: u32) -> InterfaceEntry {
-        if ifindex < IFINDEXES { self.interfaces.get(ifindex) } else { InterfaceEntry::default() }
+    /// The counters' slot of an interface index; 0 if it is not registered.
+    pub(super) fn interface_slot(&self, ifindex: u32) -> u32 {
+        if ifindex < IFINDEXES { reading::interface_slot(self.interfaces.get(ifindex)) } else { 0 }
     }
 
     /// Registers an interface, or forgets it with the default entry.
@@ -240,7 +243,7 @@ impl Tables {
 
     /// Slots that some interface index is registered for.
     pub(super) fn interface_slots(&self) -> std::collections::HashSet<u32> {
-        (0..IFINDEXES).map(|ifindex| self.interfaces.get(ifindex).slot).filter(|slot| *slot != 0).collect()
+        (0..IFINDEXES).map(|ifindex| self.interface_slot(ifindex)).filter(|slot| *slot != 0).collect()
     }
 
     /// Forgets every interface index but these.
@@ -260,24 +263,49 @@ impl Tables {
         self.clock.words(0)[0].store(now_ns, Relaxed);
     }
 
+    /// Judges sources that went quiet, as [`DetectionTables::confirm`] does.
+    pub(super) fn confirm(&self, now_ns: u64) {
+        let bank = self.active_bank();
+        let class_of = |slot: u32| match slot < self.capacity.tenants {
+            true => self.tenants.get(bank * self.capacity.tenants + slot).class(),
+            false => 0,
+        };
+        for Judged { slot, until_ns } in self.detection.confirm(bank, now_ns, class_of) {
+            self.measures_end(slot).fetch_max(until_ns, Relaxed);
+        }
+    }
+
+    /// When the last measure against a source of the tenant ends, as its packets look it up.
+    fn measures_end(&self, slot: u32) -> &AtomicU64 {
+        &self.buckets.words(slot * 2)[std::mem::offset_of!(Bucket, measures_end_ns) / 8]
+    }
+
+    /// Takes a measure against a source of a tenant; false if there is no place for it.
+    pub(super) fn impose(&self, slot: Slot, measure: &MeasureInForce) -> bool {
+        let until_ns = self.program_clock.ns_at(measure.until);
+        let imposed = self.detection.impose(measure.source, slot.0, measure.measure, until_ns);
+        self.measures_end(slot.0).fetch_max(until_ns, Relaxed);
+        imposed
+    }
+
+    /// Forgets a tenant's source, or all of them, and their measures.
+    pub(super) fn forget_sources(&self, slot: Slot, source: Option<IpNetwork>) {
+        self.detection.forget(slot.0, source);
+        self.measures_end(slot.0).store(self.detection.measures_end_ns(slot.0), Relaxed);
+    }
+
+    /// The clock that the programs go by.
+    pub(super) fn program_clock(&self) -> ProgramClock {
+        self.program_clock
+    }
+
     /// What programs on the virtual clock said of the last packet.
     pub(super) fn last_verdict(&self) -> LastVerdict {
         self.last_verdict.get(0)
     }
 }
 
-/// A tally of the ABI as the controller's.
-pub(super) fn tally(words: Words) -> Tally {
-    Tally { packets: words.packets, bytes: words.bytes }
-}
-
-/// The reasons that occurred.
-pub(super) fn by_reason(drops: &Drops) -> Vec<(DropReason, Tally)> {
-    let all = DropReason::ALL.iter().map(|reason| (*reason, tally(drops[reason.slot()])));
-    all.filter(|(_, tally)| tally.packets > 0).collect()
-}
-
-struct Maps<'a> {
+pub(super) struct Maps<'a> {
     object: &'a mut Ebpf,
     sizes: &'a [(&'static str, u32, usize)],
 }
@@ -287,7 +315,10 @@ impl Maps<'_> {
         self.object.take_map(name).ok_or_else(|| wrong_object(name, "not in the object"))
     }
 
-    fn array<T: bytemuck::Pod>(&mut self, name: &'static str) -> Result<MappedArray<T>, DataplaneError> {
+    pub(super) fn array<T: bytemuck::Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<MappedArray<T>, DataplaneError> {
         let Map::Array(data) = self.take(name)? else { return Err(wrong_object(name, "not an array")) };
         let entries = self.sizes.iter().find(|(map, ..)| *map == name).map_or(0, |(_, entries, _)| *entries);
         MappedArray::new(data.fd(), entries).map_err(|error| wrong_object(name, error))

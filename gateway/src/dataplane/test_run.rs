@@ -66,7 +66,7 @@ impl Engine {
     /// `match_vlan`.
     pub fn set_match_vlan(&self, on: bool) {
         let flags = if on { InterfaceEntry::MATCH_VLAN } else { 0 };
-        let slot = self.tables.interface(IFINDEX).slot;
+        let slot = self.tables.interface_slot(IFINDEX);
         self.tables.set_interface(IFINDEX, InterfaceEntry { slot, flags });
     }
 

@@ -19,14 +19,18 @@ mod tally;
 
 use std::io::BufRead;
 
+use gateway_ebpf::detect::rules::CONFIRM_NS;
 use jiff::Timestamp;
 
 pub use capture::{Capture, CaptureError, Packet, Problem};
 pub use compare::{Difference, differences};
-pub use report::{ByReason, DirectionReport, PacketVerdict, Report, TenantReport, Verdict, timestamp};
+pub use report::{
+    ByReason, DirectionReport, OffenceReport, PacketVerdict, Report, TenantReport, Verdict, timestamp,
+};
 
 use crate::config::{Config, Side};
 use crate::dataplane::{DataplaneError, Engine, ProgramClock};
+use crate::detect::Offence;
 use link::Framer;
 use networks::Networks;
 use tally::{Fate, Tally};
@@ -54,9 +58,15 @@ pub struct Replay {
     match_vlan: MatchVlan,
     framer: Framer,
     now_ns: u64,
+    /// When the controller last looked, as it does every second.
+    looked_ns: u64,
+    offences: Vec<Offence>,
     tally: Tally,
     config_digest: String,
 }
+
+/// How often the controller looks after sources that went quiet.
+const LOOK_EVERY_NS: u64 = 1_000_000_000;
 
 impl Replay {
     /// Loads the programs under `config`'s policy, with the clock at `start`. With `per_packet`, the
@@ -77,6 +87,8 @@ impl Replay {
             match_vlan: MatchVlan::of(config),
             framer: Framer::default(),
             now_ns: u64::try_from(start.as_nanosecond()).unwrap_or(0),
+            looked_ns: 0,
+            offences: Vec::new(),
             tally: Tally::new(per_packet),
             config_digest: config.digest.to_string(),
         })
@@ -90,6 +102,7 @@ impl Replay {
         // A packet that was written out of order is judged at the time that the clock has reached.
         self.now_ns = self.now_ns.max(packet.at_ns.unwrap_or(0));
         self.tally.arrived(packet);
+        self.look();
         let Some(frame) = self.framer.frame(packet) else {
             self.tally.unsupported(packet);
             return Ok(());
@@ -116,9 +129,29 @@ impl Replay {
         Ok(())
     }
 
+    /// Does what the controller does every second, up to the present.
+    fn look(&mut self) {
+        if self.now_ns < self.looked_ns + LOOK_EVERY_NS {
+            return;
+        }
+        // What was due since then was due at the first look after it, if a pause in the traffic hid it.
+        if self.looked_ns > 0 {
+            let confirmed_ns = self.looked_ns + CONFIRM_NS + LOOK_EVERY_NS;
+            if confirmed_ns < self.now_ns {
+                self.engine.confirm(confirmed_ns);
+            }
+        }
+        self.engine.confirm(self.now_ns);
+        self.offences.extend(self.engine.take_offences());
+        self.looked_ns = self.now_ns;
+    }
+
     /// What became of all packets.
-    pub fn report(self) -> Report {
-        report::report(self.tally, &self.engine, self.config_digest)
+    pub fn report(mut self) -> Report {
+        // What the last packets led to is still seen.
+        self.engine.confirm(self.now_ns + CONFIRM_NS);
+        self.offences.extend(self.engine.take_offences());
+        report::report(self.tally, &self.engine, self.offences, self.config_digest)
     }
 }
 

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use gateway_ebpf::DropReason;
+use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ReplayError;
 use super::tally::{Fate, Line, Tally};
+use crate::config::{DetectMode, Measure, OffenceKind};
 use crate::dataplane::{DirectionCounters, Engine};
+use crate::detect::Offence;
 
 /// Version of the JSON; raised whenever a key changes its meaning or goes away.
 const VERSION: u32 = 1;
@@ -40,8 +43,8 @@ pub struct Report {
     pub truncated: u64,
     /// Every configured tenant by its id, counted by the programs.
     pub tenants: BTreeMap<String, TenantReport>,
-    /// Misuse that was detected: nothing is yet.
-    pub offences: [(); 0],
+    /// Misuse that was detected, in the order of time.
+    pub offences: Vec<OffenceReport>,
     /// Why the capture could not be read to its end.
     pub error: Option<String>,
     /// Every verdict, in the capture's order, if asked for.
@@ -77,6 +80,45 @@ pub struct DirectionReport {
     pub dropped_bytes: u64,
     /// Packets dropped, by reason.
     pub by_reason: ByReason,
+}
+
+/// One offence.
+#[derive(Debug, Serialize)]
+pub struct OffenceReport {
+    /// Who committed it.
+    pub tenant: String,
+    /// Which of its sources.
+    pub source: Option<IpNetwork>,
+    /// What it is.
+    pub kind: OffenceKind,
+    /// When it was certain.
+    pub at: Timestamp,
+    /// Whether the rule only reports.
+    pub mode: DetectMode,
+    /// What was done about it.
+    pub measure: Measure,
+    /// Until when; none if nothing was done.
+    pub until: Option<Timestamp>,
+    /// What it rests on.
+    pub detail: OffenceDetail,
+}
+
+/// What an offence rests on.
+#[derive(Debug, Serialize)]
+pub struct OffenceDetail {
+    /// What was counted, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// Whom the source turned to last.
+    pub targets: Vec<String>,
+}
+
+impl From<Offence> for OffenceReport {
+    fn from(offence: Offence) -> Self {
+        let Offence { at, tenant, source, kind, mode, measure, until, counters, targets, .. } = offence;
+        let targets = targets.iter().map(ToString::to_string).collect();
+        let detail = OffenceDetail { counters, targets };
+        Self { tenant, source, kind, at, mode, measure, until, detail }
+    }
 }
 
 /// One verdict; a packet between two tenants that the first side lets through has two.
@@ -138,7 +180,7 @@ impl Report {
 }
 
 /// The report on packets that were judged by `engine`, which has judged no others.
-pub(super) fn report(tally: Tally, engine: &Engine, config_digest: String) -> Report {
+pub(super) fn report(tally: Tally, engine: &Engine, offences: Vec<Offence>, config_digest: String) -> Report {
     let tenants = engine.snapshot().tenants.into_iter().map(|tenant| {
         let report = TenantReport { up: direction(&tenant.up), down: direction(&tenant.down) };
         (tenant.id, report)
@@ -156,7 +198,7 @@ pub(super) fn report(tally: Tally, engine: &Engine, config_digest: String) -> Re
         unsupported: tally.unsupported.values().sum(),
         truncated: tally.truncated,
         tenants: tenants.collect(),
-        offences: [],
+        offences: offences.into_iter().map(OffenceReport::from).collect(),
         error: None,
         verdicts: tally.lines.map(|lines| verdicts(&lines, engine)),
         unsupported_link_types: tally.unsupported,

@@ -1,37 +1,23 @@
 //! The corpus as files that others can use.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use gateway::config::Side;
 use gateway_ebpf::DropReason;
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
-use pcap_file::{Endianness, TsResolution};
 
 use super::Case;
 use crate::outcome::Outcome;
+use crate::pcap::{self, Resolution};
 
-/// 2026-11-01, noon UTC; packets follow each other by a millisecond.
-const START: Duration = Duration::from_secs(1_793_534_400);
+/// 2026-11-01, noon UTC, in nanoseconds; packets follow each other by a millisecond.
+const START_NS: u64 = 1_793_534_400_000_000_000;
 
 /// The packets of a case as a capture of Ethernet frames.
-///
-/// # Panics
-/// Never: it is written to memory.
 #[must_use]
 pub fn capture(case: &Case) -> Vec<u8> {
-    let header = PcapHeader {
-        endianness: Endianness::Little,
-        ts_resolution: TsResolution::MicroSecond,
-        ..PcapHeader::default()
-    };
-    let mut writer = PcapWriter::with_header(Vec::new(), header).expect("memory takes the header");
-    for (packet, number) in case.packets.iter().zip(0..) {
-        let length = packet.frame.len() as u32;
-        let packet = PcapPacket::new(START + Duration::from_millis(number), length, &packet.frame);
-        writer.write_packet(&packet).expect("memory takes the packet");
-    }
-    writer.into_writer()
+    let packets = (START_NS..).step_by(1_000_000).zip(&case.packets);
+    let packets: Vec<_> = packets.map(|(at_ns, packet)| pcap::at(at_ns, packet.frame.clone())).collect();
+    pcap::file(Resolution::Microseconds, pcap::ETHERNET, &packets)
 }
 
 /// What must happen to each packet of the corpus. Packets are counted from 1 within their case, as

@@ -9,6 +9,7 @@ use fairway_tests::iperf::{self, Flow, Traffic};
 use fairway_tests::mail::{self, MailServer, Outcome};
 use fairway_tests::namespace::{Link, Namespace};
 use fairway_tests::packets::{self, Receiver};
+use fairway_tests::probes::{PROBES, segments_received};
 use fairway_tests::process::Process;
 use fairway_tests::prometheus::{self, Prometheus};
 use fairway_tests::run::{self, wait_for};
@@ -159,6 +160,18 @@ fn forged_sources_reach_the_internet_unless_policed() {
     // Strict reverse-path filtering would drop them; the router must not do the gateway's work.
     packets::send_forged(client, "192.0.2.66".parse().unwrap(), target, 20).unwrap();
     receiver.wait_for(20).unwrap();
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn every_probe_is_put_together_unless_policed() {
+    let topology = Plan { tenants: vec![("acme", None)], ..Plan::default() }.build().unwrap();
+    for (probe, _) in PROBES {
+        let before = segments_received(&topology.internet.namespace).unwrap();
+        probe.send(&topology.tenant("acme").host, &topology.internet, 25, 5).unwrap();
+        let arrived = || (segments_received(&topology.internet.namespace).ok()? >= before + 5).then_some(());
+        wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
+    }
 }
 
 #[test]

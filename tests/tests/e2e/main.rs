@@ -6,6 +6,8 @@ mod bed;
 mod caps;
 mod counting;
 mod doctor;
+mod fragments;
+mod handover;
 mod interfaces;
 mod lifecycle;
 mod mail;

@@ -1,15 +1,15 @@
 //! Closed ports that answer: a tenant's program learns at once what it has met.
 //!
-//! In generic mode: a veth in native mode delivers what XDP sends back only to an end with an XDP program of
-//! its own (veth_xdp_flush in drivers/net/veth.c), which a tenant's server has not. A network card has no
-//! such condition, and the program is the same.
+//! A veth in native mode delivers what XDP sends back only to an end with an XDP program of its own
+//! (veth_xdp_flush in drivers/net/veth.c), which is why acme's server gets one for that test.
 
 use std::time::{Duration, Instant};
 
 use fairway_tests::config::Config;
 use fairway_tests::gateway::Gateway;
 use fairway_tests::mail::{MailServer, Outcome, send};
-use fairway_tests::topology::Topology;
+use fairway_tests::topology::{HOST_INTERFACE, Topology};
+use fairway_tests::vlan::ReceivingEnd;
 
 use crate::{police, untagged};
 
@@ -38,4 +38,14 @@ fn a_mail_program_is_refused_at_once_in_generic_mode() {
         config.set_interfaces("mode", "generic");
     };
     police(&untagged(&["acme"]), edit, |topology, gateway, _| assert_refused(topology, gateway));
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn a_mail_program_is_refused_at_once_in_native_mode() {
+    police(&untagged(&["acme"]), refusing, |topology, gateway, _| {
+        let acme = &topology.tenant("acme").host.namespace;
+        let _end = ReceivingEnd::attach(acme, HOST_INTERFACE).unwrap();
+        assert_refused(topology, gateway);
+    });
 }

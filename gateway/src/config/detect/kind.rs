@@ -48,16 +48,19 @@ pub enum OffenceKind {
 /// IPv6 /64; hosts and ports count once each, however often they are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Threshold {
-    /// Hosts tried without an answer within a minute.
-    HostsPerMinute,
+    /// Hosts tried without an answer within five minutes.
+    HostsPerWindow,
     /// Hosts tried without an answer within an hour (for mail: mail hosts, answered or not).
     HostsPerHour,
-    /// Share of the hosts tried that did not answer, in percent.
+    /// The same within a day.
+    HostsPerDay,
+    /// Share of what was tried that did not answer, in percent.
     FailedPercent,
-    /// Ports of one host tried without an answer within a minute.
-    PortsPerMinute,
+    /// Ports of one host tried without an answer within five minutes (for block and stealth scans: of all hosts
+    /// together).
+    PortsPerWindow,
     /// The same below port 1024, where a scan looks first and an application seldom.
-    LowPortsPerMinute,
+    LowPortsPerWindow,
     /// Ports of one host tried without an answer within an hour.
     PortsPerHour,
     /// Connections opened per second, over one and a half times those answered, that are still normal.
@@ -81,8 +84,8 @@ pub enum Threshold {
 }
 
 use Threshold::{
-    ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, FailedPercent, HostsPerHour,
-    HostsPerMinute, LowPortsPerMinute, Minutes, PacketsPerSecond, PortsPerHour, PortsPerMinute,
+    ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, FailedPercent, HostsPerDay,
+    HostsPerHour, HostsPerWindow, LowPortsPerWindow, Minutes, PacketsPerSecond, PortsPerHour, PortsPerWindow,
     SynsPerSecond, TimesBaseline, UplinkLoadPercent,
 };
 
@@ -119,54 +122,57 @@ impl OffenceKind {
         Self::SuddenRise,
     ];
 
-    // Distinct hosts and ports are estimated from bitmaps, which are too full to tell beyond twice their bits.
     const fn detector(self) -> Detector {
+        const MOST: u32 = 1_000_000;
         let (label, measure, lasts, thresholds): (_, _, _, &[Limits]) = match self {
             Self::ScanSensitive => (
                 "scan_sensitive",
                 Measure::Quarantine,
                 HOUR,
-                &[(HostsPerMinute, 24, 4, 1_024), (HostsPerHour, 48, 4, 2_048), (FailedPercent, 70, 1, 100)],
+                &[
+                    (HostsPerWindow, 24, 4, MOST),
+                    (HostsPerHour, 48, 4, MOST),
+                    (HostsPerDay, 100, 4, MOST),
+                    (FailedPercent, 25, 1, 100),
+                ],
             ),
             Self::ScanHorizontal => (
                 "scan_horizontal",
                 Measure::Slow,
                 HOUR,
-                &[(HostsPerMinute, 64, 4, 1_024), (HostsPerHour, 256, 4, 2_048), (FailedPercent, 80, 1, 100)],
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 65, 1, 100)],
             ),
             Self::ScanBlock => (
                 "scan_block",
                 Measure::Slow,
                 HOUR,
-                &[(HostsPerMinute, 256, 4, 1_024), (FailedPercent, 90, 1, 100)],
+                &[(PortsPerWindow, 256, 4, MOST), (PortsPerHour, 512, 4, MOST), (FailedPercent, 90, 1, 100)],
             ),
             Self::ScanVertical => (
                 "scan_vertical",
                 Measure::Quarantine,
                 HOUR,
-                &[(PortsPerMinute, 32, 4, 512), (LowPortsPerMinute, 20, 4, 512), (PortsPerHour, 96, 4, 512)],
+                &[
+                    (LowPortsPerWindow, 20, 4, MOST),
+                    (PortsPerWindow, 32, 4, MOST),
+                    (PortsPerHour, 96, 4, MOST),
+                    (FailedPercent, 50, 1, 100),
+                ],
             ),
-            Self::ScanStealth => (
-                "scan_stealth",
-                Measure::Quarantine,
-                HOUR,
-                &[(HostsPerMinute, 20, 4, 512), (PortsPerMinute, 20, 4, 512)],
-            ),
+            Self::ScanStealth => {
+                ("scan_stealth", Measure::Quarantine, HOUR, &[(PortsPerWindow, 20, 4, MOST)])
+            }
             Self::ScanPing => (
                 "scan_ping",
                 Measure::Quarantine,
                 HOUR,
-                &[(HostsPerMinute, 64, 4, 512), (FailedPercent, 70, 1, 100)],
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 70, 1, 100)],
             ),
             Self::ScanUdp => (
                 "scan_udp",
                 Measure::Slow,
                 HOUR,
-                &[
-                    (HostsPerMinute, 256, 4, 1_024),
-                    (HostsPerHour, 512, 4, 2_048),
-                    (FailedPercent, 80, 1, 100),
-                ],
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 256, 4, MOST), (FailedPercent, 80, 1, 100)],
             ),
             Self::SynFlood => (
                 "syn_flood",
@@ -180,14 +186,14 @@ impl OffenceKind {
                 Duration::from_secs(600),
                 &[(PacketsPerSecond, 2_000, 1, 100_000_000), (Excess, 10_000, 1, 1_000_000_000)],
             ),
-            Self::BulkMail => ("bulk_mail", Measure::CloseSmtp, DAY, &[(HostsPerHour, 50, 1, 512)]),
+            Self::BulkMail => ("bulk_mail", Measure::CloseSmtp, DAY, &[(HostsPerHour, 50, 1, MOST)]),
             Self::SmtpRate => (
                 "smtp_rate",
                 Measure::CloseSmtp,
                 HOUR,
                 &[(ConnectionsPerMinute, 60, 1, 1_000_000), (ConnectionsPerDay, 2_000, 1, 100_000_000)],
             ),
-            Self::ListedContact => ("listed_contact", Measure::None, HOUR, &[(ContactsPerHour, 1, 1, 512)]),
+            Self::ListedContact => ("listed_contact", Measure::None, HOUR, &[(ContactsPerHour, 1, 1, MOST)]),
             Self::SuddenRise => (
                 "sudden_rise",
                 Measure::None,
@@ -235,11 +241,12 @@ impl Threshold {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            HostsPerMinute => "hosts_per_minute",
+            HostsPerWindow => "hosts_per_5_minutes",
             HostsPerHour => "hosts_per_hour",
+            HostsPerDay => "hosts_per_day",
             FailedPercent => "failed_percent",
-            PortsPerMinute => "ports_per_minute",
-            LowPortsPerMinute => "low_ports_per_minute",
+            PortsPerWindow => "ports_per_5_minutes",
+            LowPortsPerWindow => "low_ports_per_5_minutes",
             PortsPerHour => "ports_per_hour",
             SynsPerSecond => "syns_per_second",
             PacketsPerSecond => "packets_per_second",
@@ -256,9 +263,10 @@ impl Threshold {
     /// The threshold over a longer time that is of no use unless it is at least as large.
     pub(super) const fn longer(self) -> Option<Self> {
         match self {
-            HostsPerMinute => Some(HostsPerHour),
-            LowPortsPerMinute => Some(PortsPerMinute),
-            PortsPerMinute => Some(PortsPerHour),
+            HostsPerWindow => Some(HostsPerHour),
+            HostsPerHour => Some(HostsPerDay),
+            LowPortsPerWindow => Some(PortsPerWindow),
+            PortsPerWindow => Some(PortsPerHour),
             ConnectionsPerMinute => Some(ConnectionsPerDay),
             _ => None,
         }

@@ -1,16 +1,16 @@
-//! The test bed's VLAN link: tags every frame that leaves an interface and untags every one that arrives.
+//! The test bed's links: VLAN tags, and a far end that takes what XDP sends back.
 //!
-//! Stands in for the kernel's 8021q devices, which not every kernel has. XDP sees the tags: it runs before
+//! `push` tags every frame that leaves an interface, and `pop` untags every one that arrives. This stands in for the kernel's 8021q devices, which not every kernel has. XDP sees the tags: it runs before
 //! `pop`, and `push` runs before the frame enters the link. An end that expects tags accepts nothing else.
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "kernel helpers and fields of the packet's context are behind raw pointers")]
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_OK, TC_ACT_SHOT};
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_OK, TC_ACT_SHOT, xdp_action};
 use aya_ebpf::helpers::{bpf_skb_vlan_pop, bpf_skb_vlan_push};
-use aya_ebpf::macros::classifier;
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// VLAN id of the outermost tag.
 #[unsafe(no_mangle)]
@@ -25,6 +25,13 @@ const CUSTOMER_TAG: u16 = 0x8100;
 const SERVICE_TAG: u16 = 0x88a8;
 /// The low twelve bits of a tag are the VLAN id; the others are priority.
 const VID_MASK: u32 = 0x0fff;
+
+/// Lets every frame pass: a veth delivers what XDP sends back only to an end that has a program of its own
+/// (`veth_xdp_flush` in drivers/net/veth.c), as a network card need not.
+#[xdp]
+fn receive(_: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
 
 /// Untags; drops frames without exactly the expected tags.
 #[classifier]

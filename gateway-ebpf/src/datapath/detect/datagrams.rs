@@ -1,0 +1,144 @@
+//! UDP, which does not say who turned to whom: the table of contacts does.
+
+use gateway_ebpf::detect::Kind;
+use gateway_ebpf::detect::contact::State;
+use gateway_ebpf::detect::record::region;
+use gateway_ebpf::detect::sighting::{SAMPLE, Sign, counts, is_traceroute};
+use gateway_ebpf::detect::source::Family;
+
+use super::contacts::Tables;
+use super::verdict::Question;
+use super::{SECOND_NS, UDP, count_host, credit_answer, sighting, sources, verdict};
+use crate::datapath::clock;
+use crate::datapath::maps::SIGHTING;
+
+/// Takes note of a datagram.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn observe_datagram() -> u64 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let second = second();
+    let hash = tables.contact(sighting, UDP);
+    let contact = tables.find(region::DATAGRAM, hash, second);
+    let is_out = Sign::from_number(sighting.sign) == Sign::DATAGRAM;
+    if contact.is_known() {
+        if !is_out && contact.is_pending() {
+            contact.put(second, State::ANSWERED);
+            return answered();
+        }
+        if sighting.ticks % SAMPLE == 0 {
+            contact.refresh(second);
+            return sampled();
+        }
+        return 0;
+    }
+    let inbound = tables.find(region::INBOUND, hash, second);
+    if inbound.is_known() {
+        if sighting.ticks % SAMPLE == 0 {
+            inbound.refresh(second);
+        }
+        return 0;
+    }
+    if !is_out {
+        inbound.put(second, State::INBOUND);
+        return 0;
+    }
+    if is_traceroute(sighting.peer_port) || !counts(sighting.source, sighting.peer) {
+        return 0;
+    }
+    turned_to_a_peer()
+}
+
+/// A first datagram to a peer that did not turn to the source before: a new contact, unless it answers
+/// another tenant, whose contact it then is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn turned_to_a_peer() -> u64 {
+    if answers_a_tenant() != 0 {
+        return 0;
+    }
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let now_ns = clock::boot_ns();
+    let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    if !source.afford(Family::Udp, now_ns) && !sources::is_left_alone(sighting, Kind::ScanUdp) {
+        tables.count(|detection| &raw mut detection.throttled);
+        return Question::Datagram.of(index) | Question::THROTTLED;
+    }
+    tables.count(|detection| &raw mut detection.attempted);
+    count_datagram(index);
+    Question::Datagram.of(index)
+}
+
+/// Whether a datagram answers another tenant's contact: 1, else 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn answers_a_tenant() -> u32 {
+    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
+    let sighting = unsafe { &mut *place };
+    let Some(tables) = Tables::new() else { return 0 };
+    let second = second();
+    let other = tables.find(region::DATAGRAM, tables.reversed(sighting, UDP), second);
+    if !other.is_known() {
+        return 0;
+    }
+    tables.find(region::INBOUND, tables.contact(sighting, UDP), second).put(second, State::INBOUND);
+    if other.is_pending() {
+        other.put(second, State::ANSWERED);
+        core::mem::swap(&mut sighting.source, &mut sighting.peer);
+        core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
+        answered();
+    }
+    1
+}
+
+/// Counts a new contact of a source.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_datagram(index: u32) -> u32 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let second = second();
+    tables.find(region::DATAGRAM, tables.contact(sighting, UDP), second).put(second, State::PENDING);
+    count_host(sighting, &tables, index, Family::Udp, (clock::boot_ns() / SECOND_NS) as u32);
+    0
+}
+
+/// The second that contacts over UDP are stamped with: the coarse clock costs nothing, and only
+/// differences count.
+#[inline(always)]
+fn second() -> u32 {
+    (clock::coarse_ns() / SECOND_NS) as u32
+}
+
+/// The first answer to a contact.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn answered() -> u64 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let second = second();
+    if let Some(index) = sources::find(sources::key(sighting.source)) {
+        credit_answer(index, sighting, &tables, Family::Udp, false, second);
+    }
+    0
+}
+
+/// One datagram in [`SAMPLE`] of known contacts, which stands for all of them: a flood has no answers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sampled() -> u64 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(index) = sources::find(sources::key(sighting.source)) else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    if Sign::from_number(sighting.sign) == Sign::DATAGRAM_IN {
+        source.datagrams.relieve(u64::from(SAMPLE) * 4);
+        return 0;
+    }
+    let fine = verdict::fine_per_second(sighting, Kind::UdpFlood);
+    source.datagrams.add(u64::from(SAMPLE) * 2, fine, clock::boot_ns());
+    Question::UdpFlood.of(index)
+}

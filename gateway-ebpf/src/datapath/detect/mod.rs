@@ -1,0 +1,401 @@
+//! Detection (policy rules M4, S1, S2): what a packet says about its source is counted, judged and acted
+//! on here, in the kernel, so that it goes on while no controller runs. The method is in
+//! [`gateway_ebpf::detect`].
+//!
+//! The packets of established TCP connections cost a look at their flags. UDP costs one at the table of
+//! contacts. Only new contacts and first answers go further.
+//!
+//! All of this is in global functions (Linux 5.6), which the verifier checks once and by themselves; what
+//! the packet said is handed to them in a value of this CPU, [`SIGHTING`].
+
+mod contacts;
+mod datagrams;
+mod sources;
+mod verdict;
+
+use aya_ebpf::bindings::xdp_md;
+use gateway_ebpf::abi::BankHeader;
+use gateway_ebpf::detect::Kind;
+use gateway_ebpf::detect::contact::State;
+use gateway_ebpf::detect::record::region;
+use gateway_ebpf::detect::sighting::{self, Sighting, Sign};
+use gateway_ebpf::detect::source::{Contact, Family, SourceKey, Target, track};
+use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening, Payload, Protocol, Transport};
+use gateway_ebpf::port::ServiceClass;
+use gateway_ebpf::{Direction, DropReason};
+
+use super::identify::Tenant;
+use super::maps::{BANK_HEADERS, BUCKETS, PORT_CLASSES, SIGHTING, TENANTS, tenant_capacity};
+use super::packet::Packet;
+use super::{atomic, clock};
+use contacts::Tables;
+use verdict::Question;
+
+/// Protocol numbers, as evidence names them.
+const TCP: u16 = 6;
+const UDP: u16 = 17;
+const ICMP: u16 = 1;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What a packet is to detection, once its policy lets it pass.
+#[inline(always)]
+pub fn sign(
+    packet: &Packet,
+    direction: Direction,
+    ip: &Ip,
+    payload: &Payload,
+    transport: Option<Transport>,
+) -> Sign {
+    let v6 = matches!(ip.source, Address::V6(..));
+    match transport {
+        Some(transport) => match transport.protocol {
+            Protocol::Tcp => Sign::of_segment(direction, transport.flags),
+            Protocol::Udp => Sign::of_datagram(direction),
+        },
+        None if payload.protocol == if v6 { 58 } else { 1 } => match packet.be16(payload.at) {
+            Some(type_and_code) => Sign::of_icmp(direction, v6, (type_and_code >> 8) as u8),
+            None => Sign::NONE,
+        },
+        None => Sign::NONE,
+    }
+}
+
+/// Takes note of a packet with a sign that is about to pass; an error if it must not after all.
+#[inline(always)]
+pub fn observe(
+    packet: &Packet,
+    network: usize,
+    direction: Direction,
+    sign: Sign,
+    tenant: &Tenant,
+) -> Result<(), DropReason> {
+    if sign == Sign::NONE || !is_on(tenant) {
+        return Ok(());
+    }
+    let packed = network as u32 | sign.number() << 8 | (direction.index() as u32) << 16;
+    if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 {
+        return Ok(());
+    }
+    let question = match sign {
+        Sign::DATAGRAM | Sign::DATAGRAM_IN => datagrams::observe_datagram(),
+        Sign::ODD => observe_odd_segment(),
+        sign if sign.is_answer() => observe_answer(),
+        _ => observe_attempt(),
+    };
+    if question == 0 { Ok(()) } else { verdict::result(verdict::judge(question)) }
+}
+
+/// Whether some detector is on.
+#[inline(always)]
+fn is_on(tenant: &Tenant) -> bool {
+    BANK_HEADERS.get(tenant.bank).is_some_and(|header| header.flags & BankHeader::DETECTS != 0)
+}
+
+/// Reads the addresses and ports of a packet again, into [`SIGHTING`]; 0 if they cannot be read. A global
+/// function: to carry them all the way here would take more of the stack than there is (512 bytes for a
+/// chain of calls). `packed`: where the network layer starts, the sign, the direction.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look(context: *mut xdp_md, packed: u32, slot: u32, bank: u32) -> u32 {
+    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a live, aligned value of this CPU, and bottom halves are off: nobody else has it.
+    let sighting = unsafe { &mut *place };
+    read(context, packed, slot, bank, sighting).is_some() as u32
+}
+
+#[inline(always)]
+fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut Sighting) -> Option<()> {
+    let packet = Packet::new(context);
+    let ip = ip_header(&packet, (packed & 0x1f) as usize)?;
+    let sign = Sign::from_number(packed >> 8 & 0xff);
+    let (mut source_port, mut peer_port, mut protocol) = (0, 0, TCP);
+    if sign != Sign::ECHO && sign != Sign::ECHO_REPLY {
+        let payload = parse::payload(&packet, &ip).ok()?;
+        let ports = packet.be32(payload.at)?;
+        (source_port, peer_port) = ((ports >> 16) as u16, ports as u16);
+        protocol = u16::from(payload.protocol);
+    }
+    let (from, to) = (halves(ip.source), halves(ip.destination));
+    if sign.is_answer() || sign == Sign::DATAGRAM_IN {
+        (sighting.source, sighting.peer) = (to, from);
+        (sighting.source_port, sighting.peer_port) = (peer_port, source_port);
+    } else {
+        (sighting.source, sighting.peer) = (from, to);
+        (sighting.source_port, sighting.peer_port) = (source_port, peer_port);
+    }
+    // UDP from anybody may be an answer, which is to be told from a contact.
+    if sign != Sign::DATAGRAM
+        && sign != Sign::DATAGRAM_IN
+        && !sighting::counts(sighting.source, sighting.peer)
+    {
+        return None;
+    }
+    sighting.sign = sign.number();
+    sighting.slot = slot;
+    sighting.bank = bank;
+    sighting.class = TENANTS.get(bank * tenant_capacity() + slot)?.class();
+    sighting.is_mail = (protocol == TCP && is_mail(bank, sighting.peer_port)) as u32;
+    sighting.ticks = sighting.ticks.wrapping_add(1);
+    Some(())
+}
+
+/// The IP header at an offset: at most Ethernet and two tags, which whoever calls bounds for the verifier.
+#[inline(always)]
+fn ip_header(packet: &Packet, network: usize) -> Option<Ip> {
+    match packet.be16(network)? >> 12 {
+        4 => parse::ipv4(packet, network),
+        _ => parse::ipv6(packet, network),
+    }
+    .ok()
+}
+
+#[inline(always)]
+fn is_mail(bank: u32, port: u16) -> bool {
+    let class = PORT_CLASSES.get(bank * 2 + Protocol::Tcp as u32).map(|classes| classes.get(port));
+    matches!(class, Some(ServiceClass::RELAY | ServiceClass::SUBMISSION))
+}
+
+/// What [`look`] found in the packet.
+#[inline(always)]
+fn sighting() -> Option<&'static Sighting> {
+    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
+    let sighting = unsafe { &*SIGHTING.get_ptr_mut(0)? };
+    Some(sighting)
+}
+
+/// An address as two words, IPv4 as IPv4-mapped.
+#[inline(always)]
+fn halves(address: Address) -> [u64; 2] {
+    match address {
+        Address::V4(v4) => [0, sighting::MAPPED | u64::from(v4)],
+        Address::V6(high, low) => [high, low],
+    }
+}
+
+/// An error if the source of an outbound packet is under a measure that forbids it. Even in quarantine it
+/// keeps what suspended tenants keep, which is for the caller to see to.
+#[inline(always)]
+pub fn hold(
+    packet: &Packet,
+    network: usize,
+    direction: Direction,
+    tenant: &Tenant,
+) -> Result<(), DropReason> {
+    if direction == Direction::Down {
+        return Ok(());
+    }
+    let Some(bucket) = BUCKETS.get(tenant.slot.0 * 2 + Direction::Up.index() as u32) else { return Ok(()) };
+    if bucket.measures_end_ns == 0 {
+        return Ok(());
+    }
+    verdict::result(held(packet.context(), network as u32, tenant.slot.0, tenant.bank))
+}
+
+/// The measure in force for a packet of a tenant some of whose sources are under one: the number of a
+/// reason, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn held(context: *mut xdp_md, network: u32, slot: u32, bank: u32) -> u32 {
+    let now_ns = clock::boot_ns();
+    if let Some(bucket) = BUCKETS.get_ptr_mut(slot.wrapping_mul(2)) {
+        // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
+        let word = unsafe { &raw mut (*bucket).measures_end_ns };
+        // SAFETY: as above; an aligned 64-bit load is atomic.
+        let end_ns = unsafe { word.read_volatile() };
+        if end_ns <= now_ns {
+            // SAFETY: as above. If somebody else just raised it, this does nothing.
+            unsafe { atomic::replace(word, end_ns, 0) };
+            return 0;
+        }
+    }
+    let packet = Packet::new(context);
+    let Some(ip) = ip_header(&packet, (network & 0x1f) as usize) else { return 0 };
+    let Some(index) = sources::find(sources::key(halves(ip.source))) else { return 0 };
+    let Ok(payload) = parse::payload(&packet, &ip) else { return 0 };
+    let transport = parse::transport(&packet, &payload).ok().flatten();
+    let (what, mail) = match transport {
+        None => (Traffic::Other, false),
+        Some(transport) => match transport.protocol {
+            Protocol::Udp => (Traffic::Udp, false),
+            Protocol::Tcp if transport.opening == Opening::Yes => {
+                (Traffic::Syn, is_mail(bank, transport.destination))
+            }
+            Protocol::Tcp => (Traffic::Other, is_mail(bank, transport.destination)),
+        },
+    };
+    sources::get(index).map_or(0, |source| verdict::holding(source, what, mail, now_ns))
+}
+
+/// What measures tell apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    Syn,
+    Udp,
+    Other,
+}
+
+/// Takes note of a SYN, or an echo request. Like the others of its kind, it returns a [`Question`] or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn observe_attempt() -> u64 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let now_ns = clock::boot_ns();
+    let second = (now_ns / SECOND_NS) as u32;
+    let is_syn = sighting.sign == Sign::OPEN.number();
+    let (family, protocol, region) =
+        if is_syn { (Family::Tcp, TCP, region::TCP) } else { (Family::Ping, ICMP, region::DATAGRAM) };
+    let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    if is_syn {
+        source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), now_ns);
+    }
+    let contact = tables.find(region, tables.contact(sighting, protocol), second);
+    if contact.is_known() {
+        return if is_syn { Question::SynFlood.of(index) } else { 0 };
+    }
+    if !source.afford(family, now_ns) && !sources::is_left_alone(sighting, Kind::ScanHorizontal) {
+        tables.count(|detection| &raw mut detection.throttled);
+        return Question::Contact.of(index) | Question::THROTTLED;
+    }
+    contact.put(second, State::PENDING);
+    tables.count(|detection| &raw mut detection.attempted);
+    Question::Contact.of(index) | Question::MADE
+}
+
+/// Counts a new contact of a source, over TCP or ICMP, and who it was with.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_attempt(index: u32) -> u32 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let second = (clock::boot_ns() / SECOND_NS) as u32;
+    let family = if sighting.sign == Sign::OPEN.number() { Family::Tcp } else { Family::Ping };
+    let first_of_host = count_host(sighting, &tables, index, family, second);
+    let Some(source) = sources::get(index) else { return 0 };
+    if sighting.is_mail != 0 {
+        let mail_host = tables.find(region::HOSTS, tables.mail_host(sighting), second);
+        if !mail_host.is_known() {
+            mail_host.put(second, State::PENDING);
+            source.count(track::MAIL_HOSTS, second);
+        }
+    }
+    if first_of_host && sources::is_listed_peer(sighting) {
+        source.count(track::LISTED, second);
+    }
+    0
+}
+
+/// Counts a new contact, and says whether it is the first with its host.
+#[inline(always)]
+fn count_host(sighting: &Sighting, tables: &Tables, index: u32, family: Family, second: u32) -> bool {
+    let host = tables.find(region::HOSTS, tables.host(sighting, family), second);
+    let first_of_host = !host.is_known();
+    if first_of_host {
+        host.put(second, State::PENDING);
+    }
+    let made = Contact { family, host: host.hash, port: sighting.peer_port, first_of_host };
+    sources::attempt(index, &made, second);
+    if let Some(source) = sources::get(index) {
+        let protocol = match family {
+            Family::Tcp => TCP,
+            Family::Udp => UDP,
+            Family::Ping => ICMP,
+        };
+        source.note_target(target(sighting, protocol, second));
+    }
+    first_of_host
+}
+
+/// Takes note of a segment that no TCP sends.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn observe_odd_segment() -> u64 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let now_ns = clock::boot_ns();
+    let second = (now_ns / SECOND_NS) as u32;
+    let contact = tables.find(region::TCP, tables.contact(sighting, TCP | contacts::ODD), second);
+    if contact.is_known() {
+        return 0;
+    }
+    let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    contact.put(second, State::PENDING);
+    source.count(track::STEALTH, second);
+    source.note_target(target(sighting, TCP, second));
+    Question::Stealth.of(index)
+}
+
+/// Takes note of a SYN-ACK, a reset or an echo reply.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn observe_answer() -> u64 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let second = (clock::boot_ns() / SECOND_NS) as u32;
+    let sign = Sign::from_number(sighting.sign);
+    let (family, protocol, region) = match sign {
+        Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM),
+        _ => (Family::Tcp, TCP, region::TCP),
+    };
+    let contact = tables.find(region, tables.contact(sighting, protocol), second);
+    if !contact.is_known() {
+        return 0;
+    }
+    let Some(index) = sources::find(sources::key(sighting.source)) else { return 0 };
+    if contact.is_pending() {
+        let rejected = sign == Sign::REJECT;
+        contact.put(second, if rejected { State::REJECTED } else { State::ANSWERED });
+        credit_answer(index, sighting, &tables, family, rejected, second);
+    }
+    if sign != Sign::ACCEPT {
+        return 0;
+    }
+    let Some(source) = sources::get(index) else { return 0 };
+    source.syns.relieve(3);
+    if sighting.is_mail == 0 {
+        return 0;
+    }
+    source.smtp_connection(second);
+    Question::SmtpRate.of(index)
+}
+
+/// Counts the first answer to a contact, and to its host.
+#[inline(always)]
+fn credit_answer(
+    index: u32,
+    sighting: &Sighting,
+    tables: &Tables,
+    family: Family,
+    rejected: bool,
+    second: u32,
+) {
+    let host = tables.find(region::HOSTS, tables.host(sighting, family), second);
+    let first_of_host = host.is_pending();
+    // A host that refuses one port may still accept another.
+    if first_of_host && !rejected {
+        host.put(second, State::ANSWERED);
+    }
+    let made = Contact { family, host: host.hash, port: sighting.peer_port, first_of_host };
+    sources::answer(index, &made, rejected);
+    if !rejected {
+        tables.count(|detection| &raw mut detection.answered);
+    }
+}
+
+#[inline(always)]
+fn target(sighting: &Sighting, protocol: u16, second: u32) -> Target {
+    Target { high: sighting.peer[0], low: sighting.peer[1], port: sighting.peer_port, protocol, second }
+}
+
+/// The key of the source that an address belongs to.
+#[inline(always)]
+const fn source_key(address: [u64; 2]) -> SourceKey {
+    if sighting::is_v4(address) {
+        SourceKey { high: address[0], low: address[1] }
+    } else {
+        SourceKey { high: address[0], low: 0 }
+    }
+}

@@ -1,0 +1,199 @@
+//! The table of sources in the kernel, and the lists that concern them.
+
+use gateway_ebpf::abi::{BankHeader, PeerKey};
+use gateway_ebpf::detect::Kind;
+use gateway_ebpf::detect::sighting::{self, Sighting};
+use gateway_ebpf::detect::source::{Contact, Family, Source, SourceKey};
+use gateway_ebpf::parse::Address;
+
+use super::contacts::Tables;
+use crate::datapath::atomic;
+use crate::datapath::decide::{PeerScope, is_listed};
+use crate::datapath::maps::{BANK_HEADERS, SOURCES, source_sets};
+
+/// Sources in a set.
+const WAYS: u32 = 8;
+
+/// A source without contacts for this long gives its place up to another, unless it is under a measure.
+const IDLE_NS: u64 = 600_000_000_000;
+
+/// The key of the source that an address belongs to.
+#[inline(always)]
+pub fn key(address: [u64; 2]) -> SourceKey {
+    super::source_key(address)
+}
+
+/// The source at an index.
+#[inline(always)]
+pub fn get(index: u32) -> Option<&'static mut Source> {
+    // SAFETY: a live, aligned map value. Other CPUs may write it too; each word is loaded and stored
+    // whole, no value of any word makes an index that is not masked, and the verifier holds every access
+    // of the emitted program to the value's bounds.
+    SOURCES.get_ptr_mut(index).map(|source| unsafe { &mut *source })
+}
+
+#[inline(always)]
+fn claim_of(tables: &Tables, key: SourceKey) -> u64 {
+    tables.hash([key.high, key.low, 0, 0, 0]) | 1
+}
+
+#[inline(always)]
+fn first_of_set(claim: u64) -> u32 {
+    ((claim >> 32) as u32 & (source_sets() - 1)) * WAYS
+}
+
+/// Where a source is.
+#[inline(always)]
+pub fn find(key: SourceKey) -> Option<u32> {
+    let index = find_source(key.high, key.low);
+    if index == NOWHERE { None } else { Some(index) }
+}
+
+/// The index of a source, or [`NOWHERE`]; a global function (Linux 5.6), verified once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_source(high: u64, low: u64) -> u32 {
+    let Some(tables) = Tables::new() else { return NOWHERE };
+    let key = SourceKey { high, low };
+    let claim = claim_of(&tables, key);
+    let first = first_of_set(claim);
+    let mut way = 0;
+    while way < WAYS {
+        if let Some(source) = SOURCES.get(first + way)
+            && source.claim == claim
+            && source.key == key
+        {
+            return first + way;
+        }
+        way += 1;
+    }
+    NOWHERE
+}
+
+/// Where the source of a sighting is, if need be from now on.
+#[inline(always)]
+pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option<u32> {
+    let key = key(sighting.source);
+    let index = find_or_open_at(key.high, key.low);
+    if index == NOWHERE {
+        tables.count(|detection| &raw mut detection.sources_full);
+        return None;
+    }
+    let source = get(index)?;
+    source.seen_ns = now_ns;
+    source.slot = sighting.slot;
+    Some(index)
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+/// The index of a source, known or new; [`NOWHERE`] if its set is full.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_or_open_at(high: u64, low: u64) -> u32 {
+    let Some(tables) = Tables::new() else { return NOWHERE };
+    let key = SourceKey { high, low };
+    let known = find_source(high, low);
+    if known != NOWHERE {
+        return known;
+    }
+    let now_ns = crate::datapath::clock::boot_ns();
+    let claim = claim_of(&tables, key);
+    let first = first_of_set(claim);
+    let (mut best, mut best_seen_ns, mut best_claim) = (NOWHERE, u64::MAX, 0);
+    let mut way = 0;
+    while way < WAYS {
+        if let Some(source) = SOURCES.get(first + way) {
+            let seen_ns = if source.claim == 0 { 0 } else { source.seen_ns };
+            let is_free = source.claim == 0
+                || (now_ns.saturating_sub(seen_ns) > IDLE_NS && source.measures_end_ns() <= now_ns);
+            if is_free && seen_ns < best_seen_ns {
+                (best, best_seen_ns, best_claim) = (first + way, seen_ns, source.claim);
+            }
+        }
+        way += 1;
+    }
+    if best == NOWHERE {
+        return NOWHERE;
+    }
+    let Some(source) = SOURCES.get_ptr_mut(best) else { return NOWHERE };
+    // SAFETY: the first word of a live, aligned map value, only ever replaced atomically.
+    if !unsafe { atomic::replace(source.cast(), best_claim, claim) } {
+        // Another CPU was faster, perhaps for the same source: this contact goes uncounted.
+        return NOWHERE;
+    }
+    let words = source.cast::<u64>();
+    let mut word = 1;
+    while word < size_of::<Source>() / 8 {
+        // SAFETY: within the value. A loop of volatile stores, as a call of memset could not be linked.
+        unsafe { words.add(word).write_volatile(0) };
+        word += 1;
+    }
+    if let Some(source) = get(best) {
+        source.key = key;
+        source.open(now_ns);
+    }
+    best
+}
+
+const ANSWERED: u32 = 1 << 30;
+const REJECTED: u32 = 1 << 31;
+const FIRST_OF_HOST: u32 = 1 << 29;
+
+/// Counts a new contact.
+#[inline(always)]
+pub fn attempt(index: u32, contact: &Contact, second: u32) {
+    count_contact(index, pack(contact), contact.host, second);
+}
+
+/// Counts the first answer to a contact.
+#[inline(always)]
+pub fn answer(index: u32, contact: &Contact, rejected: bool) {
+    let how = if rejected { ANSWERED | REJECTED } else { ANSWERED };
+    count_contact(index, pack(contact) | how, contact.host, 0);
+}
+
+#[inline(always)]
+fn pack(contact: &Contact) -> u32 {
+    let first = if contact.first_of_host { FIRST_OF_HOST } else { 0 };
+    u32::from(contact.port) | (contact.family as u32) << 16 | first
+}
+
+/// Counts a contact or an answer, as [`pack`] describes it; a global function, verified once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_contact(index: u32, packed: u32, host: u64, second: u32) -> u32 {
+    let Some(source) = get(index) else { return 0 };
+    let family = match packed >> 16 & 3 {
+        0 => Family::Tcp,
+        1 => Family::Udp,
+        _ => Family::Ping,
+    };
+    let contact = Contact { family, host, port: packed as u16, first_of_host: packed & FIRST_OF_HOST != 0 };
+    if packed & ANSWERED != 0 {
+        source.answer(&contact, packed & REJECTED != 0);
+    } else {
+        source.attempt(&contact, second);
+    }
+    0
+}
+
+/// Whether the operator told a detector to leave this source alone.
+#[inline(always)]
+pub fn is_left_alone(sighting: &Sighting, kind: Kind) -> bool {
+    let scope = PeerScope { slot: PeerKey::LEFT_ALONE, bank: sighting.bank, direction: 0, class: kind as u8 };
+    is_listed(scope, address(sighting.source))
+}
+
+/// Whether the peer is on the drop list.
+#[inline(always)]
+pub fn is_listed_peer(sighting: &Sighting) -> bool {
+    let listing = BANK_HEADERS.get(sighting.bank).is_some_and(|h| h.flags & BankHeader::HAS_DROP_LIST != 0);
+    let scope = PeerScope { slot: PeerKey::DROP_LIST, bank: sighting.bank, direction: 0, class: 0 };
+    listing && is_listed(scope, address(sighting.peer))
+}
+
+#[inline(always)]
+fn address(halves: [u64; 2]) -> Address {
+    if sighting::is_v4(halves) { Address::V4(halves[1] as u32) } else { Address::V6(halves[0], halves[1]) }
+}

@@ -1,0 +1,285 @@
+//! From counts to offences, and from offences to measures.
+
+use gateway_ebpf::cap;
+use gateway_ebpf::detect::record::{self, CROWDED_FOR_NS, REPORTS as REPORT_COUNT, Report, region};
+use gateway_ebpf::detect::rules::{self, CLASSES, Rule, Rules};
+use gateway_ebpf::detect::sighting::{Sighting, Sign};
+use gateway_ebpf::detect::source::Source;
+use gateway_ebpf::detect::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
+use gateway_ebpf::{Direction, DropReason};
+
+use super::contacts::Tables;
+use super::{Traffic, count_attempt, sources};
+use crate::datapath::maps::{BUCKETS, REPORTS, RULES, SIGHTING};
+use crate::datapath::{atomic, clock};
+
+/// A reason by number as a result; 0 is none.
+#[inline(always)]
+pub fn result(number: u32) -> Result<(), DropReason> {
+    match number {
+        0 => Ok(()),
+        n if n == DropReason::Quarantined as u32 => Err(DropReason::Quarantined),
+        n if n == DropReason::MailClosed as u32 => Err(DropReason::MailClosed),
+        n if n == DropReason::Flood as u32 => Err(DropReason::Flood),
+        _ => Err(DropReason::Throttled),
+    }
+}
+
+/// The measure that forbids a packet, as the number of a reason; else 0.
+#[inline(always)]
+pub fn holding(source: &Source, what: Traffic, is_mail: bool, now_ns: u64) -> u32 {
+    if source.is_under(Measure::Quarantine, now_ns) {
+        DropReason::Quarantined as u32
+    } else if is_mail && source.is_under(Measure::CloseSmtp, now_ns) {
+        DropReason::MailClosed as u32
+    } else if (what == Traffic::Syn && source.is_under(Measure::DropSyn, now_ns))
+        || (what == Traffic::Udp && source.is_under(Measure::DropUdp, now_ns))
+    {
+        DropReason::Flood as u32
+    } else {
+        0
+    }
+}
+
+/// The rules of the tenant's class.
+#[inline(always)]
+fn rules_of(sighting: &Sighting) -> Option<&'static Rules> {
+    RULES.get(sighting.bank * CLASSES + (sighting.class & (CLASSES - 1)))
+}
+
+/// What a flood detector takes for fine, in packets a second.
+#[inline(always)]
+pub fn fine_per_second(sighting: &Sighting, kind: Kind) -> u32 {
+    rules_of(sighting).map_or(0, |rules| rules.get(kind).limits[Rule::SHORT])
+}
+
+/// What is to be judged after a sighting. It is handed back to the entry point, and judged from there:
+/// called from where it arises, the chain of calls would take more than the 512 bytes of stack.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+pub enum Question {
+    /// After a TCP contact or ping, made or throttled.
+    Contact = 1,
+    /// After a SYN to a known contact.
+    SynFlood = 2,
+    /// After an odd segment.
+    Stealth = 3,
+    /// After an SMTP connection was set up.
+    SmtpRate = 4,
+    /// After a UDP contact, made or throttled.
+    Datagram = 5,
+    /// After a sampled datagram.
+    UdpFlood = 6,
+}
+
+impl Question {
+    /// Set where the packet is dropped whatever the answer.
+    pub const THROTTLED: u64 = 1 << 8;
+    /// Set where a contact is to be counted before.
+    pub const MADE: u64 = 1 << 9;
+
+    /// About a source.
+    #[inline(always)]
+    pub const fn of(self, index: u32) -> u64 {
+        self as u64 | (index as u64) << 32
+    }
+}
+
+/// Answers a [`Question`]: the number of a reason if the packet must not pass, else 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge(question: u64) -> u32 {
+    let index = (question >> 32) as u32;
+    if question & Question::MADE != 0 {
+        count_attempt(index);
+    }
+    let kind = offence(question as u8, index);
+    let reason = if kind == 0 { 0 } else { offend(index, kind) };
+    if reason == 0 && question & Question::THROTTLED != 0 { DropReason::Throttled as u32 } else { reason }
+}
+
+macro_rules! first_offence {
+    ($index:expr, [$($kind:ident),+], confirmed [$($confirmed:ident),*]) => {{
+        let index = $index;
+        $(if judge_kind(index, Kind::$kind as u32, 0) != 0 { return Kind::$kind as u32; })+
+        $(if judge_kind(index, Kind::$confirmed as u32, 1) != 0 { return Kind::$confirmed as u32; })*
+        0
+    }};
+}
+
+/// The first kind of offence that a source commits now, by number; 0: none.
+#[inline(always)]
+fn offence(question: u8, index: u32) -> u32 {
+    const CONTACT: u8 = Question::Contact as u8;
+    const SYN_FLOOD: u8 = Question::SynFlood as u8;
+    const STEALTH: u8 = Question::Stealth as u8;
+    const SMTP_RATE: u8 = Question::SmtpRate as u8;
+    const DATAGRAM: u8 = Question::Datagram as u8;
+    match question {
+        CONTACT if is_crowded(&[region::TCP, region::HOSTS]) => 0,
+        CONTACT => first_offence!(
+            index, [ScanVertical, BulkMail, ListedContact, SynFlood],
+            confirmed [ScanSensitive, ScanHorizontal, ScanBlock, ScanPing]
+        ),
+        SYN_FLOOD => first_offence!(index, [SynFlood], confirmed []),
+        STEALTH => first_offence!(index, [ScanStealth], confirmed []),
+        SMTP_RATE => first_offence!(index, [SmtpRate], confirmed []),
+        DATAGRAM if is_crowded(&[region::DATAGRAM, region::INBOUND, region::HOSTS]) => 0,
+        DATAGRAM => first_offence!(index, [ScanVertical], confirmed[ScanUdp]),
+        _ => first_offence!(index, [UdpFlood], confirmed []),
+    }
+}
+
+/// Whether a source commits an offence of a kind now: 1, else 0. A global function, verified once for
+/// all kinds.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn judge_kind(index: u32, kind: u32, confirm: u32) -> u32 {
+    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a live, aligned value of this CPU, which nobody else has.
+    let Some(rules) = rules_of(unsafe { &*place }) else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    let Some(kind) = Kind::from_number(kind as u8) else { return 0 };
+    let Some(rule) = rules.0.get(masked(kind)) else { return 0 };
+    rules::is_offence(source, rule, kind, masked(kind), confirm != 0, clock::boot_ns()) as u32
+}
+
+/// The index of a kind, in a form that the verifier can follow (see `count::index`).
+#[inline(always)]
+fn masked(kind: Kind) -> usize {
+    core::hint::black_box(kind.slot()) & (KIND_SLOTS - 1)
+}
+
+/// Whether a table of contacts was too small a short while ago: answers may have met nothing.
+#[inline(always)]
+fn is_crowded(regions: &[usize]) -> bool {
+    let Some(tables) = Tables::new() else { return true };
+    let now_ns = clock::boot_ns();
+    regions.iter().any(|region| {
+        // SAFETY: a live, aligned map value; the word is only stored whole.
+        let crowded_ns = unsafe {
+            (&raw const (*tables.detection).crowded_ns[*region & (region::COUNT - 1)]).read_volatile()
+        };
+        crowded_ns != 0 && now_ns.saturating_sub(crowded_ns) < CROWDED_FOR_NS
+    })
+}
+
+/// An offence: it is reported, once, and its measure taken, unless the source is left alone or the
+/// breaker holds it. Returns the number of a reason if the packet must not pass.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn offend(index: u32, kind: u32) -> u32 {
+    let now_ns = clock::boot_ns();
+    let Some(kind) = Kind::from_number(kind as u8) else { return 0 };
+    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a live, aligned value of this CPU, which nobody else has.
+    let sighting = unsafe { &*place };
+    let Some(rules) = rules_of(sighting) else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    let kind_slot = masked(kind);
+    let rule = &rules.0[kind_slot];
+    let until_ns = rule.until_ns(now_ns);
+    source.reported_ns[kind_slot] = until_ns;
+    source.armed_ns[kind_slot] = 0;
+    if sources::is_left_alone(sighting, kind) {
+        return 0;
+    }
+    let mut measure = rule.measure();
+    let mut flags = 0;
+    if measure != Measure::None && !breaker_admits(&tables, now_ns) {
+        (measure, flags) = (Measure::None, Report::HELD);
+    }
+    if measure != Measure::None {
+        let measure_slot = core::hint::black_box(measure.slot()) & (MEASURE_SLOTS - 1);
+        if source.measures_ns[measure_slot] < until_ns {
+            source.measures_ns[measure_slot] = until_ns;
+        }
+        flag_tenant(sighting.slot, until_ns);
+    }
+    report(&tables, source, kind, measure, flags, now_ns, until_ns);
+    let what = match Sign::from_number(sighting.sign) {
+        Sign::OPEN => Traffic::Syn,
+        Sign::DATAGRAM => Traffic::Udp,
+        _ => Traffic::Other,
+    };
+    holding(source, what, sighting.is_mail != 0, now_ns)
+}
+
+/// Takes one measure from what the breaker allows: a fault of ours, or an outage that looks like
+/// everybody's scan, must not cut everybody off.
+#[inline(always)]
+fn breaker_admits(tables: &Tables, now_ns: u64) -> bool {
+    let detection = tables.detection;
+    // SAFETY: a live, aligned map value: settings that the controller stores whole, and one word that is
+    // only replaced atomically.
+    unsafe {
+        if now_ns < (&raw const (*detection).frozen_until_ns).read_volatile() {
+            return false;
+        }
+        let interval_ns = (&raw const (*detection).breaker_interval_ns).read_volatile();
+        if interval_ns == 0 {
+            return true;
+        }
+        let burst_ns = (&raw const (*detection).breaker_burst_ns).read_volatile();
+        let word = &raw mut (*detection).breaker_ns;
+        let arrival_ns = word.read_volatile();
+        match cap::admit(arrival_ns, now_ns, interval_ns, burst_ns) {
+            Some(next_ns) => atomic::replace(word, arrival_ns, next_ns),
+            None => false,
+        }
+    }
+}
+
+/// Says that a source of the tenant is under a measure.
+#[inline(always)]
+fn flag_tenant(slot: u32, until_ns: u64) {
+    if let Some(bucket) = BUCKETS.get_ptr_mut(slot * 2 + Direction::Up.index() as u32) {
+        // SAFETY: a live, aligned map value; the word is only stored whole. If two CPUs raise it at
+        // once, the lower may win: then the other measure ends as early, no later.
+        unsafe {
+            let word = &raw mut (*bucket).measures_end_ns;
+            if word.read_volatile() < until_ns {
+                word.write_volatile(until_ns);
+            }
+        }
+    }
+}
+
+/// Writes a report where the controller finds it.
+#[inline(always)]
+fn report(
+    tables: &Tables,
+    source: &Source,
+    kind: Kind,
+    measure: Measure,
+    flags: u8,
+    at_ns: u64,
+    until_ns: u64,
+) {
+    // SAFETY: a live, aligned map value; the word is only added to atomically.
+    let number = unsafe { atomic::next(&raw mut (*tables.detection).reports) };
+    let Some(place) = REPORTS.get_ptr_mut(number as u32 & (REPORT_COUNT - 1)) else { return };
+    let (window, detail) = record::evidence(source, kind);
+    // SAFETY: a live, aligned map value; the number, which says that the rest is whole, comes last.
+    unsafe {
+        (&raw mut (*place).number).write_volatile(0);
+        (*place).at_ns = at_ns;
+        (*place).until_ns = until_ns;
+        (*place).key = source.key;
+        (*place).slot = source.slot;
+        (*place).kind = kind as u8;
+        (*place).measure = measure as u8;
+        (*place).flags = flags;
+        (*place).window = window;
+        (*place).detail = detail;
+        let (from, to) =
+            ((&raw const source.targets).cast::<u64>(), (&raw mut (*place).targets).cast::<u64>());
+        let mut word = 0;
+        while word < size_of_val(&source.targets) / 8 {
+            to.add(word).write_volatile(from.add(word).read_volatile());
+            word += 1;
+        }
+        (&raw mut (*place).number).write_volatile(number);
+    }
+}

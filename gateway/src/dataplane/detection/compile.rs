@@ -1,0 +1,143 @@
+//! `[detect]` as the programs keep it.
+
+use gateway_ebpf::detect::rules::{Rule, Rules};
+use gateway_ebpf::detect::{Kind, Measure, Mode};
+use ipnetwork::IpNetwork;
+
+use crate::config::{self, Config, DetectMode, OffenceKind, Threshold};
+
+/// What a bank says of detection, lists of networks aside.
+pub(in crate::dataplane) struct DetectionImage {
+    /// By class of tenants.
+    pub(super) rules: Vec<Rules>,
+    /// Sources to make room for.
+    pub(in crate::dataplane) sources: u32,
+    /// Contacts to make room for.
+    pub(in crate::dataplane) contacts: u32,
+    /// Time that one measure takes up of what the breaker allows.
+    pub(super) breaker_interval_ns: u64,
+    /// A minute's worth.
+    pub(super) breaker_burst_ns: u64,
+    /// Sources that a detector leaves alone.
+    pub(super) left_alone: Vec<(Kind, IpNetwork)>,
+}
+
+const MINUTE_NS: u64 = 60_000_000_000;
+
+impl DetectionImage {
+    /// Compiles the detectors' settings.
+    pub(in crate::dataplane) fn compile(config: &Config) -> Self {
+        let detection = &config.detection;
+        let breaker_interval_ns = MINUTE_NS / u64::from(detection.max_measures_per_minute.max(1));
+        Self {
+            rules: detection.classes.iter().map(rules).collect(),
+            sources: sources(config),
+            contacts: detection.contacts,
+            breaker_interval_ns,
+            breaker_burst_ns: MINUTE_NS - breaker_interval_ns,
+            left_alone: left_alone(config).map(|(kind, network, _)| (kind, network)).collect(),
+        }
+    }
+
+    /// Whether anything is looked for.
+    pub(in crate::dataplane) fn is_on(&self) -> bool {
+        self.rules.iter().flat_map(|rules| &rules.0).any(Rule::is_on)
+    }
+}
+
+/// Every source that a kind is not looked for in, with when that ends.
+pub(in crate::dataplane) fn left_alone(
+    config: &Config,
+) -> impl Iterator<Item = (Kind, IpNetwork, jiff::Timestamp)> {
+    config.detection.allow.iter().flat_map(|allowance| {
+        let all = OffenceKind::ALL.into_iter().filter(|_| allowance.kinds.is_empty());
+        let kinds = all.chain(allowance.kinds.iter().copied()).map(kind_of);
+        kinds.flat_map(move |kind| {
+            allowance.sources.iter().map(move |source| (kind, *source, allowance.expires))
+        })
+    })
+}
+
+/// Sources that the tenants have at most, each prefix counted for 256 (an IPv6 prefix holds more /64s
+/// than anybody uses), and no more than is configured.
+fn sources(config: &Config) -> u32 {
+    let sources = |prefix: &IpNetwork| match prefix {
+        IpNetwork::V4(prefix) => 1_u32 << (32 - prefix.prefix()).min(8),
+        IpNetwork::V6(prefix) => 1 << 64_u8.saturating_sub(prefix.prefix()).min(8),
+    };
+    let all = config.tenants.iter().flat_map(|tenant| &tenant.prefixes).map(sources);
+    all.fold(0, u32::saturating_add).min(config.detection.sources)
+}
+
+/// A kind of offence as the programs number it.
+pub(super) fn kind_of(kind: OffenceKind) -> Kind {
+    match kind {
+        OffenceKind::ScanSensitive => Kind::ScanSensitive,
+        OffenceKind::ScanHorizontal => Kind::ScanHorizontal,
+        OffenceKind::ScanBlock => Kind::ScanBlock,
+        OffenceKind::ScanVertical => Kind::ScanVertical,
+        OffenceKind::ScanStealth => Kind::ScanStealth,
+        OffenceKind::ScanPing => Kind::ScanPing,
+        OffenceKind::ScanUdp => Kind::ScanUdp,
+        OffenceKind::SynFlood => Kind::SynFlood,
+        OffenceKind::UdpFlood => Kind::UdpFlood,
+        OffenceKind::BulkMail => Kind::BulkMail,
+        OffenceKind::SmtpRate => Kind::SmtpRate,
+        OffenceKind::ListedContact => Kind::ListedContact,
+        OffenceKind::SuddenRise => Kind::SuddenRise,
+    }
+}
+
+/// A measure as the programs number it.
+pub(super) fn measure_of(measure: config::Measure) -> Measure {
+    match measure {
+        config::Measure::None => Measure::None,
+        config::Measure::Quarantine => Measure::Quarantine,
+        config::Measure::Slow => Measure::Slow,
+        config::Measure::CloseSmtp => Measure::CloseSmtp,
+        config::Measure::DropSyn => Measure::DropSyn,
+        config::Measure::DropUdp => Measure::DropUdp,
+    }
+}
+
+fn rules(class: &config::DetectClass) -> Rules {
+    let mut rules = Rules::default();
+    // The controller judges a sudden rise by itself.
+    for (kind, rule) in class.rules().filter(|(kind, _)| *kind != OffenceKind::SuddenRise) {
+        rules.0[kind_of(kind).slot()] = Rule {
+            mode: match rule.mode {
+                DetectMode::Off => Mode::Off,
+                DetectMode::Watch => Mode::Watch,
+                DetectMode::Enforce => Mode::Enforce,
+            } as u8,
+            measure: measure_of(rule.measure) as u8,
+            failed_percent: rule.threshold(Threshold::FailedPercent).unwrap_or(0) as u16,
+            duration_s: u32::try_from(rule.duration.as_secs()).unwrap_or(u32::MAX),
+            limits: limits(kind, rule),
+        };
+    }
+    rules
+}
+
+/// Limits in the places that the programs look for them; see [`Rule::SHORT`] and the others.
+fn limits(kind: OffenceKind, rule: &config::Rule) -> [u32; 4] {
+    use Threshold::{
+        ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, HostsPerDay, HostsPerHour,
+        HostsPerWindow, LowPortsPerWindow, PacketsPerSecond, PortsPerHour, PortsPerWindow, SynsPerSecond,
+    };
+    let of = |threshold| rule.threshold(threshold).unwrap_or(0);
+    match kind {
+        OffenceKind::ScanVertical => [of(PortsPerWindow), of(PortsPerHour), 0, of(LowPortsPerWindow)],
+        OffenceKind::ScanStealth | OffenceKind::ScanBlock => [of(PortsPerWindow), of(PortsPerHour), 0, 0],
+        OffenceKind::SynFlood => [of(SynsPerSecond), of(Excess), 0, 0],
+        OffenceKind::UdpFlood => [of(PacketsPerSecond), of(Excess), 0, 0],
+        OffenceKind::SmtpRate => [of(ConnectionsPerMinute), 0, of(ConnectionsPerDay), 0],
+        OffenceKind::ListedContact => [0, of(ContactsPerHour), 0, 0],
+        OffenceKind::ScanSensitive
+        | OffenceKind::ScanHorizontal
+        | OffenceKind::ScanPing
+        | OffenceKind::ScanUdp
+        | OffenceKind::BulkMail
+        | OffenceKind::SuddenRise => [of(HostsPerWindow), of(HostsPerHour), of(HostsPerDay), 0],
+    }
+}

@@ -1,0 +1,87 @@
+//! From the programs' reports to offences.
+
+use std::collections::BTreeMap;
+
+use gateway_ebpf::detect::record::Report;
+use gateway_ebpf::detect::{Kind, Measure};
+use ipnetwork::IpNetwork;
+
+use super::sources::{address, address_of};
+use crate::config::{self, DetectMode, OffenceKind};
+use crate::dataplane::ProgramClock;
+use crate::detect::{Offence, Target, source_of};
+
+/// A report as an offence of `tenant`; none if it is not one that this controller knows.
+pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: ProgramClock) -> Option<Offence> {
+    let number = usize::from(report.kind).checked_sub(1)?;
+    let kind = *OffenceKind::ALL.get(number)?;
+    let measure = *config::Measure::ALL.get(usize::from(report.measure))?;
+    let is_held = report.flags & Report::HELD != 0;
+    let is_taken = report.measure != Measure::None as u8;
+    Some(Offence {
+        at: clock.instant(report.at_ns),
+        tenant: tenant.to_owned(),
+        source: Some(source(report)),
+        kind,
+        mode: if is_taken || is_held { DetectMode::Enforce } else { DetectMode::Watch },
+        measure,
+        until: is_taken.then(|| clock.instant(report.until_ns)),
+        counters: counters(report, is_held),
+        targets: targets(report),
+        frames: Vec::new(),
+    })
+}
+
+fn source(report: &Report) -> IpNetwork {
+    source_of(address(report.key))
+}
+
+/// What was counted, by name.
+fn counters(report: &Report, is_held: bool) -> BTreeMap<String, u64> {
+    let window = &report.window;
+    let kind = Kind::from_number(report.kind);
+    let (what, detail) = match kind {
+        Some(Kind::ScanVertical) => ("ports", "low_ports_attempted"),
+        Some(Kind::ScanBlock | Kind::ScanStealth | Kind::ScanSensitive) => ("host_ports", "distinct_ports"),
+        Some(Kind::SynFlood) => ("host_ports", "excess_syns"),
+        Some(Kind::UdpFlood) => ("hosts", "excess_datagrams"),
+        Some(Kind::SmtpRate) => ("connections", "connections_in_a_minute"),
+        _ => ("hosts", "distinct_ports"),
+    };
+    let named = [
+        (format!("{what}_attempted"), u64::from(window.attempted)),
+        (format!("{what}_answered"), u64::from(window.answered)),
+        (format!("{what}_rejected"), u64::from(window.rejected)),
+        (detail.to_owned(), report.detail),
+        ("held_by_breaker".to_owned(), u64::from(is_held)),
+    ];
+    named.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// The last targets, the oldest first.
+fn targets(report: &Report) -> Vec<Target> {
+    let mut kept: Vec<_> = report.targets.iter().filter(|target| target.protocol != 0).collect();
+    kept.sort_by_key(|target| target.second);
+    let target = |target: &&gateway_ebpf::detect::source::Target| Target {
+        address: address_of([target.high, target.low]),
+        port: matches!(target.protocol, 6 | 17).then_some(target.port),
+    };
+    kept.iter().map(target).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_measures_are_the_programs_own() {
+        for (number, kind) in (1..).zip(OffenceKind::ALL) {
+            assert_eq!(Kind::from_number(number).map(Kind::label), Some(kind.label()));
+        }
+        assert_eq!(Kind::ALL.len(), OffenceKind::ALL.len());
+        for (number, measure) in (0..).zip(config::Measure::ALL) {
+            assert_eq!(Measure::from_number(number).map(Measure::label), Some(measure.label()));
+        }
+        assert_eq!(Measure::ALL.len(), config::Measure::ALL.len());
+    }
+}

@@ -1,0 +1,149 @@
+//! The table of sources, and measures that are taken or lifted by hand.
+
+use std::mem::offset_of;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::Ordering::Relaxed;
+
+use gateway_ebpf::detect::record::Detection;
+use gateway_ebpf::detect::source::{Source, SourceKey};
+use gateway_ebpf::detect::{MEASURE_SLOTS, Measure};
+use ipnetwork::IpNetwork;
+
+use super::DetectionTables;
+use super::compile::measure_of;
+use crate::config;
+use crate::dataplane::capacity::SOURCE_WAYS;
+
+/// An address as two words, IPv4 as IPv4-mapped.
+pub(in crate::dataplane) fn halves(address: IpAddr) -> [u64; 2] {
+    let bits = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    [(bits >> 64) as u64, bits as u64]
+}
+
+/// The source that an address belongs to.
+pub(in crate::dataplane) fn key_of(address: IpAddr) -> SourceKey {
+    let [high, low] = halves(address);
+    SourceKey { high, low: if address.is_ipv4() { low } else { 0 } }
+}
+
+/// The address of a source; of an IPv6 /64, the first.
+pub(super) fn address(key: SourceKey) -> IpAddr {
+    address_of([key.high, key.low])
+}
+
+/// The opposite of [`halves`].
+pub(super) fn address_of([high, low]: [u64; 2]) -> IpAddr {
+    let v6 = Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low));
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+}
+
+const CLAIM: usize = offset_of!(Source, claim) / 8;
+const KEY: usize = offset_of!(Source, key) / 8;
+const SLOT: usize = offset_of!(Source, slot) / 8;
+const MEASURES: usize = offset_of!(Source, measures_ns) / 8;
+
+impl DetectionTables {
+    /// Indexes of the sources that are known.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.sources.len()).filter(|index| self.sources.words(*index)[CLAIM].load(Relaxed) != 0)
+    }
+
+    /// What is known of a source.
+    pub(in crate::dataplane) fn source(&self, address: IpAddr) -> Option<Source> {
+        self.place(key_of(address), false).map(|index| self.sources.get(index))
+    }
+
+    /// Where a source is; with `make`, where it may be put.
+    fn place(&self, key: SourceKey, make: bool) -> Option<u32> {
+        let claim = self.detection.get(0).keys.hash([key.high, key.low, 0, 0, 0]) | 1;
+        let sets = self.sources.len() / SOURCE_WAYS;
+        let first = ((claim >> 32) as u32 & (sets - 1)) * SOURCE_WAYS;
+        let mut ways = first..first + SOURCE_WAYS;
+        let known = ways.clone().find(|index| {
+            let words = self.sources.words(*index);
+            words[CLAIM].load(Relaxed) == claim
+                && words[KEY].load(Relaxed) == key.high
+                && words[KEY + 1].load(Relaxed) == key.low
+        });
+        if known.is_some() || !make {
+            return known;
+        }
+        let free = ways.find(|index| {
+            let word = &self.sources.words(*index)[CLAIM];
+            word.compare_exchange(0, claim, Relaxed, Relaxed).is_ok()
+        })?;
+        let words = self.sources.words(free);
+        words[KEY].store(key.high, Relaxed);
+        words[KEY + 1].store(key.low, Relaxed);
+        Some(free)
+    }
+
+    /// Takes a measure against a source of the tenant with this slot; false if its set is full.
+    pub(in crate::dataplane) fn impose(
+        &self,
+        source: IpNetwork,
+        slot: u32,
+        measure: config::Measure,
+        until_ns: u64,
+    ) -> bool {
+        let Some(index) = self.place(key_of(source.network()), true) else { return false };
+        let words = self.sources.words(index);
+        // The lower half is the slot, the upper a count of contacts, which starts at zero.
+        words[SLOT].store(u64::from(slot), Relaxed);
+        words[MEASURES + measure_of(measure).slot()].fetch_max(until_ns, Relaxed);
+        true
+    }
+
+    /// Forgets sources of the tenant with this slot, and with them every measure against them.
+    pub(in crate::dataplane) fn forget(&self, slot: u32, source: Option<IpNetwork>) {
+        let wanted = source.map(|source| key_of(source.network()));
+        let sources: Vec<_> = self
+            .occupied()
+            .filter(|index| {
+                let source = self.sources.get(*index);
+                source.slot == slot && wanted.is_none_or(|key| source.key == key)
+            })
+            .collect();
+        sources.into_iter().for_each(|index| self.sources.clear(index));
+    }
+
+    /// When the last measure against a tenant's sources ends; 0: there is none.
+    pub(in crate::dataplane) fn measures_end_ns(&self, slot: u32) -> u64 {
+        let of_slot =
+            self.occupied().filter(|index| self.sources.words(*index)[SLOT].load(Relaxed) as u32 == slot);
+        let ends = of_slot.flat_map(|index| {
+            let words = self.sources.words(index);
+            words[MEASURES + Measure::Quarantine.slot()..MEASURES + MEASURE_SLOTS]
+                .iter()
+                .map(|word| word.load(Relaxed))
+        });
+        ends.max().unwrap_or(0)
+    }
+
+    /// Takes over what older tables know of sources, whose slots may be others here.
+    pub(in crate::dataplane) fn adopt(&self, old: &Self, slot_of: impl Fn(u32) -> Option<u32>) {
+        for index in old.occupied() {
+            let source = old.sources.get(index);
+            let Some(slot) = slot_of(source.slot) else { continue };
+            if let Some(place) = self.place(source.key, true) {
+                let claim = self.sources.words(place)[CLAIM].load(Relaxed);
+                self.sources.set(place, &Source { claim, slot, ..source });
+            }
+        }
+        if self.contacts.len() == old.contacts.len() {
+            // The keys must go with what was hashed by them; see `share_keys`.
+            (0..self.contacts.len()).for_each(|index| self.contacts.set(index, &old.contacts.get(index)));
+        }
+    }
+
+    /// Takes over the keys and totals of older tables; before anything is hashed here.
+    pub(in crate::dataplane) fn share_keys(&self, old: &Self) {
+        let Detection { breaker_interval_ns, breaker_burst_ns, .. } = self.detection.get(0);
+        let state = Detection { breaker_interval_ns, breaker_burst_ns, ..old.detection.get(0) };
+        self.detection.set(0, &state);
+        (0..self.reports.len()).for_each(|index| self.reports.set(index, &old.reports.get(index)));
+    }
+}
