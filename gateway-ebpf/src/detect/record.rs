@@ -33,7 +33,7 @@ pub struct Report {
     pub reserved: u8,
     /// What it was judged by: the first window that reached its limit, or the shortest.
     pub window: Window,
-    /// Distinct ports in the shortest window, or the excess of a flood in packets.
+    /// Distinct ports within an hour, or the excess of a flood in packets.
     pub detail: u64,
     /// What it turned to last.
     pub targets: [Target; TARGETS],
@@ -97,12 +97,12 @@ pub const CROWDED_FOR_NS: u64 = 60_000_000_000;
 #[inline(always)]
 #[must_use]
 pub const fn evidence(source: &Source, kind: Kind) -> (Window, u64) {
-    let ports = source.ports[0].distinct as u64;
+    let ports = source.ports[0][1].distinct as u64;
     match kind {
         Kind::ScanSensitive => (source.tracks[track::SENSITIVE].windows[1], ports),
         Kind::ScanHorizontal | Kind::SuddenRise => (source.tracks[track::TCP_HOSTS].windows[1], ports),
         Kind::ScanBlock => (source.tracks[track::TCP_PORTS].windows[1], ports),
-        Kind::ScanUdp => (source.tracks[track::UDP_HOSTS].windows[1], source.ports[1].distinct as u64),
+        Kind::ScanUdp => (source.tracks[track::UDP_HOSTS].windows[1], source.ports[1][1].distinct as u64),
         Kind::ScanPing => (source.tracks[track::PINGED].windows[1], 0),
         Kind::ScanStealth => (source.tracks[track::STEALTH].windows[0], ports),
         Kind::BulkMail => (source.tracks[track::MAIL_HOSTS].windows[1], 0),

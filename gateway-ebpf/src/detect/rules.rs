@@ -100,15 +100,9 @@ pub const CONFIRMED: [Kind; 5] =
 pub const fn is_met(source: &Source, rule: &Rule, kind: Kind) -> bool {
     match kind {
         Kind::ScanSensitive => is_met_in_any(source, rule, track::SENSITIVE),
-        Kind::ScanHorizontal => {
-            is_met_in_any(source, rule, track::TCP_HOSTS)
-                && are_few(source.ports[0].distinct, &source.tracks[track::TCP_HOSTS].windows[0])
-        }
+        Kind::ScanHorizontal => is_met_on_few_ports(source, rule, track::TCP_HOSTS, 0),
         Kind::ScanBlock => is_met_in_any(source, rule, track::TCP_PORTS),
-        Kind::ScanUdp => {
-            is_met_in_any(source, rule, track::UDP_HOSTS)
-                && are_few(source.ports[1].distinct, &source.tracks[track::UDP_HOSTS].windows[0])
-        }
+        Kind::ScanUdp => is_met_on_few_ports(source, rule, track::UDP_HOSTS, 1),
         Kind::ScanPing => is_met_in_any(source, rule, track::PINGED),
         Kind::ScanVertical => is_vertical(source, rule, 0) || is_vertical(source, rule, 1),
         Kind::ScanStealth => reaches(&source.tracks[track::STEALTH].windows[0], rule.limits[Rule::SHORT]),
@@ -135,6 +129,15 @@ const fn is_met_in_any(source: &Source, rule: &Rule, which: usize) -> bool {
     rule.is_failed(&windows[0], Rule::SHORT)
         || rule.is_failed(&windows[1], Rule::HOUR)
         || rule.is_failed(&windows[2], Rule::DAY)
+}
+
+#[inline(always)]
+const fn is_met_on_few_ports(source: &Source, rule: &Rule, which: usize, family: usize) -> bool {
+    let windows = &source.tracks[which].windows;
+    let ports = &source.ports[family];
+    (rule.is_failed(&windows[0], Rule::SHORT) && are_few(ports[0].distinct, &windows[0]))
+        || (rule.is_failed(&windows[1], Rule::HOUR) && are_few(ports[1].distinct, &windows[1]))
+        || (rule.is_failed(&windows[2], Rule::DAY) && are_few(ports[1].distinct, &windows[2]))
 }
 
 /// Whether failures went to few ports: one service was looked for, not many peers met.

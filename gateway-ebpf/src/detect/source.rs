@@ -120,7 +120,7 @@ pub mod track {
     pub const COUNT: usize = 8;
 }
 
-/// Which ports contacts went to, in the shortest window: one bit for each of 256 residues.
+/// Which ports contacts went to, within a window: one bit for each of 256 residues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Ports {
@@ -133,8 +133,8 @@ pub struct Ports {
 
 impl Ports {
     #[inline(always)]
-    fn note(&mut self, port: u16, second: u32) {
-        if second.wrapping_sub(self.start_s) >= WINDOWS_S[0] {
+    fn note(&mut self, port: u16, length_s: u32, second: u32) {
+        if second.wrapping_sub(self.start_s) >= length_s {
             *self = Self { bits: [0; 4], start_s: second, distinct: 0 };
         }
         let residue = (port ^ port >> 8) as usize & 0xff;
@@ -276,8 +276,8 @@ pub struct Source {
     pub credits: [Credit; 3],
     /// Counts, by [`track`].
     pub tracks: [Track; track::COUNT],
-    /// TCP and UDP ports.
-    pub ports: [Ports; 2],
+    /// TCP and UDP ports, each in the shortest window and in an hour.
+    pub ports: [[Ports; 2]; 2],
     /// Candidates for a vertical scan over TCP and UDP.
     pub candidates: [Candidate; 2],
     /// SMTP connections in a minute, and in a day.
@@ -289,11 +289,11 @@ pub struct Source {
     /// What it turned to last.
     pub targets: [Target; TARGETS],
     /// Padding to whole cache lines.
-    pub reserved: [u64; 3],
+    pub reserved: u64,
 }
 
 const _: () = {
-    assert!(size_of::<Source>() == 1_280);
+    assert!(size_of::<Source>() == 1_344);
     assert!(size_of::<Target>() == 24);
 };
 
@@ -400,18 +400,24 @@ impl Source {
                 if super::is_sensitive(contact.port) {
                     self.tracks[track::SENSITIVE].attempt(second);
                 }
-                self.ports[0].note(contact.port, second);
+                self.note_port(0, contact.port, second);
                 self.candidates[0].attempt(contact.host, contact.port, second);
             }
             Family::Udp => {
                 if contact.first_of_host {
                     self.tracks[track::UDP_HOSTS].attempt(second);
                 }
-                self.ports[1].note(contact.port, second);
+                self.note_port(1, contact.port, second);
                 self.candidates[1].attempt(contact.host, contact.port, second);
             }
             Family::Ping => self.tracks[track::PINGED].attempt(second),
         }
+    }
+
+    #[inline(always)]
+    fn note_port(&mut self, family: usize, port: u16, second: u32) {
+        self.ports[family][0].note(port, WINDOWS_S[0], second);
+        self.ports[family][1].note(port, WINDOWS_S[1], second);
     }
 
     /// Counts the first answer to a contact. Only an acceptance pays.
