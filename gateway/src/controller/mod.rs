@@ -25,7 +25,7 @@ pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
-use crate::dataplane::{DataplaneError, Followed, Snapshot, Standings, TableMemory};
+use crate::dataplane::{DataplaneError, DetectionCounters, Followed, Snapshot, Standings, TableMemory};
 use crate::detect::OffenceTally;
 use crate::ledger::{Health, Ledger};
 
@@ -83,6 +83,8 @@ pub struct Observation {
     pub are_measures_held: bool,
     /// How writing the ledger goes.
     pub ledger: Health,
+    /// How detection fares; none without detectors.
+    pub detection: Option<DetectionCounters>,
     /// Its counters, in the order of the policy's tenants and interfaces.
     pub snapshot: Snapshot,
     /// Size of the kernel's tables.
@@ -135,6 +137,7 @@ impl Controller {
         let policer = state.policer.as_ref()?;
         Some(Observation {
             snapshot: policer.snapshot(),
+            detection: policer.detection_counters(),
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),

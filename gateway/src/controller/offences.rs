@@ -10,7 +10,10 @@ use jiff::Timestamp;
 
 use super::{Controller, Policer, StandingError, Suspension};
 use crate::config::Config;
-use crate::detect::{BREAKER_EVERY, Breaker, Lift, MeasureInForce, Offence, OffenceTally, Turn};
+use crate::dataplane::DetectionCounters;
+use crate::detect::{
+    BREAKER_EVERY, Breaker, ContactTotals, Lift, MeasureInForce, Offence, OffenceTally, Turn,
+};
 use crate::ledger::{Ledger, LedgerError, PastOffence};
 
 /// Measures are held back this long at a time: a look may come late.
@@ -79,10 +82,14 @@ fn is_still_theirs(config: &Config, held: &MeasureInForce) -> bool {
 }
 
 impl Controller {
-    /// Counts and records what the data plane saw since the last call; returns it.
+    /// Counts and records what the data plane saw since the last call; returns it. What it held back
+    /// because of an outage upstream is no offence: everybody's contacts fail then.
     pub fn take_offences(&self) -> Vec<Offence> {
         let mut state = self.state();
-        let offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        let mut offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        if state.are_measures_held {
+            offences.retain(|offence| !offence.is_held());
+        }
         drop(state);
         offences.iter().for_each(|offence| self.offended(offence.clone()));
         offences
@@ -101,7 +108,8 @@ impl Controller {
     pub fn look_for_outage(&self, breaker: &mut Breaker, elapsed: Duration) -> Option<Turn> {
         let mut state = self.state();
         let policer = state.policer.as_mut()?;
-        let turn = breaker.sample(policer.contact_totals()?, elapsed);
+        let DetectionCounters { attempted, answered, .. } = policer.detection_counters()?;
+        let turn = breaker.sample(ContactTotals { attempted, answered }, elapsed);
         match turn {
             _ if breaker.is_frozen() => policer.hold_measures(HOLD),
             Some(Turn::Thaw) => policer.release_measures(),

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::config::{Config, OnStop};
-use crate::dataplane::{Applied, Dataplane, DataplaneError, Followed, Snapshot, Standings, TableMemory};
-use crate::detect::{ContactTotals, Lift, MeasureInForce, Offence};
+use crate::dataplane::{
+    Applied, Dataplane, DataplaneError, DetectionCounters, Followed, Snapshot, Standings, TableMemory,
+};
+use crate::detect::{Lift, MeasureInForce, Offence};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -24,8 +26,8 @@ pub trait Policer: Send {
     fn impose(&mut self, _measures: &[MeasureInForce]) {}
     /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
     fn lift(&mut self, _lift: &Lift) {}
-    /// How many contacts all sources made; none without detectors.
-    fn contact_totals(&self) -> Option<ContactTotals> {
+    /// How detection fares; none without detectors.
+    fn detection_counters(&self) -> Option<DetectionCounters> {
         None
     }
     /// Takes no new measures for this long, then takes them again: a controller that dies must not hold
@@ -62,6 +64,18 @@ impl Policer for Dataplane {
 
     fn lift(&mut self, lift: &Lift) {
         Self::lift(self, lift);
+    }
+
+    fn detection_counters(&self) -> Option<DetectionCounters> {
+        Some(Self::detection_counters(self))
+    }
+
+    fn hold_measures(&mut self, for_now: Duration) {
+        Self::hold_measures(self, for_now);
+    }
+
+    fn release_measures(&mut self) {
+        Self::release_measures(self);
     }
 
     fn follow_interfaces(&mut self) -> Vec<Followed> {

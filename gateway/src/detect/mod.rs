@@ -36,8 +36,8 @@ pub struct Offence {
     pub mode: DetectMode,
     /// What the rule does about it.
     pub measure: Measure,
-    /// How long the measure holds; none: it was not taken, because the rule only watches or because
-    /// too many were taken already.
+    /// How long the measure holds; none: it was not taken, because the rule only watches or because it
+    /// was held back.
     pub until: Option<Timestamp>,
     /// What was counted, by name: `hosts_attempted`, `hosts_answered`, `ports`...
     pub counters: BTreeMap<String, u64>,
@@ -102,6 +102,16 @@ impl MeasureInForce {
 }
 
 impl Offence {
+    /// The counter of an offence whose measure was due, but held back: too many were taken already, or
+    /// there is an outage upstream.
+    pub const HELD: &str = "held_by_breaker";
+
+    /// Whether its measure was held back.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.counters.contains_key(Self::HELD)
+    }
+
     /// The measure that was taken, if one was.
     #[must_use]
     pub fn taken(&self) -> Option<MeasureInForce> {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::family::Family;
 use crate::config::{Config, DetectMode, Measure, OffenceKind};
 use crate::controller::Observation;
+use crate::dataplane::DetectionCounters;
 use crate::detect::OffenceTally;
 
 /// Only tenants that offended have series, so there are few whatever `metrics.top_tenants` says.
@@ -27,6 +28,9 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
     let held = u64::from(observation.are_measures_held);
     let help = "1 while an outage upstream holds new measures back.";
     Family::new("fairway_measures_held", help, "gauge").sample(out, &[], held)?;
+    if let Some(counters) = &observation.detection {
+        write_detection(out, counters)?;
+    }
     for (name, help, kind, value) in [
         (
             "fairway_ledger_waiting_entries",
@@ -46,6 +50,39 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
             "counter",
             ledger.captures_lost,
         ),
+    ] {
+        Family::new(name, help, kind).sample(out, &[], value)?;
+    }
+    Ok(())
+}
+
+/// How detection fares: what it sees, and where it sees no more.
+fn write_detection(out: &mut impl Write, counters: &DetectionCounters) -> io::Result<()> {
+    let DetectionCounters { attempted, answered, throttled, sources_full, crowded, sources, source_places } =
+        *counters;
+    for (name, help, kind, value) in [
+        ("fairway_detection_contacts_total", "New contacts that sources made.", "counter", attempted),
+        ("fairway_detection_answered_contacts_total", "Of these, answered.", "counter", answered),
+        (
+            "fairway_detection_throttled_packets_total",
+            "Packets dropped because their source made contacts faster than they were answered.",
+            "counter",
+            throttled,
+        ),
+        (
+            "fairway_detection_unwatched_contacts_total",
+            "Contacts of sources that found no place in the table: policed, but not watched.",
+            "counter",
+            sources_full,
+        ),
+        (
+            "fairway_detection_crowded_contacts_total",
+            "Contacts that pushed out one that might still have been answered: failures do not count for a minute.",
+            "counter",
+            crowded,
+        ),
+        ("fairway_detection_sources", "Sources that are watched.", "gauge", sources.into()),
+        ("fairway_detection_source_capacity", "Sources that can be.", "gauge", source_places.into()),
     ] {
         Family::new(name, help, kind).sample(out, &[], value)?;
     }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DirectionCounters, Followed, InterfaceCounters, Snapshot, Standings,
-    TableMemory, Tally, TenantCounters,
+    Applied, DataplaneError, DetectionCounters, DirectionCounters, Followed, InterfaceCounters, Snapshot,
+    Standings, TableMemory, Tally, TenantCounters,
 };
-use gateway::detect::{ContactTotals, Lift, MeasureInForce, Offence};
+use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
 use serde_json::Value;
@@ -35,8 +35,8 @@ pub(crate) struct Record {
     pub(crate) offences: Vec<Offence>,
     /// Measures that it was told to take.
     pub(crate) imposed: Vec<MeasureInForce>,
-    /// Contacts that it has seen.
-    pub(crate) contacts: Option<ContactTotals>,
+    /// How detection fares.
+    pub(crate) detection: Option<DetectionCounters>,
     /// How long it was told to hold measures back, time after time; none: to take them again.
     pub(crate) holds: Vec<Option<Duration>>,
     /// What it was told to lift.
@@ -118,8 +118,8 @@ impl Policer for Fake {
         self.record.lock().unwrap().lifts.push(lift.clone());
     }
 
-    fn contact_totals(&self) -> Option<ContactTotals> {
-        self.record.lock().unwrap().contacts
+    fn detection_counters(&self) -> Option<DetectionCounters> {
+        self.record.lock().unwrap().detection
     }
 
     fn hold_measures(&mut self, for_now: Duration) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
 use gateway::controller::{Controller, Suspensions};
-use gateway::detect::{BREAKER_EVERY, Breaker, ContactTotals, Frame, Offence, Target};
+use gateway::detect::{BREAKER_EVERY, Breaker, Frame, Offence, Target};
 use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -145,22 +145,26 @@ fn an_outage_holds_measures_back_for_as_long_as_it_is_seen() {
     .unwrap();
     let mut breaker = Breaker::default();
     let look = |attempted, answered| {
-        let contacts = &mut record.lock().unwrap().contacts;
-        let before = contacts.unwrap_or_default();
-        *contacts = Some(ContactTotals {
-            attempted: before.attempted + attempted,
-            answered: before.answered + answered,
-        });
+        let detection = &mut record.lock().unwrap().detection;
+        let counters = detection.get_or_insert_default();
+        counters.attempted += attempted;
+        counters.answered += answered;
     };
     let mut looks = |times, attempted, answered| {
         for _ in 0..times {
             look(attempted, answered);
             controller.look_for_outage(&mut breaker, BREAKER_EVERY);
         }
-        (std::mem::take(&mut record.lock().unwrap().holds), controller.observe().unwrap().are_measures_held)
+        let holds = std::mem::take(&mut record.lock().unwrap().holds);
+        (holds, controller.observe().unwrap().are_measures_held)
     };
     assert_eq!(looks(40, 2_000, 1_600), (vec![], false));
     assert_eq!(looks(2, 2_000, 0), (vec![Some(BREAKER_EVERY * 3); 2], true));
+    let mut held = Offence { until: None, ..offence("acme", "198.51.100.1/32") };
+    held.counters.insert(Offence::HELD.into(), 1);
+    let mail = Offence { kind: OffenceKind::BulkMail, ..offence("acme", "198.51.100.1/32") };
+    record.lock().unwrap().offences = vec![held, mail.clone()];
+    assert_eq!(controller.take_offences(), [mail], "failures are nobody's offence during an outage");
     let recovering = vec![Some(BREAKER_EVERY * 3), Some(BREAKER_EVERY * 3), None];
     assert_eq!(looks(5, 2_000, 1_600), (recovering, false));
 }
@@ -170,7 +174,8 @@ fn a_history_for_people_names_the_evidence_and_what_came_of_it() {
     let gateway = Gateway::start(Files::new());
     let until = None;
     let watched = Offence { mode: DetectMode::Watch, until, ..offence("acme", "198.51.100.1/32") };
-    let too_many = Offence { until, ..offence("acme", "198.51.100.1/32") };
+    let mut too_many = Offence { until, measure: Measure::None, ..offence("acme", "198.51.100.1/32") };
+    too_many.counters.insert(Offence::HELD.into(), 1);
     happen(&gateway, "acme", &[watched, too_many, offence("acme", "198.51.100.1/32")]);
     fs::remove_dir_all(gateway.files.path("state/evidence")).unwrap();
     happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
@@ -182,7 +187,7 @@ fn a_history_for_people_names_the_evidence_and_what_came_of_it() {
     );
     assert!(lines[1].contains("192.0.2.7:22") && lines[1].ends_with(".pcapng"), "{text}");
     assert!(lines[2].contains("quarantine until") && lines[2].ends_with("(no longer kept)"), "{text}");
-    assert!(lines[3].contains("reported: too many at once for quarantine"), "{text}");
+    assert!(lines[3].contains("held back: too many at once"), "{text}");
     assert!(lines[4].contains("watched: would be quarantine"), "{text}");
     assert_eq!(stdout(&gateway.fairway(&["history", "acme", "--limit", "2"])).lines().count(), 3);
 
