@@ -33,47 +33,54 @@ fn taken(more: &str) -> Config {
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let rule = |measure: &str, duration: &str, thresholds: Value| {
-        let mut rule = json!({ "mode": "enforce", "measure": measure, "for": duration });
-        rule.as_object_mut().unwrap().append(&mut thresholds.as_object().unwrap().clone());
-        rule
-    };
-    let hosts = |minute, hour, failed| json!({ "hosts_per_minute": minute, "hosts_per_hour": hour, "failed_percent": failed });
-    let default = json!({
-        "scan_sensitive": rule("quarantine", "1h", hosts(24, 48, 70)),
-        "scan_horizontal": rule("slow", "1h", hosts(64, 256, 80)),
-        "scan_block": rule("slow", "1h", json!({ "hosts_per_minute": 256, "failed_percent": 90 })),
-        "scan_vertical": rule("quarantine", "1h",
-            json!({ "ports_per_minute": 32, "low_ports_per_minute": 20, "ports_per_hour": 96 })),
-        "scan_stealth": rule("quarantine", "1h", json!({ "hosts_per_minute": 20, "ports_per_minute": 20 })),
-        "scan_ping": rule("quarantine", "1h", json!({ "hosts_per_minute": 64, "failed_percent": 70 })),
-        "scan_udp": rule("slow", "1h", hosts(256, 512, 80)),
-        "syn_flood": rule("drop_syn", "10m", json!({ "syns_per_second": 50, "excess": 500 })),
-        "udp_flood": rule("drop_udp", "10m", json!({ "packets_per_second": 2000, "excess": 10000 })),
-        "bulk_mail": rule("close_smtp", "1d", json!({ "hosts_per_hour": 50 })),
-        "smtp_rate": rule("close_smtp", "1h",
-            json!({ "connections_per_minute": 60, "connections_per_day": 2000 })),
-        "listed_contact": rule("none", "1h", json!({ "contacts_per_hour": 1 })),
-        "sudden_rise": rule("none", "1h",
-            json!({ "times_baseline": 4, "uplink_load_percent": 80, "minutes": 5 })),
-    });
+    let mut view = view(&taken(""))["detect"].take();
+    let rules = view["classes"]["default"].take();
     let expected = json!({
         "sources": 10_000,
         "contacts": 262_144,
         "max_measures_per_minute": 20,
         "drop_lists": [],
         "listed_networks": 0,
-        "classes": { "default": default },
+        "classes": { "default": null },
         "allow": [],
     });
-    assert_eq!(view(&taken(""))["detect"], expected);
+    assert_eq!(view, expected);
+    let kinds: Vec<_> = OffenceKind::ALL.iter().map(|kind| kind.label()).collect();
+    assert!(kinds.iter().all(|kind| rules[kind]["mode"] == "enforce"), "{rules}");
+    let smtp_rate = json!({
+        "mode": "enforce",
+        "measure": "close_smtp",
+        "for": "1h",
+        "connections_per_minute": 60,
+        "connections_per_day": 2_000,
+    });
+    assert_eq!(rules["smtp_rate"], smtp_rate);
+}
+
+/// The table of thresholds in the documentation is the code's: each with its default, in its kind's rows.
+#[test]
+fn the_documentation_has_every_threshold() {
+    let documentation = fs::read_to_string("../docs/configuration.md").unwrap();
+    let config = taken("");
+    for (kind, rule) in config.detection.classes[0].rules() {
+        let start = documentation.find(&format!("\n| `{}`", kind.label())).unwrap();
+        let is_own = |line: &&str| line.starts_with("| | |");
+        let rows: Vec<_> = documentation[start + 1..].lines().enumerate().collect();
+        let own: Vec<_> =
+            rows.iter().take_while(|(n, line)| *n == 0 || is_own(line)).map(|(_, line)| *line).collect();
+        assert_eq!(own.len(), rule.thresholds.len(), "{}: {own:#?}", kind.label());
+        for (threshold, default) in &rule.thresholds {
+            let cells = format!("| `{}` | {default} |", threshold.label());
+            assert!(own.iter().any(|row| row.contains(&cells)), "{}: no {cells} in {own:#?}", kind.label());
+        }
+    }
 }
 
 #[test]
 fn a_class_inherits_what_it_does_not_say() {
     let config = taken(
         "[detect]\nmode = \"watch\"\n\
-         [detect.scan_ping]\nmode = \"enforce\"\nhosts_per_minute = 100\nfor = \"2h\"\n\
+         [detect.scan_ping]\nmode = \"enforce\"\nhosts_per_5_minutes = 100\nfor = \"2h\"\n\
          [detect.class.shop.scan_ping]\nmeasure = \"slow\"\n\
          [detect.class.lab]\nmode = \"off\"\nscan_udp = { mode = \"enforce\", hosts_per_hour = 1000 }\n\
          [[tenant]]\nid = \"b\"\nprefixes = [\"192.0.2.16/28\"]\ndetect_class = \"shop\"\n",
@@ -90,8 +97,8 @@ fn a_class_inherits_what_it_does_not_say() {
 
     let ping = rule(Some("shop"), OffenceKind::ScanPing);
     assert_eq!((ping.measure, ping.duration), (Measure::Slow, Duration::from_secs(7_200)));
-    assert_eq!(ping.threshold(Threshold::HostsPerMinute), Some(100));
-    assert_eq!(ping.threshold(Threshold::HostsPerHour), None);
+    assert_eq!(ping.threshold(Threshold::HostsPerWindow), Some(100));
+    assert_eq!(ping.threshold(Threshold::HostsPerDay), None);
     assert_eq!(rule(None, OffenceKind::ScanPing).measure, Measure::Quarantine);
     assert_eq!(rule(Some("lab"), OffenceKind::ScanUdp).threshold(Threshold::HostsPerHour), Some(1_000));
     let classes: Vec<_> = config.tenants.iter().map(|tenant| tenant.detect_class.as_deref()).collect();
@@ -141,12 +148,12 @@ fn what_a_reload_would_change_is_told() {
         )
     };
     let old =
-        view(&taken(&("[detect.scan_ping]\nhosts_per_minute = 100\n".to_owned() + &allow("2027-01-01"))));
+        view(&taken(&("[detect.scan_ping]\nhosts_per_5_minutes = 100\n".to_owned() + &allow("2027-01-01"))));
     let new = view(&taken(&("[detect.class.x]\nmode = \"off\"\n".to_owned() + &allow("2028-01-01"))));
     let told: Vec<_> = changes(&old, &new).iter().map(ToString::to_string).collect();
     let expected = [
         "detect: allowance NET-1.expires 2027-01-02T00:00:00Z -> 2028-01-02T00:00:00Z",
-        "detect: classes.default.scan_ping.hosts_per_minute 100 -> 64",
+        "detect: classes.default.scan_ping.hosts_per_5_minutes 100 -> 64",
         "detect: classes.x added",
     ];
     assert_eq!(told, expected);

@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::output::{json, table};
 use super::{CommandError, RemoteArgs, block_on};
-use crate::config::{DetectMode, Measure};
-use crate::control::api::{HistoricOffence, History};
+use crate::config::Measure;
+use crate::control::{HistoricOffence, History};
+use crate::detect::Offence;
 use crate::ledger::{PastOffence, Taken};
 
 #[derive(Debug, Args)]
@@ -60,14 +61,16 @@ fn text(offences: &[HistoricOffence]) -> String {
 
 /// `quarantine until ...`, and how it came to nothing or to its end.
 fn measure(offence: &PastOffence) -> String {
-    let PastOffence { mode, measure, taken, .. } = offence;
-    match (taken, measure, mode) {
-        (Some(Taken { lifted: Some(lifted), .. }), ..) => {
+    let PastOffence { measure, taken, counters, .. } = offence;
+    if counters.contains_key(Offence::HELD) {
+        return "held back: too many at once".to_owned();
+    }
+    match (taken, measure) {
+        (Some(Taken { lifted: Some(lifted), .. }), _) => {
             format!("{}, lifted {:.0} by {}: {}", measure.label(), lifted.at, lifted.by, lifted.reason)
         }
-        (Some(taken), ..) => format!("{} until {:.0}", measure.label(), taken.until),
-        (None, Measure::None, _) => "reported".to_owned(),
-        (None, _, DetectMode::Enforce) => format!("reported: too many at once for {}", measure.label()),
-        (None, ..) => format!("watched: would be {}", measure.label()),
+        (Some(taken), _) => format!("{} until {:.0}", measure.label(), taken.until),
+        (None, Measure::None) => "reported".to_owned(),
+        (None, _) => format!("watched: would be {}", measure.label()),
     }
 }

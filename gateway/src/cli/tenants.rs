@@ -33,12 +33,18 @@ fn text(tenants: &[TenantStatus]) -> String {
     let rows = tenants.iter().flat_map(|tenant| {
         let vlan = tenant.vlan.as_ref().map(|vlan| format!(" vlan {vlan}")).unwrap_or_default();
         let networks = format!("{}{vlan}", tenant.prefixes.join(" "));
-        let suspended = tenant.suspension.as_ref();
-        let standing = suspended.map(|suspension| format!("suspended: {}", suspension.scope.label()));
-        let standing = standing.unwrap_or_default();
+        let standing = standing(tenant);
         [row([&tenant.id, &tenant.name, "up"], &tenant.up), row([&standing, &networks, "down"], &tenant.down)]
     });
     table(&header, rows, &[3, 4, 5, 6, 7])
+}
+
+/// What is held against a tenant: its suspension, and measures against its sources.
+fn standing(tenant: &TenantStatus) -> String {
+    let suspended =
+        tenant.suspension.iter().map(|suspension| format!("suspended: {}", suspension.scope.label()));
+    let measures = tenant.measures.iter().map(|held| format!("{}: {}", held.measure.label(), held.source));
+    suspended.chain(measures).collect::<Vec<_>>().join(", ")
 }
 
 fn row(leading: [&str; 3], direction: &DirectionStatus) -> Vec<String> {

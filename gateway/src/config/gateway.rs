@@ -107,7 +107,24 @@ pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
             );
         }
     }
+    report_partial_capacity(root, &interfaces, &names);
     interfaces
+}
+
+/// Warns if only some uplinks have a capacity: then their load is not known.
+fn report_partial_capacity(root: &mut Table<'_>, interfaces: &[Interface], names: &HashMap<String, Span>) {
+    let (with, without): (Vec<_>, Vec<_>) = interfaces
+        .iter()
+        .filter(|interface| interface.side == Side::Uplink)
+        .partition(|uplink| uplink.capacity.is_some());
+    let Some(span) = without.first().and_then(|uplink| names.get(&uplink.name)) else { return };
+    if !with.is_empty() {
+        root.report(
+            Diagnostic::warning("only some uplinks have a `capacity`")
+                .at(span, "this one has none, so the load of the uplinks together is not known")
+                .help("write it for each uplink, or for none: without it, `sudden_rise` judges nobody"),
+        );
+    }
 }
 
 /// `[fair_use]`, and where the ceiling is written.

@@ -24,6 +24,7 @@ mod main_file;
 mod model;
 mod network;
 mod ports;
+mod rate;
 mod reader;
 mod rules;
 mod source;
@@ -41,6 +42,7 @@ pub use detect::{
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{Loaded, load};
 pub use model::*;
+pub use rate::{BitRate, LineRate};
 pub use rules::{PolicyRule, rules, rules_for_strangers};
 pub use units::{DurationText, QuantityError};
 pub use view::view;

@@ -17,7 +17,6 @@ use crate::controller::{
 };
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
-use crate::ledger::PastOffence;
 use gateway_ebpf::DropReason;
 
 /// The version of the shapes below.
@@ -154,6 +153,9 @@ pub struct TenantStatus {
     /// How it is suspended; none: it is in good standing.
     #[serde(default)]
     pub suspension: Option<Suspension>,
+    /// Measures in force against its sources.
+    #[serde(default)]
+    pub measures: Vec<MeasureInForce>,
     /// From the tenant to the Internet.
     pub up: DirectionStatus,
     /// From the Internet to the tenant.
@@ -209,27 +211,6 @@ pub struct Restored {
     /// The measures that ended.
     #[serde(default)]
     pub lifted: Vec<MeasureInForce>,
-}
-
-/// `GET /v1/tenants/ID/history?limit=N`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct History {
-    /// [`VERSION`].
-    pub version: u32,
-    /// The tenant's id.
-    pub tenant: String,
-    /// Newest first.
-    pub offences: Vec<HistoricOffence>,
-}
-
-/// One offence.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HistoricOffence {
-    /// As it was recorded; `capture` names the file with the packets.
-    #[serde(flatten)]
-    pub offence: PastOffence,
-    /// The path of that file; none: there is none, or it had to go (`[evidence]`).
-    pub capture_file: Option<PathBuf>,
 }
 
 /// What suspending answers.
@@ -351,6 +332,10 @@ impl From<&InterfaceCounters> for InterfaceStatus {
 
 impl From<&Observation> for Tenants {
     fn from(observation: &Observation) -> Self {
+        let mut measures: BTreeMap<&str, Vec<MeasureInForce>> = BTreeMap::new();
+        for held in observation.offences.in_force(Timestamp::now()) {
+            measures.entry(&held.tenant).or_default().push(held.clone());
+        }
         let tenants = observation.policy.config.tenants.iter().zip(&observation.snapshot.tenants);
         let tenants = tenants.map(|(tenant, counters)| TenantStatus {
             id: tenant.id.clone(),
@@ -358,6 +343,7 @@ impl From<&Observation> for Tenants {
             prefixes: tenant.prefixes.iter().map(ToString::to_string).collect(),
             vlan: tenant.vlan.map(|vlan| vlan.to_string()),
             suspension: observation.suspensions.get(&tenant.id).cloned(),
+            measures: measures.remove(tenant.id.as_str()).unwrap_or_default(),
             up: DirectionStatus::of(tenant.cap_up, &counters.up),
             down: DirectionStatus::of(tenant.cap_down, &counters.down),
         });

@@ -7,11 +7,13 @@
 pub mod api;
 mod client;
 pub mod explain;
+mod history;
 mod peer;
 mod server;
 mod socket;
 
 pub use client::{CallError, Client};
+pub use history::{HistoricOffence, History};
 pub use peer::Access;
 pub use server::{ReloadRequest, serve};
 pub use socket::{ControlSocket, SocketError};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -13,25 +13,23 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use nix::unistd::{Gid, Uid};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::api::{
-    Failure, HistoricOffence, History, ReloadDone, Restore, Restored, RunningConfig, Standing, Status,
-    Suspend, Tenants, VERSION,
+    Failure, ReloadDone, Restore, Restored, RunningConfig, Standing, Status, Suspend, Tenants, VERSION,
 };
 use super::explain::Explanation;
+use super::history::history;
 use super::peer::{Access, name_of};
 use crate::controller::{
-    Controller, HistoryError, Observation, Release, Released, ReloadError, Reloaded, StandingError,
-    Suspension,
+    Controller, Observation, Release, Released, ReloadError, Reloaded, StandingError, Suspension,
 };
 use crate::detect::source_of;
 use crate::http::{self, Limits};
-use crate::ledger::PastOffence;
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
 const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
@@ -44,8 +42,8 @@ pub struct ReloadRequest {
 }
 
 #[derive(Clone)]
-struct Shared {
-    controller: Arc<Controller>,
+pub(super) struct Shared {
+    pub(super) controller: Arc<Controller>,
     reloads: mpsc::Sender<ReloadRequest>,
 }
 
@@ -191,43 +189,6 @@ async fn restore(
     .await
 }
 
-/// Which part of a history is asked for.
-#[derive(Deserialize)]
-struct HistoryQuery {
-    #[serde(default = "HistoryQuery::default_limit")]
-    limit: u32,
-}
-
-impl HistoryQuery {
-    fn default_limit() -> u32 {
-        100
-    }
-}
-
-async fn history(
-    State(shared): State<Shared>,
-    Path(tenant): Path<String>,
-    Query(query): Query<HistoryQuery>,
-) -> Response {
-    let read = spawn_blocking(move || {
-        let ledger = shared.controller.ledger();
-        let known = |offence: PastOffence| {
-            let file = offence.capture.as_ref().map(|name| ledger.capture(name));
-            HistoricOffence { capture_file: file.filter(|file| file.is_file()), offence }
-        };
-        let offences = shared.controller.history(&tenant, query.limit)?.into_iter().map(known).collect();
-        Ok::<_, HistoryError>(History { version: VERSION, tenant, offences })
-    });
-    match read.await {
-        Ok(Ok(history)) => Json(history).into_response(),
-        Ok(Err(error @ HistoryError::Unknown(_))) => {
-            failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string())
-        }
-        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        Err(crash) => crashed(&crash),
-    }
-}
-
 /// Changes a tenant's standing.
 async fn standing<T: Serialize + Send + 'static>(
     shared: Shared,
@@ -257,13 +218,13 @@ async fn observed<T: Serialize + Send + 'static>(
     }
 }
 
-fn crashed(crash: &tokio::task::JoinError) -> Response {
+pub(super) fn crashed(crash: &tokio::task::JoinError) -> Response {
     failure(
         StatusCode::INTERNAL_SERVER_ERROR,
         &format!("the request crashed ({crash}); this is a defect in Fairway, please report it with the log"),
     )
 }
 
-fn failure(code: StatusCode, error: &str) -> Response {
+pub(super) fn failure(code: StatusCode, error: &str) -> Response {
     (code, Json(Failure { version: VERSION, error: error.into(), diagnostics: None })).into_response()
 }

@@ -33,7 +33,8 @@ pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
-    DataplaneError, Event, EventCounters, EventKind, Followed, Snapshot, Standings, TableMemory,
+    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, Snapshot, Standings,
+    TableMemory,
 };
 use crate::detect::OffenceTally;
 use crate::ledger::{Health, Ledger};
@@ -55,6 +56,8 @@ struct State {
     suspensions: Arc<Suspensions>,
     samples: Samples,
     offences: Arc<OffenceTally>,
+    /// Whether measures are held back: there is an outage upstream.
+    are_measures_held: bool,
     last_reload: LastReload,
 }
 
@@ -87,8 +90,12 @@ pub struct Observation {
     pub suspensions: Arc<Suspensions>,
     /// How many offences there were, and which measures hold.
     pub offences: Arc<OffenceTally>,
+    /// Whether measures are held back: there is an outage upstream.
+    pub are_measures_held: bool,
     /// How writing the ledger goes.
     pub ledger: Health,
+    /// How detection fares; none without detectors.
+    pub detection: Option<DetectionCounters>,
     /// Its counters, in the order of the policy's tenants and interfaces.
     pub snapshot: Snapshot,
     /// Events that the programs could not report.
@@ -112,7 +119,7 @@ impl Controller {
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
         let mut policer = start(&loaded.config, &suspensions.standings())?;
-        let offences = offences::resume(&ledger, policer.as_mut(), loaded_at);
+        let offences = offences::resume(&ledger, policer.as_mut(), &loaded.config, loaded_at);
         let policy = Arc::new(Policy::new(loaded, loaded_at));
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
@@ -127,6 +134,7 @@ impl Controller {
                 suspensions: Arc::new(suspensions),
                 offences: Arc::new(offences),
                 samples: Samples::default(),
+                are_measures_held: false,
                 last_reload,
             }),
         })
@@ -144,10 +152,12 @@ impl Controller {
         Some(Observation {
             snapshot: policer.snapshot(),
             events: policer.event_counters(),
+            detection: policer.detection_counters(),
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
             offences: Arc::clone(&state.offences),
+            are_measures_held: state.are_measures_held,
             ledger: self.ledger.health(),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,

@@ -1,14 +1,23 @@
 //! Offences on their way from the data plane into the ledger and the tally, and measures on their way
-//! back: after a start, those that still hold; by an operator's hand, those that end (policy rule E4).
+//! back: after a start, those that still hold; by an operator's hand, those that end (policy rule E4);
+//! none while there is an outage upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::{Controller, Policer, StandingError, Suspension};
-use crate::detect::{Lift, MeasureInForce, Offence, OffenceTally};
+use crate::config::Config;
+use crate::dataplane::DetectionCounters;
+use crate::detect::{
+    BREAKER_EVERY, Breaker, ContactTotals, Lift, MeasureInForce, Offence, OffenceTally, Turn,
+};
 use crate::ledger::{Ledger, LedgerError, PastOffence};
+
+/// Measures are held back this long at a time: a look may come late.
+const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
 
 /// How a tenant is restored.
 #[derive(Clone, Debug)]
@@ -43,10 +52,16 @@ pub enum HistoryError {
 
 /// The tally to go on from, with the measures that hold taken again. Policing does not wait for a ledger
 /// that cannot be read: then what holds is what the kernel remembers.
-pub(super) fn resume(ledger: &Ledger, policer: &mut dyn Policer, now: Timestamp) -> OffenceTally {
+pub(super) fn resume(
+    ledger: &Ledger,
+    policer: &mut dyn Policer,
+    config: &Config,
+    now: Timestamp,
+) -> OffenceTally {
     let resumed = ledger.counts().and_then(|counts| Ok((counts, ledger.in_force(now)?)));
     match resumed {
-        Ok((counts, in_force)) => {
+        Ok((counts, mut in_force)) => {
+            in_force.retain(|held| is_still_theirs(config, held));
             policer.impose(&in_force);
             OffenceTally::resume(counts, in_force)
         }
@@ -59,11 +74,22 @@ pub(super) fn resume(ledger: &Ledger, policer: &mut dyn Policer, now: Timestamp)
     }
 }
 
+/// Whether the source is the tenant's that the measure was taken against: addresses change hands.
+fn is_still_theirs(config: &Config, held: &MeasureInForce) -> bool {
+    let overlaps =
+        |prefix: &IpNetwork| prefix.contains(held.source.network()) || held.source.contains(prefix.network());
+    config.tenants.iter().any(|tenant| tenant.id == held.tenant && tenant.prefixes.iter().any(overlaps))
+}
+
 impl Controller {
-    /// Counts and records what the data plane saw since the last call; returns it.
+    /// Counts and records what the data plane saw since the last call; returns it. What it held back
+    /// because of an outage upstream is no offence: everybody's contacts fail then.
     pub fn take_offences(&self) -> Vec<Offence> {
         let mut state = self.state();
-        let offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        let mut offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        if state.are_measures_held {
+            offences.retain(|offence| !offence.is_held());
+        }
         drop(state);
         offences.iter().for_each(|offence| self.offended(offence.clone()));
         offences
@@ -76,6 +102,21 @@ impl Controller {
         tally.expire(offence.at);
         tally.add(&offence);
         self.ledger.record(offence, state.policy.config.digest);
+    }
+
+    /// Holds measures back while `breaker` sees an outage upstream, `elapsed` after it looked last.
+    pub fn look_for_outage(&self, breaker: &mut Breaker, elapsed: Duration) -> Option<Turn> {
+        let mut state = self.state();
+        let policer = state.policer.as_mut()?;
+        let DetectionCounters { attempted, answered, .. } = policer.detection_counters()?;
+        let turn = breaker.sample(ContactTotals { attempted, answered }, elapsed);
+        match turn {
+            _ if breaker.is_frozen() => policer.hold_measures(HOLD),
+            Some(Turn::Thaw) => policer.release_measures(),
+            _ => {}
+        }
+        state.are_measures_held = breaker.is_frozen();
+        turn
     }
 
     /// Ends a tenant's suspension and the measures against it, or those against one of its sources.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::{Config, OnStop};
 use crate::dataplane::{
-    Applied, Dataplane, DataplaneError, Event, EventCounters, Followed, Snapshot, Standings, TableMemory,
+    Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, Snapshot,
+    Standings, TableMemory,
 };
 use crate::detect::{Lift, MeasureInForce, Offence};
 
@@ -26,6 +27,15 @@ pub trait Policer: Send {
     fn impose(&mut self, _measures: &[MeasureInForce]) {}
     /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
     fn lift(&mut self, _lift: &Lift) {}
+    /// How detection fares; none without detectors.
+    fn detection_counters(&self) -> Option<DetectionCounters> {
+        None
+    }
+    /// Takes no new measures for this long, then takes them again: a controller that dies must not hold
+    /// them back for good.
+    fn hold_measures(&mut self, _for_now: Duration) {}
+    /// Takes measures again, and forgets the failures that were counted while they were held back.
+    fn release_measures(&mut self) {}
     /// Attaches to configured interfaces that came back.
     fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.
@@ -61,6 +71,18 @@ impl Policer for Dataplane {
 
     fn lift(&mut self, lift: &Lift) {
         Self::lift(self, lift);
+    }
+
+    fn detection_counters(&self) -> Option<DetectionCounters> {
+        Some(Self::detection_counters(self))
+    }
+
+    fn hold_measures(&mut self, for_now: Duration) {
+        Self::hold_measures(self, for_now);
+    }
+
+    fn release_measures(&mut self) {
+        Self::release_measures(self);
     }
 
     fn follow_interfaces(&mut self) -> Vec<Followed> {

@@ -214,6 +214,17 @@ impl Engine {
         self.tables.detection.adopt(&old.tables.detection, |slot| slots.get(&slot).copied());
     }
 
+    /// Takes no new measures until `until_ns` on the programs' clock.
+    pub fn hold_measures(&self, until_ns: u64) {
+        self.tables.detection.freeze(until_ns);
+    }
+
+    /// Takes measures again, and forgets the failures that were counted until now.
+    pub fn release_measures(&self) {
+        self.tables.detection.forget_failures();
+        self.tables.detection.freeze(0);
+    }
+
     /// How detection fares.
     pub fn detection_counters(&self) -> DetectionCounters {
         self.tables.detection.counters()

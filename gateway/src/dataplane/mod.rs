@@ -243,6 +243,22 @@ impl Dataplane {
         self.engine.lift(lift);
     }
 
+    /// Takes no new measures for this long, then takes them again.
+    pub fn hold_measures(&mut self, for_now: Duration) {
+        let for_now_ns = u64::try_from(for_now.as_nanos()).unwrap_or(u64::MAX);
+        self.engine.hold_measures(clock::boot_ns().saturating_add(for_now_ns));
+    }
+
+    /// Takes measures again, and forgets the failures that were counted while they were held back.
+    pub fn release_measures(&mut self) {
+        self.engine.release_measures();
+    }
+
+    /// How detection fares, since the tables were made.
+    pub fn detection_counters(&self) -> DetectionCounters {
+        self.engine.detection_counters()
+    }
+
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.engine.snapshot();

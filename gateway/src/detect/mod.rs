@@ -3,6 +3,8 @@
 //! The data plane detects and acts by itself, between two packets; its events become [`Offence`]s here,
 //! to be counted, recorded and shown. What needs a wider view than one source is judged here.
 
+mod breaker;
+mod rise;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use breaker::{BREAKER_EVERY, Breaker, ContactTotals, Turn};
+pub use rise::{RiseDetector, SAMPLE_EVERY};
 pub use tally::OffenceTally;
 
 use crate::config::{DetectMode, Measure, OffenceKind};
@@ -32,8 +36,8 @@ pub struct Offence {
     pub mode: DetectMode,
     /// What the rule does about it.
     pub measure: Measure,
-    /// How long the measure holds; none: it was not taken, because the rule only watches or because
-    /// too many were taken already.
+    /// How long the measure holds; none: it was not taken, because the rule only watches or because it
+    /// was held back.
     pub until: Option<Timestamp>,
     /// What was counted, by name: `hosts_attempted`, `hosts_answered`, `ports`...
     pub counters: BTreeMap<String, u64>,
@@ -89,7 +93,25 @@ pub struct MeasureInForce {
     pub until: Timestamp,
 }
 
+impl MeasureInForce {
+    /// What a repeated offence prolongs: the same against the same source, for the same.
+    #[must_use]
+    pub fn identity(&self) -> (String, IpNetwork, OffenceKind, Measure) {
+        (self.tenant.clone(), self.source, self.kind, self.measure)
+    }
+}
+
 impl Offence {
+    /// The counter of an offence whose measure was due, but held back: too many were taken already, or
+    /// there is an outage upstream.
+    pub const HELD: &str = "held_by_breaker";
+
+    /// Whether its measure was held back.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.counters.contains_key(Self::HELD)
+    }
+
     /// The measure that was taken, if one was.
     #[must_use]
     pub fn taken(&self) -> Option<MeasureInForce> {

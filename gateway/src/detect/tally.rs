@@ -25,9 +25,7 @@ impl OffenceTally {
     pub fn add(&mut self, offence: &Offence) {
         *self.counts.entry((offence.tenant.clone(), offence.kind)).or_default() += 1;
         if let Some(taken) = offence.taken() {
-            self.in_force.retain(|held| {
-                (held.source, held.measure, held.kind) != (taken.source, taken.measure, taken.kind)
-            });
+            self.in_force.retain(|held| held.identity() != taken.identity());
             self.in_force.push(taken);
         }
     }

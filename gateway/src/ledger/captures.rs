@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,9 @@ use crate::detect::{Frame, Offence};
 const DIRECTORY: &str = "evidence";
 const EXTENSION: &str = "pcapng";
 const PARTIAL: &str = "partial";
+
+/// Packets are other people's letters.
+const OWNER_ONLY: u32 = 0o600;
 
 /// Nanoseconds, as the library writes them: if_tsresol of 10^-9.
 const NANOSECONDS: InterfaceDescriptionOption<'_> = InterfaceDescriptionOption::IfTsResol(9);
@@ -50,7 +54,8 @@ impl Captures {
         let name = name(offence);
         let path = self.path(&name);
         let partial = path.with_extension(PARTIAL);
-        let mut file = BufWriter::new(File::create(&partial)?);
+        let file = File::options().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&partial);
+        let mut file = BufWriter::new(file?);
         write_pcapng(&mut file, offence).map_err(io::Error::other)?;
         file.flush()?;
         file.get_ref().sync_all()?;

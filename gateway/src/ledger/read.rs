@@ -70,7 +70,7 @@ pub(super) fn history(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastO
     rows(file, query, params![tenant, limit], past_offence)
 }
 
-/// Measures that hold at `now`, oldest first.
+/// Measures that hold at `now`, by tenant and source.
 pub(super) fn in_force(file: &Path, now: Timestamp) -> Result<Vec<MeasureInForce>, LedgerError> {
     let query = "SELECT tenant, source, kind, measure, starts_at, ends_at FROM measures
          JOIN offences ON offences.id = measures.offence
@@ -88,7 +88,7 @@ pub(super) fn in_force(file: &Path, now: Timestamp) -> Result<Vec<MeasureInForce
     // A repeated offence prolongs the measure that is in force already.
     let mut latest = BTreeMap::new();
     for measure in all {
-        latest.insert((measure.source, measure.measure, measure.kind), measure);
+        latest.insert(measure.identity(), measure);
     }
     Ok(latest.into_values().collect())
 }

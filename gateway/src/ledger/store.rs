@@ -4,7 +4,8 @@
 //! Times are microseconds since 1970, UTC.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ impl Store {
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory).map_err(|error| LedgerError::directory(file, &error))?;
         }
+        // What customers did is for the operator alone; SQLite itself would let everybody read.
+        let made = File::options().append(true).create(true).mode(0o600).open(file);
+        made.map_err(|error| LedgerError::directory(file, &error))?;
         let failed = |error| LedgerError::new("open", file, &error);
         let mut connection = Connection::open(file).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;
@@ -165,8 +169,18 @@ pub(super) type Counters = BTreeMap<String, u64>;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::detect::fake::offence;
+
+    #[test]
+    fn only_the_owner_may_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(directory.path());
+        drop(Store::open(&file).unwrap());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn migrations_are_valid() {

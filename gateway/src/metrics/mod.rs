@@ -4,7 +4,9 @@
 //! can be a million, are written straight to the scraper as they are read, without a copy in memory.
 
 mod endpoint;
+mod family;
 mod gateway;
+mod offences;
 mod ranking;
 mod tenants;
 
@@ -13,6 +15,7 @@ pub use endpoint::Endpoint;
 use std::io::{self, Write};
 
 use gateway_ebpf::standing::Standing;
+use jiff::Timestamp;
 
 use crate::controller::Observation;
 use ranking::Shown;
@@ -24,6 +27,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Writes every metric in the text exposition format 0.0.4.
 fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::Result<()> {
     gateway::write(out, observation)?;
+    offences::write(out, observation, Timestamp::now())?;
     let (config, counters) = (&observation.policy.config, &observation.snapshot.tenants);
     let tenant = |&index: &usize| {
         let tenant = &config.tenants[index];

@@ -1,15 +1,17 @@
 //! Tells of offences: to the log, and through the controller to the ledger and the metrics.
 //!
-//! The data plane has acted already; nothing is decided here, and nothing waits for it.
+//! What the data plane saw it has acted on already; nothing waits for this. What needs a view of all
+//! tenants is judged here, from the counters: sudden rises, and outages that hold measures back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::controller::Controller;
-use crate::detect::Offence;
+use crate::detect::{BREAKER_EVERY, Breaker, Offence, RiseDetector, SAMPLE_EVERY, Turn};
 
 /// Short enough for an operator who watches the log, long enough to cost nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -18,12 +20,91 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn follow(controller: Arc<Controller>) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = Watch::new(controller);
     loop {
         ticks.tick().await;
-        let controller = Arc::clone(&controller);
-        match spawn_blocking(move || controller.take_offences()).await {
-            Ok(offences) => offences.iter().for_each(tell),
-            Err(crash) => tracing::error!("recording offences crashed: {crash}"),
+        let controller = Arc::clone(&watch.controller);
+        let looked = spawn_blocking(move || {
+            watch.look();
+            watch
+        });
+        watch = looked.await.unwrap_or_else(|crash| {
+            tracing::error!("watching for offences crashed, and begins anew: {crash}");
+            Watch::new(controller)
+        });
+    }
+}
+
+/// What is remembered between looks.
+struct Watch {
+    controller: Arc<Controller>,
+    rises: RiseDetector,
+    looked_for_rises: Every,
+    breaker: Breaker,
+    looked_for_outage: Every,
+}
+
+impl Watch {
+    fn new(controller: Arc<Controller>) -> Self {
+        Self {
+            controller,
+            rises: RiseDetector::default(),
+            looked_for_rises: Every::new(SAMPLE_EVERY),
+            breaker: Breaker::default(),
+            looked_for_outage: Every::new(BREAKER_EVERY),
+        }
+    }
+
+    fn look(&mut self) {
+        self.controller.take_offences().iter().for_each(tell);
+        if let Some(elapsed) = self.looked_for_outage.elapsed() {
+            let turn = self.controller.look_for_outage(&mut self.breaker, elapsed);
+            turn.into_iter().for_each(tell_turn);
+        }
+        if let Some(elapsed) = self.looked_for_rises.elapsed() {
+            for offence in self.look_for_rises(elapsed) {
+                tell(&offence);
+                self.controller.offended(offence);
+            }
+        }
+    }
+
+    fn look_for_rises(&mut self, elapsed: Duration) -> Vec<Offence> {
+        self.controller.observe().map_or_else(Vec::new, |observation| {
+            let config = &observation.policy.config;
+            self.rises.sample(config, &observation.snapshot, elapsed, Timestamp::now())
+        })
+    }
+}
+
+/// Something that is to be done now and then.
+struct Every {
+    period: Duration,
+    done_at: Option<Instant>,
+}
+
+impl Every {
+    fn new(period: Duration) -> Self {
+        Self { period, done_at: None }
+    }
+
+    /// If it is time to do it: how long ago it was done last (the first time, one period).
+    fn elapsed(&mut self) -> Option<Duration> {
+        let elapsed = self.done_at.map_or(self.period, |at| at.elapsed());
+        (elapsed >= self.period).then(|| {
+            self.done_at = Some(Instant::now());
+            elapsed
+        })
+    }
+}
+
+fn tell_turn(turn: Turn) {
+    match turn {
+        Turn::Freeze => tracing::warn!(
+            "answers to all tenants together vanish: an outage upstream. No measures are taken until they come again"
+        ),
+        Turn::Thaw => {
+            tracing::info!("answers come again, or the outage is the new usual: measures are taken again")
         }
     }
 }

@@ -168,6 +168,7 @@ fn tenants_as_json() {
             "prefixes": ["198.51.100.1/32"],
             "vlan": null,
             "suspension": null,
+        "measures": [],
             "up": {
                 "cap_bits_per_second": 10_000_000,
                 "passed": { "packets": 1_000, "bytes": 1_234_567 },

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DirectionCounters, Event, EventCounters, Followed, InterfaceCounters, Snapshot,
-    Standings, TableMemory, Tally, TenantCounters,
+    Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
+    InterfaceCounters, Snapshot, Standings, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::run::{RunError, Signal, run};
@@ -37,6 +37,10 @@ pub(crate) struct Record {
     pub(crate) offences: Vec<Offence>,
     /// Measures that it was told to take.
     pub(crate) imposed: Vec<MeasureInForce>,
+    /// How detection fares.
+    pub(crate) detection: Option<DetectionCounters>,
+    /// How long it was told to hold measures back, time after time; none: to take them again.
+    pub(crate) holds: Vec<Option<Duration>>,
     /// What it was told to lift.
     pub(crate) lifts: Vec<Lift>,
     /// How it was stopped.
@@ -114,6 +118,18 @@ impl Policer for Fake {
 
     fn lift(&mut self, lift: &Lift) {
         self.record.lock().unwrap().lifts.push(lift.clone());
+    }
+
+    fn detection_counters(&self) -> Option<DetectionCounters> {
+        self.record.lock().unwrap().detection
+    }
+
+    fn hold_measures(&mut self, for_now: Duration) {
+        self.record.lock().unwrap().holds.push(Some(for_now));
+    }
+
+    fn release_measures(&mut self) {
+        self.record.lock().unwrap().holds.push(None);
     }
 
     /// The same traffic for everybody.

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
-use gateway::detect::{Frame, Offence, Target};
+use gateway::controller::{Controller, Suspensions};
+use gateway::detect::{BREAKER_EVERY, Breaker, Frame, Offence, Target};
+use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Files, Gateway, eventually, stderr, stdout};
+use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout, tenant};
 
 /// A quarantine of an hour, from now on.
 fn offence(tenant: &str, source: &str) -> Offence {
@@ -44,12 +47,17 @@ fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
 
 #[test]
 fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
-    let gateway = Gateway::start(Files::new());
+    let files = Files::new();
+    let prefixes = "prefixes = [\"2001:db8:1::/48\", ";
+    files.write("tenants.d/acme.toml", &tenant("acme", 1).replace("prefixes = [", prefixes));
+    let gateway = Gateway::start(files);
     let (first, second) = (offence("acme", "198.51.100.1/32"), offence("acme", "2001:db8:1:2::/64"));
     happen(&gateway, "acme", std::slice::from_ref(&first));
     happen(&gateway, "acme", std::slice::from_ref(&second));
     let shown = history(&gateway, "acme");
     assert_eq!(shown[0]["source"], "2001:db8:1:2::/64");
+    // Addresses that are another tenant's by the next start.
+    happen(&gateway, "beta", &[offence("beta", "198.51.100.1/32")]);
     let digest = gateway.json("status")["config"]["digest"].clone();
     let file = gateway.files.path("state/evidence").join(shown[1]["capture"].as_str().unwrap());
     let expected = json!({
@@ -99,11 +107,75 @@ fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
 }
 
 #[test]
+fn metrics_count_offences_across_restarts_and_show_what_holds() {
+    let gateway = Gateway::start(Files::new());
+    let quarantined = "fairway_measures{kind=\"scan_sensitive\",measure=\"quarantine\"}";
+    assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32"), offence("acme", "198.51.100.1/32")]);
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    happen(&gateway, "acme", &[Offence { until: None, ..offence("acme", "198.51.100.1/32") }]);
+    let text = gateway.scrape();
+    for sample in [
+        "fairway_offences_total{tenant=\"acme\",kind=\"scan_sensitive\"} 3",
+        &format!("{quarantined} 1"),
+        "fairway_ledger_waiting_entries 0",
+        "fairway_ledger_lost_entries_total 0",
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample} is not in\n{text}");
+    }
+    let tenants = stdout(&gateway.fairway(&["tenants"]));
+    assert!(tenants.contains("quarantine: 198.51.100.1/32"), "{tenants}");
+    assert_eq!(gateway.json("tenants")["tenants"][0]["measures"][0]["kind"], "scan_sensitive");
+    assert!(gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success());
+    assert_eq!(gateway.json("tenants")["tenants"][0]["measures"], json!([]));
+    assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
+}
+
+#[test]
+fn an_outage_holds_measures_back_for_as_long_as_it_is_seen() {
+    let files = Files::new();
+    let record = Arc::new(Mutex::new(Record::default()));
+    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
+    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
+    let controller = Controller::start(loaded, Suspensions::default(), ledger, |config, standings| {
+        Ok(Fake::start(Arc::clone(&record), config, standings))
+    })
+    .unwrap();
+    let mut breaker = Breaker::default();
+    let look = |attempted, answered| {
+        let detection = &mut record.lock().unwrap().detection;
+        let counters = detection.get_or_insert_default();
+        counters.attempted += attempted;
+        counters.answered += answered;
+    };
+    let mut looks = |times, attempted, answered| {
+        for _ in 0..times {
+            look(attempted, answered);
+            controller.look_for_outage(&mut breaker, BREAKER_EVERY);
+        }
+        let holds = std::mem::take(&mut record.lock().unwrap().holds);
+        (holds, controller.observe().unwrap().are_measures_held)
+    };
+    assert_eq!(looks(40, 2_000, 1_600), (vec![], false));
+    assert_eq!(looks(2, 2_000, 0), (vec![Some(BREAKER_EVERY * 3); 2], true));
+    let mut held = Offence { until: None, ..offence("acme", "198.51.100.1/32") };
+    held.counters.insert(Offence::HELD.into(), 1);
+    let mail = Offence { kind: OffenceKind::BulkMail, ..offence("acme", "198.51.100.1/32") };
+    record.lock().unwrap().offences = vec![held, mail.clone()];
+    assert_eq!(controller.take_offences(), [mail], "failures are nobody's offence during an outage");
+    let recovering = vec![Some(BREAKER_EVERY * 3), Some(BREAKER_EVERY * 3), None];
+    assert_eq!(looks(5, 2_000, 1_600), (recovering, false));
+}
+
+#[test]
 fn a_history_for_people_names_the_evidence_and_what_came_of_it() {
     let gateway = Gateway::start(Files::new());
     let until = None;
     let watched = Offence { mode: DetectMode::Watch, until, ..offence("acme", "198.51.100.1/32") };
-    let too_many = Offence { until, ..offence("acme", "198.51.100.1/32") };
+    let mut too_many = Offence { until, measure: Measure::None, ..offence("acme", "198.51.100.1/32") };
+    too_many.counters.insert(Offence::HELD.into(), 1);
     happen(&gateway, "acme", &[watched, too_many, offence("acme", "198.51.100.1/32")]);
     fs::remove_dir_all(gateway.files.path("state/evidence")).unwrap();
     happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
@@ -115,7 +187,7 @@ fn a_history_for_people_names_the_evidence_and_what_came_of_it() {
     );
     assert!(lines[1].contains("192.0.2.7:22") && lines[1].ends_with(".pcapng"), "{text}");
     assert!(lines[2].contains("quarantine until") && lines[2].ends_with("(no longer kept)"), "{text}");
-    assert!(lines[3].contains("reported: too many at once for quarantine"), "{text}");
+    assert!(lines[3].contains("held back: too many at once"), "{text}");
     assert!(lines[4].contains("watched: would be quarantine"), "{text}");
     assert_eq!(stdout(&gateway.fairway(&["history", "acme", "--limit", "2"])).lines().count(), 3);
 

@@ -35,7 +35,7 @@ impl Kind for OffenceKindName {
     fn read(&self, value: &toml::de::DeValue<'_>) -> Result<OffenceKind, Refusal> {
         let written = text(value)?;
         let labels = || OffenceKind::ALL.iter().map(|kind| kind.label());
-        OffenceKind::ALL.into_iter().find(|kind| kind.label() == written).ok_or_else(|| {
+        OffenceKind::from_label(written).ok_or_else(|| {
             let refusal = Refusal::new("there is no such kind");
             refusal.help(match crate::config::suggest::nearest(written, labels()) {
                 Some(known) => format!("did you mean \"{known}\"?"),

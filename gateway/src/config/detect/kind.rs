@@ -210,6 +210,12 @@ impl OffenceKind {
         self.detector().label
     }
 
+    /// The kind with this label.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.label() == label)
+    }
+
     /// What is done to the source unless configured otherwise.
     pub(super) const fn default_measure(self) -> Measure {
         self.detector().measure
@@ -276,6 +282,7 @@ mod tests {
         for (index, kind) in OffenceKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.label());
+            assert_eq!(OffenceKind::from_label(kind.label()), Some(kind));
             assert!(OffenceKind::DURATIONS.contains(&kind.default_duration()));
             for (threshold, default, range) in kind.thresholds() {
                 assert!(range.contains(&default), "{}.{}", kind.label(), threshold.label());

@@ -53,7 +53,7 @@ fn counters(report: &Report, is_held: bool) -> BTreeMap<String, u64> {
         (format!("{what}_answered"), u64::from(window.answered)),
         (format!("{what}_rejected"), u64::from(window.rejected)),
         (detail.to_owned(), report.detail),
-        ("held_by_breaker".to_owned(), u64::from(is_held)),
+        (Offence::HELD.to_owned(), u64::from(is_held)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).collect()
 }

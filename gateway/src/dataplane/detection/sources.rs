@@ -2,10 +2,11 @@
 
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use gateway_ebpf::detect::record::Detection;
-use gateway_ebpf::detect::source::{Source, SourceKey};
+use gateway_ebpf::detect::source::{Source, SourceKey, Track, track};
 use gateway_ebpf::detect::{MEASURE_SLOTS, Measure};
 use ipnetwork::IpNetwork;
 
@@ -44,6 +45,15 @@ const CLAIM: usize = offset_of!(Source, claim) / 8;
 const KEY: usize = offset_of!(Source, key) / 8;
 const SLOT: usize = offset_of!(Source, slot) / 8;
 const MEASURES: usize = offset_of!(Source, measures_ns) / 8;
+
+/// Words of what is judged by answers, and of what was judged by them.
+const FAILURES: [Range<usize>; 4] = [
+    offset_of!(Source, armed_ns) / 8..offset_of!(Source, credits) / 8,
+    TRACKS..TRACKS + track::STEALTH * size_of::<Track>() / 8,
+    offset_of!(Source, ports) / 8..offset_of!(Source, smtp) / 8,
+    offset_of!(Source, syns) / 8..offset_of!(Source, targets) / 8,
+];
+const TRACKS: usize = offset_of!(Source, tracks) / 8;
 
 impl DetectionTables {
     /// Indexes of the sources that are known.
@@ -110,6 +120,15 @@ impl DetectionTables {
         sources.into_iter().for_each(|index| self.sources.clear(index));
     }
 
+    /// Forgets failures, and what is not to be reported again: contacts that an outage left without an
+    /// answer speak against nobody. Mail, drop lists and measures have nothing to do with answers and stay.
+    pub(in crate::dataplane) fn forget_failures(&self) {
+        for index in self.occupied() {
+            let words = self.sources.words(index);
+            FAILURES.iter().flat_map(|range| &words[range.clone()]).for_each(|word| word.store(0, Relaxed));
+        }
+    }
+
     /// When the last measure against a tenant's sources ends; 0: there is none.
     pub(in crate::dataplane) fn measures_end_ns(&self, slot: u32) -> u64 {
         let of_slot =
@@ -145,5 +164,28 @@ impl DetectionTables {
         let state = Detection { breaker_interval_ns, breaker_burst_ns, ..old.detection.get(0) };
         self.detection.set(0, &state);
         (0..self.reports.len()).for_each(|index| self.reports.set(index, &old.reports.get(index)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_what_is_judged_by_answers() {
+        let mut words = [u64::MAX; size_of::<Source>() / 8];
+        FAILURES.iter().flat_map(|range| range.clone()).for_each(|word| words[word] = 0);
+        let source: Source = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));
+        assert_eq!((source.armed_ns, source.reported_ns), Default::default());
+        for which in [track::TCP_HOSTS, track::TCP_PORTS, track::SENSITIVE, track::UDP_HOSTS, track::PINGED] {
+            assert_eq!(source.tracks[which], Track::default());
+        }
+        for which in [track::STEALTH, track::MAIL_HOSTS, track::LISTED] {
+            assert_eq!(source.tracks[which].windows[2].attempted, u32::MAX);
+        }
+        assert_eq!((source.ports, source.candidates), Default::default());
+        assert_eq!((source.syns, source.datagrams), Default::default());
+        assert_eq!((source.claim, source.key.low, source.measures_ns), (u64::MAX, u64::MAX, [u64::MAX; 8]));
+        assert_eq!((source.smtp[0].attempted, source.targets[0].port), (u32::MAX, u16::MAX));
     }
 }
