@@ -30,6 +30,9 @@ pub mod program {
     pub const TENANT_SIDE: &str = "tenant_side";
     /// Judges packets received from the Internet.
     pub const UPLINK_SIDE: &str = "uplink_side";
+    /// Attached to nothing: run by the controller, it writes the time that buckets go by to
+    /// [`super::map::CLOCK`].
+    pub const READ_CLOCK: &str = "read_clock";
 }
 
 /// Names of the maps in the object, with what their indexes mean.
@@ -48,7 +51,8 @@ pub mod map {
     pub const PORT_CLASSES: &str = "PORT_CLASSES";
     /// Longest-prefix match from `PeerKey` to `PeerGrant`; keys name their bank.
     pub const PEERS: &str = "PEERS";
-    /// `[Bucket; tenants x 2]`, by slot, then direction. Outlives reloads.
+    /// `[Bucket; (tenants + 1) x 2]`, by slot, then direction. Outlives reloads. The slot after the last
+    /// is for packets of no tenant, of which only samples are limited.
     pub const BUCKETS: &str = "BUCKETS";
     /// `[Tally; (1 + CPUs) x tenants x 2]`, by stripe, slot, direction: packets let through. Stripe 0 is
     /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
@@ -62,7 +66,11 @@ pub mod map {
     /// `[TenantId; tenants]`: whose slot it is. Written and read by controllers alone, so that a new
     /// one knows what its predecessor's counters belong to.
     pub const TENANT_IDS: &str = "TENANT_IDS";
-    /// `[Clock; 1]`: the time, where [`super::constant::NS_PER_JIFFY`] is 0.
+    /// Ring buffer of [`Event`](super::Event)s, [`super::EVENT_RING_BYTES`] long.
+    pub const EVENTS: &str = "EVENTS";
+    /// `[EventTallies; 1 + CPUs]`, by stripe as above.
+    pub const EVENT_TALLIES: &str = "EVENT_TALLIES";
+    /// `[Clock; 1]`: the time. Where [`super::constant::NS_PER_JIFFY`] is 0, the programs take it from here.
     pub const CLOCK: &str = "CLOCK";
     /// `[detect::rules::Rules; BANKS x CLASSES]`, bank-major.
     pub const RULES: &str = "RULES";
@@ -98,6 +106,12 @@ pub mod constant {
 
 /// Interfaces that have counters of their own; slot 0 is for packets of unregistered ones.
 pub const INTERFACE_SLOTS: u32 = 64;
+
+/// Room in [`map::EVENTS`]: some 6,000 events.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;
+
+/// Length of [`Event::tail`]: room for two tags, IPv6 with some extension headers, and TCP.
+pub const EVENT_TAIL_BYTES: usize = 128;
 
 /// First word of [`Control`]: "FWAY" in memory order.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"FWAY");
@@ -154,15 +168,32 @@ pub struct TenantPolicy {
     actions: [Actions; 2],
     tags: Tags,
     standing: Standing,
+    flags: u32,
     class: u32,
-    reserved: [u32; 3],
+    reserved: [u32; 2],
 }
 
 impl TenantPolicy {
     /// A tenant's policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
     pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags, standing: Standing) -> Self {
-        Self { caps, actions, tags, standing, class: 0, reserved: [0; 3] }
+        Self { caps, actions, tags, standing, flags: 0, class: 0, reserved: [0; 2] }
+    }
+
+    /// The same, with [`Self::DROP_FRAGMENTS`] or without.
+    #[must_use]
+    pub const fn with_flags(self, flags: u32) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// Every fragment is dropped, not only those that could hide a port.
+    pub const DROP_FRAGMENTS: u32 = 1;
+
+    /// Whether every fragment is dropped.
+    #[inline(always)]
+    #[must_use]
+    pub const fn drops_fragments(&self) -> bool {
+        self.flags & Self::DROP_FRAGMENTS != 0
     }
 
     /// The same with another standing.
@@ -281,11 +312,13 @@ pub struct Bucket {
     pub arrival_ns: u64,
     /// The same of the next refusal that is sent.
     pub refusal_ns: u64,
+    /// The same of the next [`Event::DROP`]: of packets that a rule refused, and of packets over the cap.
+    pub sample_ns: [u64; 2],
     /// Of the direction up: when the last measure against one of the tenant's sources ends; 0: there is
     /// none. Then its packets need no look at the source.
     pub measures_end_ns: u64,
     /// Room for what the cap's successors need.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 3],
 }
 
 /// Packets and bytes (Ethernet frames without FCS).
@@ -330,14 +363,57 @@ pub struct InterfaceTallies {
     pub dropped: [Tally; REASON_SLOTS],
 }
 
+/// A record of one packet, for the controller to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Event {
+    /// When, on the boot-time clock, or the virtual clock where there is one.
+    pub time_ns: u64,
+    /// What it records: [`Event::DROP`]. Numbers are never reused; readers pass over those that they do
+    /// not know.
+    pub kind: u16,
+    /// [`Direction`] of the packet.
+    pub direction: u8,
+    /// [`DropReason`](crate::DropReason) by number; 0: it passed.
+    pub reason: u8,
+    /// Slot of the packet's tenant, plus one; 0: none.
+    pub slot_plus_one: u32,
+    /// Interface that received it.
+    pub ifindex: u32,
+    /// Length of the frame.
+    pub frame_bytes: u32,
+    /// How much of [`Self::tail`] is used; zeros follow.
+    pub tail_bytes: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// What the kind says; for packets, the beginning of the frame.
+    pub tail: [u8; EVENT_TAIL_BYTES],
+}
+
+impl Event {
+    /// A dropped packet: one of many.
+    pub const DROP: u16 = 1;
+}
+
+/// Events that the controller never gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct EventTallies {
+    /// There was no room in the ring.
+    pub lost: u64,
+    /// Beyond the allowance of their tenant.
+    pub suppressed: u64,
+}
+
 /// A tenant's id, padded with zeros; all zeros: the slot is free.
 pub type TenantId = [u8; 64];
 
-/// Virtual time.
+/// A time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Clock {
-    /// Nanoseconds since the Unix epoch.
+    /// Virtual time: nanoseconds since the Unix epoch. Else what [`program::READ_CLOCK`] read last: the
+    /// coarse clock of [`Bucket`]s.
     pub now_ns: u64,
 }
 
@@ -379,6 +455,8 @@ const _: () = {
     assert!(size_of::<v6::Shape>() == 144);
     assert!(size_of::<Cap>() == 16);
     assert!(size_of::<LastVerdict>() == 8);
+    assert!(size_of::<Event>() == 160);
+    assert!(size_of::<EventTallies>() == 16);
 };
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! tenants <-- router's stack <-- [uplink_side] <-- Internet
 //! ```
 //!
+//! A third one is attached to nothing: it tells the controller what the programs' clock shows.
+//!
 //! An entry point alone turns what [`judge`](datapath::judge) found into counters and an XDP code, so
 //! that packets in = passed + dropped, always. Needs Linux 5.18 (`bpf_xdp_get_buff_len`, XDP frags).
 #![no_std]
@@ -28,6 +30,12 @@ pub fn tenant_side(context: XdpContext) -> xdp_action::Type {
 #[xdp(frags)]
 pub fn uplink_side(context: XdpContext) -> xdp_action::Type {
     police(&context, Side::Uplink)
+}
+
+#[xdp]
+pub fn read_clock(_: XdpContext) -> xdp_action::Type {
+    datapath::read_clock();
+    xdp_action::XDP_PASS
 }
 
 /// GPL-compatible, for the helpers that ask for it (the nanosecond clock among them).

@@ -42,8 +42,8 @@ reasons! {
     PortBlocked = 4, "port_blocked", "The operator closed this port.";
     /// Policy rule B1.
     OverCap = 5, "over_cap", "The tenant is over its cap.";
-    /// Fragments that no honest sender makes.
-    Fragment = 6, "fragment", "A fragment that hides or could overwrite the ports.";
+    /// Fragments that no honest sender makes, and all of them where policy says so.
+    Fragment = 6, "fragment", "A fragment that hides or could overwrite the ports, or any where policy drops them.";
     /// More extension headers than are walked.
     HeaderChain = 7, "header_chain", "More IPv6 extension headers than are looked through.";
     /// The right address behind the wrong tag.

@@ -96,6 +96,7 @@ fn what_is_left_out_has_its_default() {
             "pin_dir": "/sys/fs/bpf/fairway/edge1",
             "on_stop": "keep",
             "unknown_sources": "drop",
+            "fragments": "allow",
         },
         "limits": { "tenants": null },
         "interfaces": {
@@ -117,6 +118,7 @@ fn what_is_left_out_has_its_default() {
                 "contact": "a@b.example",
                 "cap": { "up": "10 Mbit/s", "down": "10 Mbit/s" },
                 "burst": "250ms",
+                "fragments": "allow",
                 "submission": "allow",
                 "relay": false,
                 "open": [],
@@ -147,6 +149,7 @@ fn every_setting_reaches_the_view() {
         "contact": "admin@acme-office.example",
         "cap": { "up": "10 Mbit/s", "down": "10 Mbit/s" },
         "burst": "250ms",
+        "fragments": "allow",
         "submission": "allow",
         "relay": false,
         "open": ["smb"],

@@ -7,6 +7,7 @@
 mod build;
 mod command;
 mod debian;
+mod eval;
 mod lab;
 mod setup;
 mod test;
@@ -43,6 +44,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure how well scans are detected, and who is detected wrongly (needs root)
+    Eval {
+        /// Arguments of the evaluation itself, such as --runs 10
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn run(task: Task) -> Result<ExitCode> {
@@ -51,6 +58,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build { release } => build::all(build::Profile::of(release))?,
         Task::Test(options) => return Ok(test::run(&options)),
         Task::Lab { arguments } => lab::run(&arguments)?,
+        Task::Eval { arguments } => eval::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,7 +15,7 @@ use super::maps::{DROPPED, INTERFACE_TALLIES, PASSED, tenant_capacity};
 
 /// This CPU's stripe; stripe 0 is the controller's.
 #[inline(always)]
-fn stripe() -> u32 {
+pub fn stripe() -> u32 {
     // SAFETY: no arguments, no preconditions.
     unsafe { bpf_get_smp_processor_id() as u32 + 1 }
 }

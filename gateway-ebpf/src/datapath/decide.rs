@@ -6,7 +6,7 @@ use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::cap;
 use gateway_ebpf::detect::sighting::Sign;
-use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening};
+use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Opening};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::{Direction, DropReason};
 
@@ -40,6 +40,9 @@ pub fn decide(
     tenant: &Tenant,
 ) -> Result<Sign, Denied> {
     let payload = parse::payload(packet, ip)?;
+    if payload.fragment != Fragment::Whole && tenant.policy.drops_fragments() {
+        return Err(DropReason::Fragment.into());
+    }
     let none = ServiceClass::NONE;
     let transport = parse::transport(packet, &payload)?;
     let (source, destination, opening) = match transport {

@@ -5,10 +5,10 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
+use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use gateway_ebpf::abi::{
-    BankHeader, Bucket, Clock, Control, Drops, InterfaceEntry, InterfaceTallies, LastVerdict, PeerGrant,
-    PeerKey, PortClasses, Tally, TenantId, TenantPolicy,
+    BankHeader, Bucket, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, InterfaceEntry,
+    InterfaceTallies, LastVerdict, PeerGrant, PeerKey, PortClasses, Tally, TenantId, TenantPolicy,
 };
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS as REPORT_COUNT, Report};
@@ -43,6 +43,10 @@ pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(1, BPF_F_
 pub static INTERFACE_TALLIES: Array<InterfaceTallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static TENANT_IDS: Array<TenantId> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING_BYTES, 0);
+#[map]
+pub static EVENT_TALLIES: Array<EventTallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]

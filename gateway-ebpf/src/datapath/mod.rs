@@ -5,16 +5,19 @@ mod clock;
 mod count;
 mod decide;
 mod detect;
+mod events;
 mod identify;
 mod last;
 mod maps;
 mod packet;
 mod refuse;
 
+pub use clock::read_clock;
+
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
 use decide::Denied;
-use gateway_ebpf::abi::{InterfaceEntry, LastVerdict};
+use gateway_ebpf::abi::{Event, InterfaceEntry, LastVerdict};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Frame as _, Ip, Network, Tags};
 use gateway_ebpf::{Direction, DropReason};
@@ -56,16 +59,18 @@ pub enum Pass {
 /// A packet that ends here, with the tenant that it is held against, if one was identified.
 pub struct Refusal {
     reason: DropReason,
-    slot: Option<Slot>,
+    /// Its slot, plus one; 0: none. No `Option`: the compiler would spill what a `None` leaves unset, which
+    /// the verifier refuses.
+    slot_plus_one: u32,
     /// Where the network layer starts of a packet whose sender is to be told; 0: it is not.
-    answer_at: usize,
+    answer_at: u32,
 }
 
 impl From<DropReason> for Refusal {
     /// Before a tenant is identified.
     #[inline(always)]
     fn from(reason: DropReason) -> Self {
-        Self { reason, slot: None, answer_at: 0 }
+        Self { reason, slot_plus_one: 0, answer_at: 0 }
     }
 }
 
@@ -93,15 +98,16 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
             count::interface(interface.slot, bytes, |t| &mut t.unknown_source_passed);
             last::nobodys(LastVerdict::UNKNOWN_SOURCE);
         }
-        Err(Refusal { reason, slot, answer_at }) => {
-            match slot {
-                Some(slot) => count::dropped(slot, direction, reason, bytes),
-                None => count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]),
+        Err(Refusal { reason, slot_plus_one, answer_at }) => {
+            if slot_plus_one != 0 {
+                count::dropped(Slot(slot_plus_one - 1), direction, reason, bytes);
+            } else {
+                count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]);
             }
-            last::dropped(slot, reason);
-            if let (Some(slot), 1..) = (slot, answer_at)
-                && refuse::refuse(context.ctx, answer_at as u32, slot.0 * 2 + direction.index() as u32)
-            {
+            last::dropped(slot_plus_one, reason);
+            // Before it may be made into its answer.
+            events::sample(context.ctx, Event::DROP, slot_plus_one, direction, reason);
+            if answer_at != 0 && refuse::refuse(context.ctx, answer_at, slot_plus_one) {
                 return xdp_action::XDP_TX;
             }
             return xdp_action::XDP_DROP;
@@ -126,12 +132,12 @@ fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass,
         Owner::Tenant(tenant) => match decide::decide(packet, network, side.direction(), &ip, &tenant) {
             Ok(sign) => match detect::observe(packet, network, side.direction(), sign, &tenant) {
                 Ok(()) => Ok(Pass::Tenant(tenant.slot)),
-                Err(reason) => Err(Refusal { reason, slot: Some(tenant.slot), answer_at: 0 }),
+                Err(reason) => Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at: 0 }),
             },
             // Only tenants are told: the sender of an inbound packet may be forged.
             Err(Denied { reason, tell }) => {
-                let answer_at = if tell && side == Side::Tenant { network } else { 0 };
-                Err(Refusal { reason, slot: Some(tenant.slot), answer_at })
+                let answer_at = if tell && side == Side::Tenant { network as u32 } else { 0 };
+                Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at })
             }
         },
     }

@@ -7,9 +7,9 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_tail;
-use gateway_ebpf::cap;
 use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
+use gateway_ebpf::{Direction, cap};
 
 use super::maps::BUCKETS;
 use super::packet::Packet;
@@ -26,10 +26,12 @@ const BURST_NS: u64 = 2_000_000_000;
 /// Length of an Ethernet frame without FCS, at least; what is beyond the answer is padding.
 const LEAST_FRAME: u32 = 60;
 
-/// Makes the packet into its refusal, whose network layer starts at `network`; false if there is to be
-/// none, and the packet, perhaps changed, must be dropped.
+/// Makes a packet of the tenant in slot `slot_plus_one - 1`, whose network layer starts at `network`, into
+/// its refusal; false if there is to be none, and the packet, perhaps changed, must be dropped.
 #[inline(always)]
-pub fn refuse(context: *mut xdp_md, network: u32, bucket: u32) -> bool {
+pub fn refuse(context: *mut xdp_md, network: u32, slot_plus_one: u32) -> bool {
+    // Only what a tenant sends is refused.
+    let bucket = slot_plus_one.wrapping_sub(1).wrapping_mul(2) + Direction::Up as u32;
     refuse_segment(context, network, bucket) != 0 || refuse_datagram(context, network, bucket) != 0
 }
 

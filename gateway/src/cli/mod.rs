@@ -5,6 +5,7 @@
 mod check;
 mod detach;
 mod doctor;
+mod explain;
 mod history;
 mod log;
 mod output;
@@ -49,6 +50,8 @@ enum Command {
     Status(RemoteArgs),
     /// Show every tenant with its counters
     Tenants(RemoteArgs),
+    /// Show everything that decides about an address's packets: why are they dropped?
+    Explain(explain::ExplainArgs),
     /// Suspend a tenant: it keeps the walled garden and nothing else within the scope
     Suspend(suspend::SuspendArgs),
     /// End a tenant's suspension, and the measures against its sources
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::reload(&args),
         Command::Status(args) => status::status(&args),
         Command::Tenants(args) => tenants::tenants(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Suspend(args) => suspend::suspend(&args),
         Command::Restore(args) => suspend::restore(&args),
         Command::History(args) => history::history(&args),

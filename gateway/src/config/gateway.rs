@@ -13,7 +13,8 @@ use super::source::{At, Span};
 use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
 use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
 use super::{
-    EvidenceLimits, FairUse, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side, UnknownSources,
+    EvidenceLimits, FairUse, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side,
+    UnknownSources,
 };
 
 const STATE_DIR: &str = "/var/lib/fairway";
@@ -24,6 +25,8 @@ const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 const ON_STOP: Choice<OnStop> = Choice(&[("keep", OnStop::Keep), ("detach", OnStop::Detach)]);
 const UNKNOWN_SOURCES: Choice<UnknownSources> =
     Choice(&[("drop", UnknownSources::Drop), ("count", UnknownSources::Count)]);
+pub(super) const FRAGMENTS: Choice<Fragments> =
+    Choice(&[("allow", Fragments::Allow), ("drop", Fragments::Drop)]);
 const SIDE: Choice<Side> = Choice(&[("tenant", Side::Tenant), ("uplink", Side::Uplink)]);
 const MODE: Choice<Mode> =
     Choice(&[("native", Mode::Native), ("generic", Mode::Generic), ("offload", Mode::Offload)]);
@@ -62,6 +65,7 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
             pin_dir: table.or("pin_dir", &ABSOLUTE_PATH, PathBuf::from(PIN_ROOT).join(&name)),
             on_stop: table.or("on_stop", &ON_STOP, OnStop::Keep),
             unknown_sources: table.or("unknown_sources", &UNKNOWN_SOURCES, UnknownSources::Drop),
+            fragments: table.or("fragments", &FRAGMENTS, Fragments::Allow),
             limits: Limits { tenants: tenant_limit.as_ref().map(|limit| limit.value) },
             name,
         };

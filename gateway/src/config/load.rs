@@ -151,6 +151,7 @@ impl Loader {
             detection,
             evidence: main.evidence,
             metrics: main.metrics,
+            written: main.written,
             tenants,
         };
         Loaded { config, warnings: self.found }

@@ -6,7 +6,7 @@ use super::gateway::{
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
-use super::{EvidenceLimits, Interface, Metrics};
+use super::{EvidenceLimits, Interface, Metrics, Written};
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
@@ -21,6 +21,7 @@ pub(super) struct MainFile {
     pub(super) detect: DetectSection,
     pub(super) evidence: EvidenceLimits,
     pub(super) metrics: Option<Metrics>,
+    pub(super) written: Written,
 }
 
 impl MainFile {
@@ -38,6 +39,18 @@ impl MainFile {
         "metrics",
     ];
 
+    /// Keys whose places are remembered, for whoever asks which rule decides.
+    const KEYS_TOLD: [&str; 8] = [
+        "gateway.unknown_sources",
+        "gateway.fragments",
+        "fair_use.ceiling",
+        "smtp.default",
+        "smtp.submission",
+        "smtp.refuse",
+        "smtp.relays",
+        "walled_garden.hosts",
+    ];
+
     /// `now` decides what has expired.
     pub(super) fn read(root: &mut Table<'_>, now: Timestamp) -> Self {
         Self {
@@ -50,6 +63,7 @@ impl MainFile {
             detect: read_detect(root, now),
             evidence: read_evidence(root),
             metrics: read_metrics(root),
+            written: root.written(&Self::KEYS_TOLD),
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Config {
     pub evidence: EvidenceLimits,
     /// The Prometheus endpoint; absent when the operator switched it off.
     pub metrics: Option<Metrics>,
+    /// Where the main file's settings are written, by dotted key: `smtp.default`.
+    pub written: Written,
     /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants.
     pub tenants: Vec<Tenant>,
 }
@@ -74,6 +76,8 @@ pub struct Gateway {
     pub on_stop: OnStop,
     /// What happens to packets on a tenant interface whose source is no tenant's.
     pub unknown_sources: UnknownSources,
+    /// Fragments of tenants that do not say otherwise.
+    pub fragments: Fragments,
     /// Sizes of the data plane's tables; fixed until the data plane is loaded anew.
     pub limits: Limits,
 }
@@ -96,6 +100,17 @@ pub enum UnknownSources {
     Drop,
     /// Count only, for the first days of a deployment.
     Count,
+}
+
+/// `fragments`: what becomes of a tenant's fragments, either way. Those that could hide or overwrite the
+/// ports are always dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fragments {
+    /// The first is judged by its ports, and the others fall with it.
+    Allow,
+    /// All are dropped: large DNS answers and other long datagrams do not arrive.
+    Drop,
 }
 
 /// `[limits]`: how large the tables in the kernel are made.
@@ -262,6 +277,16 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// As the config and JSON write it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+            Self::Both => "both",
+        }
+    }
+
     /// Whether it covers connections that the tenant opens.
     pub fn covers_out(self) -> bool {
         self != Self::In
@@ -312,6 +337,8 @@ pub struct Tenant {
     pub cap_down: BitRate,
     /// As [`FairUse::burst`], if the tenant has its own.
     pub burst: Duration,
+    /// Its fragments.
+    pub fragments: Fragments,
     /// Submission ports for this tenant.
     pub submission: PortRule,
     /// Rents the provider's relay: [`Smtp::relays`] are reachable on port 25.
@@ -324,6 +351,8 @@ pub struct Tenant {
     pub smtp_exemptions: Vec<SmtpExemption>,
     /// Where it was written.
     pub place: Place,
+    /// Where its own settings are written, by key: `cap`.
+    pub written: Written,
 }
 
 /// VLAN tags of a tenant: `110`, or `"200.110"` for outer 200 and inner 110.
@@ -359,6 +388,18 @@ pub struct SmtpExemption {
     pub expires: jiff::Timestamp,
     /// Where it was written.
     pub place: Place,
+}
+
+/// Which of a table's keys are written, and where; the others have their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written(pub(super) Box<[(&'static str, Place)]>);
+
+impl Written {
+    /// Where a key is written.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<&Place> {
+        self.0.iter().find(|(written, _)| *written == key).map(|(_, place)| place)
+    }
 }
 
 /// A place in the configuration, one-based.

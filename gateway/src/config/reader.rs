@@ -14,6 +14,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::Written;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{At, Source, Span};
 use super::suggest::nearest;
@@ -89,6 +90,18 @@ impl<'a> Table<'a> {
     /// Where the key is written, if it is.
     pub(super) fn key_span(&self, key: &str) -> Option<Span> {
         self.entries.get_key_value(key).map(|(key, _)| self.span(key.span()))
+    }
+
+    /// Where these keys are written, dotted ones in the tables below; those that are not are left out.
+    pub(super) fn written(&self, keys: &[&'static str]) -> Written {
+        let place = |key: &'static str| {
+            let (path, name) = key.rsplit_once('.').map_or((None, key), |(path, name)| (Some(path), name));
+            let below = |entries: &'a DeTable<'a>, table| entries.get(table)?.get_ref().as_table();
+            let entries = path.into_iter().flat_map(|path| path.split('.')).try_fold(self.entries, below)?;
+            let (written, _) = entries.get_key_value(name)?;
+            Some((key, self.span(written.span()).place()))
+        };
+        Written(keys.iter().filter_map(|key| place(key)).collect())
     }
 
     /// Reports a mistake in this table.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::contact::{CONTACT, report_unreachable};
 use super::diagnostic::Diagnostic;
 use super::exemption::read_exemption;
+use super::gateway::FRAGMENTS;
 use super::main_file::MainFile;
 use super::network::{DOMAIN, PREFIX, VLAN};
 use super::ports::PORT_RULE;
@@ -14,6 +15,10 @@ use super::suggest::nearest;
 use super::units::{BURST, RATE};
 use super::value::{FLAG, IDENTIFIER, TEXT};
 use super::{BitRate, Tenant};
+
+/// Keys whose places are remembered, for whoever asks which rule decides.
+const KEYS_TOLD: [&str; 8] =
+    ["prefixes", "vlan", "cap.up", "cap.down", "fragments", "submission", "relay", "open"];
 
 /// A tenant with the places that checks across tenants point at.
 pub(super) struct WrittenTenant {
@@ -65,12 +70,14 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
         contact: contact.map(|contact| contact.value.to_string()),
         burst: table.or("burst", &BURST, main.fair_use.settings.burst),
+        fragments: table.or("fragments", &FRAGMENTS, main.gateway.settings.fragments),
         submission: table.or("submission", &PORT_RULE, main.smtp.settings.submission),
         relay: read_relay(table, main, &title),
         open: read_open(table, main),
         detect_class: read_class(table, main),
         smtp_exemptions: exemptions.into_iter().flatten().collect(),
         place: table.header().place(),
+        written: table.written(&KEYS_TOLD),
         id,
         prefixes,
         domains,

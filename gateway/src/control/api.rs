@@ -352,7 +352,7 @@ impl From<&Observation> for Tenants {
 }
 
 impl DirectionStatus {
-    fn of(cap: config::BitRate, counters: &DirectionCounters) -> Self {
+    pub(super) fn of(cap: config::BitRate, counters: &DirectionCounters) -> Self {
         Self {
             cap_bits_per_second: cap.bits_per_sec(),
             passed: counters.passed.into(),

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod client;
+pub mod explain;
 mod history;
 mod peer;
 mod server;

@@ -1,6 +1,7 @@
 //! The server of the control socket.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::task::spawn_blocking;
 use super::api::{
     Failure, ReloadDone, Restore, Restored, RunningConfig, Standing, Status, Suspend, Tenants, VERSION,
 };
+use super::explain::Explanation;
 use super::history::history;
 use super::peer::{Access, name_of};
 use crate::controller::{
@@ -55,6 +57,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/tenants", get(tenants))
+        .route("/v1/explain/{address}", get(explain))
         .route("/v1/config", get(config))
         .route("/v1/reload", post(reload))
         .route("/v1/tenants/{id}/suspend", post(suspend))
@@ -105,6 +108,19 @@ async fn status(State(shared): State<Shared>) -> Response {
 
 async fn tenants(State(shared): State<Shared>) -> Response {
     observed(shared, |observation| Tenants::from(observation)).await
+}
+
+async fn explain(State(shared): State<Shared>, Path(address): Path<String>) -> Response {
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, &format!("{address:?} is not an IP address"));
+    };
+    // An IPv4 address in the form of IPv6 never is a packet's.
+    let address = address.to_canonical();
+    match spawn_blocking(move || shared.controller.explain(address)).await {
+        Ok(Some(explained)) => Json(Explanation::from(&explained)).into_response(),
+        Ok(None) => failure(StatusCode::SERVICE_UNAVAILABLE, &ReloadError::Stopping.to_string()),
+        Err(crash) => crashed(&crash),
+    }
 }
 
 async fn config(State(shared): State<Shared>) -> Response {

@@ -4,28 +4,38 @@
 //! is remembered until a reload succeeds. Exemptions lapse by themselves, without their file being read
 //! again (policy rule M2).
 
+mod explain;
 mod fixed;
+mod headers;
 mod offences;
 mod policer;
 mod policy;
 mod reload;
+mod samples;
 mod suspension;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub use explain::{Explained, Owner};
 pub use fixed::FixedSettings;
+pub use headers::Headers;
 pub use offences::{HistoryError, Release, Released};
 pub use policer::Policer;
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
+pub use samples::{Sample, Samples};
 pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
-use crate::dataplane::{DataplaneError, DetectionCounters, Followed, Snapshot, Standings, TableMemory};
+use crate::dataplane::{
+    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, Snapshot, Standings,
+    TableMemory,
+};
 use crate::detect::OffenceTally;
 use crate::ledger::{Health, Ledger};
 
@@ -44,6 +54,7 @@ struct State {
     policer: Option<Box<dyn Policer>>,
     policy: Arc<Policy>,
     suspensions: Arc<Suspensions>,
+    samples: Samples,
     offences: Arc<OffenceTally>,
     /// Whether measures are held back: there is an outage upstream.
     are_measures_held: bool,
@@ -87,6 +98,8 @@ pub struct Observation {
     pub detection: Option<DetectionCounters>,
     /// Its counters, in the order of the policy's tenants and interfaces.
     pub snapshot: Snapshot,
+    /// Events that the programs could not report.
+    pub events: EventCounters,
     /// Size of the kernel's tables.
     pub memory: TableMemory,
     /// How the last reload went.
@@ -121,6 +134,7 @@ impl Controller {
                 suspensions: Arc::new(suspensions),
                 offences: Arc::new(offences),
                 are_measures_held: false,
+                samples: Samples::default(),
                 last_reload,
             }),
         })
@@ -138,6 +152,7 @@ impl Controller {
         Some(Observation {
             snapshot: policer.snapshot(),
             detection: policer.detection_counters(),
+            events: policer.event_counters(),
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
@@ -147,6 +162,15 @@ impl Controller {
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })
+    }
+
+    /// What decides about the packets of an address at this moment; none once stopped.
+    pub fn explain(&self, address: IpAddr) -> Option<Explained> {
+        let mut state = self.state();
+        // Whoever asks has often just tried.
+        state.read_events();
+        let policer = state.policer.as_ref()?;
+        Some(Explained::new(address, &state.policy, &state.suspensions, &state.samples, policer.as_ref()))
     }
 
     /// Refuses a configuration that only a restart can bring in.
@@ -162,6 +186,7 @@ impl Controller {
         self.ledger.limit_evidence(loaded.config.evidence);
         let (digest, warnings) = (loaded.config.digest, loaded.warnings.clone());
         state.policy = Arc::new(Policy::new(loaded, Timestamp::now()));
+        state.forget_samples_of_strangers();
         state.succeeded();
         Ok(Reloaded { digest, applied, warnings })
     }
@@ -230,6 +255,11 @@ impl Controller {
         self.state().policer.as_mut().map_or_else(Vec::new, |policer| policer.follow_interfaces())
     }
 
+    /// Files what the programs reported since the last call.
+    pub fn read_events(&self) {
+        self.state().read_events();
+    }
+
     /// Ends enforcement as `gateway.on_stop` says. Further calls do nothing.
     pub fn stop(&self) -> Result<(), DataplaneError> {
         let mut state = self.state();
@@ -251,6 +281,22 @@ impl State {
             Ok(_) => Ok(()),
             Err(_) => Err(StandingError::Unknown(tenant.to_owned())),
         }
+    }
+
+    fn read_events(&mut self) {
+        let events = self.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_events());
+        for Event { at, tenant, direction, kind } in events {
+            match kind {
+                EventKind::Drop(reason, packet) => {
+                    self.samples.add(Sample::of(tenant, at, direction, reason, &packet));
+                }
+            }
+        }
+    }
+
+    fn forget_samples_of_strangers(&mut self) {
+        let tenants = &self.policy.config.tenants;
+        self.samples.retain(|id| tenants.binary_search_by(|known| known.id.as_str().cmp(id)).is_ok());
     }
 
     /// Records first: what is enforced but forgotten at the next start would be a surprise.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::{Config, OnStop};
 use crate::dataplane::{
-    Applied, Dataplane, DataplaneError, DetectionCounters, Followed, Snapshot, Standings, TableMemory,
+    Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, Snapshot,
+    Standings, TableMemory,
 };
 use crate::detect::{Lift, MeasureInForce, Offence};
 
@@ -39,6 +40,12 @@ pub trait Policer: Send {
     fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.
     fn snapshot(&self) -> Snapshot;
+    /// What the programs reported since the last call.
+    fn take_events(&mut self) -> Vec<Event>;
+    /// How many events never arrived.
+    fn event_counters(&self) -> EventCounters;
+    /// How much of its burst a tenant has used up in each direction.
+    fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError>;
     /// Size of the tables.
     fn memory(&self) -> TableMemory;
     /// Orderly end.
@@ -84,6 +91,18 @@ impl Policer for Dataplane {
 
     fn snapshot(&self) -> Snapshot {
         Self::snapshot(self)
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        Self::take_events(self)
+    }
+
+    fn event_counters(&self) -> EventCounters {
+        Self::event_counters(self)
+    }
+
+    fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        Self::backlogs(self, tenant)
     }
 
     fn memory(&self) -> TableMemory {

@@ -1,8 +1,8 @@
 //! How large the kernel's tables are made, and what that costs.
 
 use gateway_ebpf::abi::{
-    BANKS, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
-    LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
+    BANKS, BankHeader, Bucket, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
+    InterfaceEntry, InterfaceTallies, LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS, Report, region};
@@ -73,7 +73,7 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 21] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 23] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
@@ -83,12 +83,14 @@ impl Capacity {
             (map::PORT_CLASSES, BANKS * 2, size_of::<PortClasses>()),
             // Allocated as exemptions are written.
             (map::PEERS, PEERS, 0),
-            (map::BUCKETS, self.tenants * 2, size_of::<Bucket>()),
+            (map::BUCKETS, (self.tenants + 1) * 2, size_of::<Bucket>()),
             (map::PASSED, self.stripes * self.tenants * 2, size_of::<Tally>()),
             (map::DROPPED, self.tenants * 2, size_of::<Drops>()),
             (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
+            (map::EVENTS, EVENT_RING_BYTES, 1),
+            (map::EVENT_TALLIES, self.stripes, size_of::<EventTallies>()),
             (map::CLOCK, 1, size_of::<Clock>()),
             (map::RULES, BANKS * CLASSES, size_of::<Rules>()),
             (map::DETECTION, 1, size_of::<Detection>()),
@@ -150,6 +152,6 @@ mod tests {
             contact_sets: contact_sets(32_768),
             stripes: 5,
         };
-        assert!(capacity.bytes() < 5 << 20, "{} KiB", capacity.bytes() >> 10);
+        assert!(capacity.bytes() < 6 << 20, "{} KiB", capacity.bytes() >> 10);
     }
 }

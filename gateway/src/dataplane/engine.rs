@@ -15,6 +15,7 @@ use super::capacity::Capacity;
 use super::clock::ProgramClock;
 use super::detection::{self, DetectionCounters};
 use super::error::{DataplaneError, chain};
+use super::events::Event;
 use super::image::Image;
 use super::probe::possible_cpus;
 use super::reading::{by_reason, tally};
@@ -38,6 +39,8 @@ pub struct Engine {
     interfaces: Vec<Registered>,
     prefixes: usize,
     standings: Standings,
+    /// Read from the ring, and not taken yet.
+    pub(super) events: Vec<Event>,
 }
 
 /// A policy compiled for the tables of one engine, not in force yet.
@@ -86,7 +89,7 @@ impl Engine {
             }
         }
         let mut object = loader.load(OBJECT).map_err(|error| not_loaded("the tables", &error))?;
-        for name in [program::TENANT_SIDE, program::UPLINK_SIDE] {
+        for name in [program::TENANT_SIDE, program::UPLINK_SIDE, program::READ_CLOCK] {
             xdp(&mut object, name)?.load().map_err(|error| not_loaded(name, &error))?;
         }
         let tables = Tables::new(&mut object, capacity, clock)?;
@@ -99,6 +102,7 @@ impl Engine {
             interfaces: Vec::new(),
             prefixes: 0,
             standings: Standings::new(),
+            events: Vec::new(),
         })
     }
 
@@ -140,6 +144,8 @@ impl Engine {
             new.iter().for_each(|(_, slot)| self.tables.wipe_slot(*slot));
             return Err(error);
         }
+        // While the slots in them still are those tenants'.
+        self.read_events();
         let kept: std::collections::HashSet<&str> =
             config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
         slots.release(|id| kept.contains(id)).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
@@ -252,6 +258,17 @@ impl Engine {
             }
         });
         Snapshot { tenants: tenants.collect(), interfaces: interfaces.collect() }
+    }
+
+    /// How much of its burst a tenant has used up in each direction: the time until it has sent nothing.
+    /// None if there is no such tenant.
+    ///
+    /// # Errors
+    /// If the kernel does not run the program that reads the clock.
+    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        let Some(slot) = self.slots.get(tenant) else { return Ok(None) };
+        let now_ns = self.read_clock()?;
+        Ok(Some(Direction::ALL.map(|direction| self.tables.backlog(slot, direction, now_ns))))
     }
 
     /// Size of the tables.
@@ -380,6 +397,7 @@ impl Engine {
                 self.tables.move_interface_counters(registered.slot, &old.tables, old_slot);
             }
         }
+        self.tables.move_event_tallies(&old.tables);
     }
 
     fn common_slots(&self, old: &Self) -> impl Iterator<Item = (Slot, Slot)> {

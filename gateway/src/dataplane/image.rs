@@ -18,7 +18,9 @@ use super::Standings;
 use super::detection::{self, DetectionImage};
 use super::index::{V6Table, build_v4, build_v6};
 use super::slots::{Full, Slots};
-use crate::config::{BitRate, Config, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources};
+use crate::config::{
+    BitRate, Config, Fragments, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources,
+};
 
 /// TCP ports of mail submission (RFC 8314, RFC 6409; 2525 by custom).
 pub(crate) const SUBMISSION_PORTS: [u16; 3] = [465, 587, 2525];
@@ -107,6 +109,10 @@ fn policy(config: &Config, tenant: &Tenant, standing: Standing) -> TenantPolicy 
         tags,
         standing,
     )
+    .with_flags(match tenant.fragments {
+        Fragments::Allow => 0,
+        Fragments::Drop => TenantPolicy::DROP_FRAGMENTS,
+    })
     .with_class(config.detection.class_index(tenant.detect_class.as_deref()) as u32)
 }
 

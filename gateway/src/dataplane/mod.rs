@@ -15,6 +15,7 @@ mod clock;
 mod detection;
 mod engine;
 mod error;
+mod events;
 mod grace;
 mod image;
 mod index;
@@ -37,6 +38,7 @@ pub use clock::ProgramClock;
 pub use detection::DetectionCounters;
 pub use engine::Engine;
 pub use error::DataplaneError;
+pub use events::{Event, EventCounters, EventKind, PacketSample};
 pub use pins::{PinPlace, pin_place, pinned_programs};
 pub use probe::{Probed, possible_cpus, probe};
 pub use snapshot::*;
@@ -183,7 +185,7 @@ impl Dataplane {
         engine.copy_buckets(&self.engine);
         let larger =
             Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
-        let old = std::mem::replace(self, larger);
+        let mut old = std::mem::replace(self, larger);
         if let Err(error) =
             self.attach(targets).and_then(|_| self.engine.register_missing(&old.engine, config))
         {
@@ -199,6 +201,7 @@ impl Dataplane {
         self.engine.mark_live();
         grace::wait();
         self.engine.move_counters(&old.engine);
+        self.engine.events.append(&mut old.engine.take_events());
         old.generation.remove();
         let memory = self.engine.memory();
         tracing::info!(
@@ -212,6 +215,16 @@ impl Dataplane {
     /// Who is suspended, from this moment on and across reloads.
     pub fn set_standings(&mut self, standings: &Standings) {
         self.engine.set_standings(standings);
+    }
+
+    /// What the programs reported since the last call, or since the last controller read it.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.engine.take_events()
+    }
+
+    /// How many events never arrived.
+    pub fn event_counters(&self) -> EventCounters {
+        self.engine.event_counters()
     }
 
     /// Offences that the programs saw, and acted on by themselves, since the last call.
@@ -256,6 +269,14 @@ impl Dataplane {
         };
         snapshot.interfaces = self.interfaces.iter().map(counters).collect();
         snapshot
+    }
+
+    /// How much of its burst a tenant has used up in each direction; none if there is no such tenant.
+    ///
+    /// # Errors
+    /// If the kernel does not run the program that reads the clock.
+    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        self.engine.backlogs(tenant)
     }
 
     /// Size of the tables.

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
+use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
-    ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, INTERFACE_SLOTS, InterfaceEntry,
+    ABI_VERSION, BankHeader, Bucket, Clock, Control, Drops, EventTallies, INTERFACE_SLOTS, InterfaceEntry,
     InterfaceTallies, LastVerdict, MAGIC, PeerKey, PortClasses, Tally as Words, TenantId, TenantPolicy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
@@ -19,6 +20,7 @@ use super::capacity::{Capacity, IFINDEXES};
 use super::clock::ProgramClock;
 use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
+use super::events::EventCounters;
 use super::image::Image;
 use super::mapped::MappedArray;
 use super::snapshot::DirectionCounters;
@@ -46,10 +48,12 @@ pub(super) struct Tables {
     interfaces: MappedArray<InterfaceEntry>,
     interface_tallies: MappedArray<InterfaceTallies>,
     tenant_ids: MappedArray<TenantId>,
+    pub(super) events: RingBuf<MapData>,
+    event_tallies: MappedArray<EventTallies>,
     pub(super) detection: DetectionTables,
     clock: MappedArray<Clock>,
     last_verdict: MappedArray<LastVerdict>,
-    program_clock: ProgramClock,
+    pub(super) program_clock: ProgramClock,
 }
 
 impl Tables {
@@ -76,6 +80,8 @@ impl Tables {
             interfaces: maps.array(map::INTERFACES)?,
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
             tenant_ids: maps.array(map::TENANT_IDS)?,
+            events: maps.events()?,
+            event_tallies: maps.array(map::EVENT_TALLIES)?,
             detection: DetectionTables::new(&mut maps)?,
             clock: maps.array(map::CLOCK)?,
             last_verdict: maps.array(map::LAST_VERDICT)?,
@@ -172,6 +178,11 @@ impl Tables {
         self.tenant_ids.set(slot.0, &slots::encode(id));
     }
 
+    /// Whose slot it is.
+    pub(super) fn slot_name(&self, slot: Slot) -> Option<String> {
+        if slot.0 < self.capacity.tenants { reading::tenant_id(&self.tenant_ids.get(slot.0)) } else { None }
+    }
+
     /// Wipes a slot that no bank in use refers to.
     pub(super) fn wipe_slot(&self, slot: Slot) {
         self.detection.forget(slot.0, None);
@@ -231,6 +242,21 @@ impl Tables {
         reading::interface(stripes.map(|stripe| self.interface_tallies.get(stripe * INTERFACE_SLOTS + slot)))
     }
 
+    /// Moves the tallies of events, as [`Self::move_counters`] does.
+    pub(super) fn move_event_tallies(&self, from: &Self) {
+        (0..from.capacity.stripes)
+            .for_each(|stripe| self.event_tallies.move_words(0, from.event_tallies.words(stripe)));
+    }
+
+    /// Events that never arrived, summed over the CPUs.
+    pub(super) fn event_counters(&self) -> EventCounters {
+        let stripes = (0..self.capacity.stripes).map(|stripe| self.event_tallies.get(stripe));
+        stripes.fold(EventCounters::default(), |sum, tallies| EventCounters {
+            lost: sum.lost + tallies.lost,
+            suppressed: sum.suppressed + tallies.suppressed,
+        })
+    }
+
     /// The counters' slot of an interface index; 0 if it is not registered.
     pub(super) fn interface_slot(&self, ifindex: u32) -> u32 {
         if ifindex < IFINDEXES { reading::interface_slot(self.interfaces.get(ifindex)) } else { 0 }
@@ -256,6 +282,17 @@ impl Tables {
     pub(super) fn wipe_interface(&self, slot: u32) {
         (0..self.capacity.stripes)
             .for_each(|stripe| self.interface_tallies.clear(stripe * INTERFACE_SLOTS + slot));
+    }
+
+    /// How far a direction of a slot is ahead of its cap at `now_ns` of the programs' clock.
+    pub(super) fn backlog(&self, slot: Slot, direction: Direction, now_ns: u64) -> Duration {
+        let bucket = self.buckets.get(slot.0 * 2 + direction.index() as u32);
+        Duration::from_nanos(bucket.arrival_ns.saturating_sub(now_ns))
+    }
+
+    /// What the clock shows: the virtual one, or what the programs read last.
+    pub(super) fn clock_ns(&self) -> u64 {
+        self.clock.get(0).now_ns
     }
 
     /// Sets the virtual clock; only programs that were loaded with one look at it.
@@ -322,6 +359,10 @@ impl Maps<'_> {
         let Map::Array(data) = self.take(name)? else { return Err(wrong_object(name, "not an array")) };
         let entries = self.sizes.iter().find(|(map, ..)| *map == name).map_or(0, |(_, entries, _)| *entries);
         MappedArray::new(data.fd(), entries).map_err(|error| wrong_object(name, error))
+    }
+
+    fn events(&mut self) -> Result<RingBuf<MapData>, DataplaneError> {
+        RingBuf::try_from(self.take(map::EVENTS)?).map_err(|error| wrong_object(map::EVENTS, chain(&error)))
     }
 
     fn peers(&mut self) -> Result<LpmTrie<MapData, [u8; 24], u64>, DataplaneError> {

@@ -3,7 +3,7 @@
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use gateway_ebpf::DropReason;
-use gateway_ebpf::abi::{InterfaceEntry, LastVerdict};
+use gateway_ebpf::abi::{InterfaceEntry, LastVerdict, program};
 use gateway_ebpf::lookup::Slot;
 
 use super::engine::{Engine, missing, program_of};
@@ -77,7 +77,7 @@ impl Engine {
     /// If the kernel refuses the frame: shorter than [`MIN_FRAME_BYTES`], or longer than it can run.
     pub fn run(&self, side: Side, frame: &[u8]) -> Result<Verdict, DataplaneError> {
         // Nobody wants the frame back: without room for it, the kernel does not copy it out.
-        self.test_run(side, frame, None).map(|(verdict, _)| verdict)
+        self.test_run(program_of(side), frame, None).map(|(verdict, _)| verdict)
     }
 
     /// [`Self::run`], with the answer that the program made of the frame, if it refused it aloud.
@@ -91,18 +91,23 @@ impl Engine {
     ) -> Result<(Verdict, Option<Vec<u8>>), DataplaneError> {
         // An answer is at most 118 bytes long, but what is not one comes back as it was.
         let mut out = vec![0; frame.len() + 128];
-        let (verdict, length) = self.test_run(side, frame, Some(&mut out))?;
+        let (verdict, length) = self.test_run(program_of(side), frame, Some(&mut out))?;
         out.truncate(length);
         Ok((verdict, (verdict == Verdict::Refuse).then_some(out)))
     }
 
+    /// The time on the clock that buckets go by, in nanoseconds.
+    pub(super) fn read_clock(&self) -> Result<u64, DataplaneError> {
+        self.test_run(program::READ_CLOCK, &[0; MIN_FRAME_BYTES], None)?;
+        Ok(self.tables.clock_ns())
+    }
+
     fn test_run(
         &self,
-        side: Side,
+        name: &str,
         frame: &[u8],
         out: Option<&mut [u8]>,
     ) -> Result<(Verdict, usize), DataplaneError> {
-        let name = program_of(side);
         let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
             return Err(missing(name));
         };

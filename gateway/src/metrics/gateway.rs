@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Gauge, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::config::Side;
 use crate::controller::Observation;
@@ -18,7 +20,7 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation) -> io::Resu
 }
 
 fn families(observation: &Observation) -> prometheus::Result<Families> {
-    let Observation { policy, snapshot, memory, last_reload, .. } = observation;
+    let Observation { policy, snapshot, events, memory, last_reload, .. } = observation;
     let families = Families(Registry::new());
     families.info(
         "fairway_build_info",
@@ -64,6 +66,16 @@ fn families(observation: &Observation) -> prometheus::Result<Families> {
             next.as_second(),
         )?;
     }
+    families.counter(
+        "fairway_events_lost_total",
+        "Events of the programs that nobody read in time.",
+        events.lost,
+    )?;
+    families.counter(
+        "fairway_events_suppressed_total",
+        "Events of the programs beyond the allowance of their tenant.",
+        events.suppressed,
+    )?;
     families.interfaces(&snapshot.interfaces)?;
     Ok(families)
 }
@@ -84,6 +96,12 @@ impl Families {
         let gauge = IntGauge::new(name, help)?;
         gauge.set(value);
         self.add(gauge)
+    }
+
+    fn counter(&self, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        self.add(counter)
     }
 
     fn info(&self, name: &str, help: &str, label: &str, value: &str) -> prometheus::Result<()> {

@@ -7,6 +7,7 @@
 //! correct configuration that the data plane took changes anything. Exemptions lapse on time by
 //! themselves.
 //!
+//! What the programs report is read before the ring that they write to is full.
 //! Offences that the data plane saw are logged, counted and recorded within a second or so.
 //!
 //! Interfaces that vanish and return are policed again as soon as they are there.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
-    Applied, DataplaneError, DetectionCounters, DirectionCounters, Followed, InterfaceCounters, Snapshot,
-    Standings, TableMemory, Tally, TenantCounters,
+    Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
+    InterfaceCounters, Snapshot, Standings, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::run::{RunError, Signal, run};
@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub(crate) refusal: Option<&'static str>,
     /// Who is suspended.
     pub(crate) standings: Standings,
+    /// What its programs report next.
+    pub(crate) events: Vec<Event>,
     /// What it will say that it saw.
     pub(crate) offences: Vec<Offence>,
     /// Measures that it was told to take.
@@ -162,6 +164,18 @@ impl Policer for Fake {
                 })
                 .collect(),
         }
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.record.lock().unwrap().events)
+    }
+
+    fn event_counters(&self) -> EventCounters {
+        EventCounters { lost: 8, suppressed: 9 }
+    }
+
+    fn backlogs(&self, _: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+        Ok(Some([Duration::from_millis(100), Duration::from_millis(251)]))
     }
 
     fn memory(&self) -> TableMemory {

@@ -114,6 +114,11 @@ pub(super) fn is_neighbour_discovery(frame: &[u8], readable: usize, ip: &Ip) -> 
         && (133..=137).contains(&frame[ip.body.start])
 }
 
+/// Whether it is part of a datagram, as far as its headers can be read.
+pub(super) fn is_fragment(frame: &[u8], readable: usize, ip: &Ip) -> bool {
+    behind_extensions(frame, readable, ip).is_ok_and(|ip| ip.part != Part::Whole)
+}
+
 /// The ports of a packet; none for later fragments and protocols without ports.
 pub(super) fn transport(frame: &[u8], readable: usize, ip: &Ip) -> Judged<Option<Transport>> {
     let Ip { protocol, part, body, .. } = behind_extensions(frame, readable, ip)?;

@@ -9,7 +9,8 @@
 //!    it passes: it has no tenant, and the router's stack forwards none of it.
 //! 3. The tenant is the one whose prefix covers the source (tenant side, BCP 38) or the destination
 //!    (uplink), if the tags are its own where the interface checks them.
-//! 4. Headers that lie, fragments that could hide ports, and chains that never end are dropped.
+//! 4. Headers that lie, fragments that could hide ports, and chains that never end are dropped; so are all
+//!    fragments of tenants whose policy says so.
 //! 5. So is what a suspension covers (`standing`).
 //! 6. Closed ports are dropped (`ports`).
 //! 7. So is what exceeds the tenant's cap (`cap`); nothing that was dropped before is charged to it.
@@ -23,7 +24,7 @@ mod standing;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use gateway::config::{Config, Side, Tenant, UnknownSources, Vlan};
+use gateway::config::{Config, Fragments, Side, Tenant, UnknownSources, Vlan};
 use gateway::controller::Scope;
 use gateway_ebpf::{Direction, DropReason};
 use jiff::Timestamp;
@@ -132,6 +133,9 @@ impl Model {
             Side::Uplink => (Direction::Down, ip.source),
         };
         let tenant = &self.config.tenants[index];
+        if tenant.fragments == Fragments::Drop && ip::is_fragment(arrival.frame, arrival.readable, ip) {
+            return Err(DropReason::Fragment);
+        }
         let transport = ip::transport(arrival.frame, arrival.readable, ip)?;
         if let Some(&scope) = self.suspensions.get(&tenant.id) {
             let discovers = ip::is_neighbour_discovery(arrival.frame, arrival.readable, ip);

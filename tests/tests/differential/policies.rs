@@ -84,6 +84,7 @@ id = "receiver"
 prefixes = ["203.0.113.64/28", "2001:db8:50::/64"]
 contact = "admin@receiver.example"
 submission = "block"
+fragments = "drop"
 [[tenant.smtp_exemption]]
 direction = "in"
 ticket = "SMTP-3"
@@ -128,7 +129,12 @@ pub(crate) fn all() -> Vec<Policy> {
         policy("strict", &format!("[smtp]\n{relays}"), true, EARLY_NS),
         policy("any tag", &format!("[smtp]\n{relays}"), false, EARLY_NS),
         policy("exemptions expired", &format!("[smtp]\n{relays}"), true, LATE_NS),
-        policy("counting", &format!("unknown_sources = \"count\"\n[smtp]\n{relays}"), true, EARLY_NS),
+        policy(
+            "counting, without fragments",
+            &format!("unknown_sources = \"count\"\nfragments = \"drop\"\n[smtp]\n{relays}"),
+            true,
+            EARLY_NS,
+        ),
         policy(
             "port 25 open, submission closed",
             &format!("[smtp]\ndefault = \"allow\"\nsubmission = \"block\"\n{relays}"),

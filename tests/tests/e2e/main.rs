@@ -6,6 +6,7 @@ mod bed;
 mod caps;
 mod counting;
 mod doctor;
+mod explain;
 mod fragments;
 mod handover;
 mod interfaces;

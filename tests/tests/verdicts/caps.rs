@@ -104,6 +104,31 @@ fn an_own_burst_is_kept() {
     assert_eq!(offer(&mut bench, Side::Tenant, &frame, START_NS, 200, 1), 101_000);
 }
 
+/// On the kernel's clock, whose jiffies no system call tells: a controller that read another one would see a
+/// backlog of days, or none.
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn the_backlog_is_told_as_the_programs_see_it() {
+    let own = "id = \"acme\"\nburst = \"10s\"\ncap = { up = \"64 kbit/s\", down = \"8 kbit/s\" }";
+    let engine =
+        Engine::detached(&config(&TENANTS.replacen("id = \"acme\"", own, 1)), ProgramClock::Kernel).unwrap();
+    assert_eq!(engine.backlogs("acme").unwrap(), Some([Duration::ZERO; 2]));
+    // 8,000 bytes are a second of 64 kbit/s.
+    for _ in 0..8 {
+        engine.run(Side::Tenant, &datagram("203.0.113.1", "192.0.2.1", (1, 2), 958).frame()).unwrap();
+    }
+    let [up, down] = engine.backlogs("acme").unwrap().unwrap();
+    assert!(up <= Duration::from_secs(1), "{up:?}");
+    assert_eq!(down, Duration::ZERO);
+    while engine.snapshot().tenants[0].up.dropped.is_empty() {
+        engine.run(Side::Tenant, &datagram("203.0.113.1", "192.0.2.1", (1, 2), 958).frame()).unwrap();
+    }
+    let [up, _] = engine.backlogs("acme").unwrap().unwrap();
+    // Over the burst by a frame at most, less what has drained since, on however busy a machine.
+    assert!((Duration::from_secs(5)..Duration::from_millis(10_250)).contains(&up), "{up:?}");
+    assert_eq!(engine.backlogs("nobody").unwrap(), None);
+}
+
 /// Every CPU hammers one tenant's bucket, on the kernel's clock. The burst of five seconds lets a thread
 /// that was not scheduled for a while catch up, so a busy machine changes nothing: the rate is what is
 /// judged.

@@ -4,11 +4,12 @@ use fairway_tests::frames::{number, packet, syn, tcp, udp};
 use gateway_ebpf::DropReason::{Fragment, HeaderChain, Malformed, SmtpBlocked};
 
 use crate::TENANTS;
-use crate::bench::Expected::{Dropped, Passed};
+use crate::bench::Expected::{self, Dropped, Passed};
 use crate::bench::{Bench, down, up};
 
 const ACME4: &str = "203.0.113.1";
 const ACME6: &str = "2001:db8:10::1";
+const NESTED4: &str = "198.18.0.1";
 const MX4: &str = "192.0.2.25";
 const MX6: &str = "2001:db8:ffff::25";
 
@@ -48,6 +49,33 @@ fn fragments_of_ipv4() {
             Dropped("acme", Fragment),
         ),
     ]);
+}
+
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn a_tenant_may_have_none() {
+    let fragment = |source: &str, destination: &str, offset_units: u16, more: bool| {
+        let datagram = packet(source, destination, number::UDP, udp(53, 4_000, &[0; 64]));
+        datagram.fragment(offset_units, more).frame()
+    };
+    let rows = |acme: Expected<&'static str>, nested: Expected<&'static str>| {
+        [
+            up("first", fragment(ACME4, MX4, 0, true), acme),
+            up("later", fragment(ACME4, MX4, 100, true), acme),
+            up("last, IPv6", fragment(ACME6, MX6, 100, false), acme),
+            down("a large DNS answer", fragment(MX4, ACME4, 0, true), acme),
+            down("its end, IPv6", fragment(MX6, ACME6, 100, false), acme),
+            up("an atomic fragment is whole", fragment(ACME6, MX6, 0, false), Passed("acme")),
+            up("whole", packet(ACME4, MX4, number::UDP, udp(53, 4_000, &[0; 64])).frame(), Passed("acme")),
+            up("another tenant's", fragment(NESTED4, MX4, 100, true), nested),
+        ]
+    };
+    let (acme, nested) = (Dropped("acme", Fragment), Dropped("nested", Fragment));
+    let own = TENANTS.replacen("id = \"acme\"", "id = \"acme\"\nfragments = \"drop\"", 1);
+    Bench::new(&own).check_all(&rows(acme, Passed("nested")));
+    Bench::new(&format!("fragments = \"drop\"\n{TENANTS}")).check_all(&rows(acme, nested));
+    let exception = TENANTS.replacen("id = \"acme\"", "id = \"acme\"\nfragments = \"allow\"", 1);
+    Bench::new(&format!("fragments = \"drop\"\n{exception}")).check_all(&rows(Passed("acme"), nested));
 }
 
 #[test]

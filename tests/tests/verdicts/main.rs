@@ -10,6 +10,7 @@ mod malformed;
 mod ports;
 mod refusals;
 mod reload;
+mod samples;
 mod standing;
 
 pub(crate) use fairway_tests::bench;

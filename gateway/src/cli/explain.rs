@@ -1,0 +1,172 @@
+//! `fairway explain`.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::output::{bytes, duration, json, reasons, table};
+use super::{CommandError, RemoteArgs, block_on};
+use crate::config::BitRate;
+use crate::control::explain::{ExemptionStatus, Explanation, OwnerStatus, SampleStatus, UsageStatus};
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The address of a tenant's server, or of a host that it talks to
+    address: IpAddr,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
+    let path = format!("/v1/explain/{}", args.address);
+    let explanation: Explanation = block_on(args.remote.client()?.get(&path))?;
+    if args.remote.json {
+        json(&explanation)?
+    } else {
+        std::io::stdout().lock().write_all(text(&explanation).as_bytes())?
+    }
+    Ok(())
+}
+
+/// What an abuse desk asks first comes first: whose, in what standing, what was dropped.
+fn text(explanation: &Explanation) -> String {
+    let Explanation { address, at, tenant, samples, .. } = explanation;
+    let (own, others): (Vec<_>, Vec<_>) = samples.iter().partition(|sample| sample.of_address);
+    let mut parts = Vec::new();
+    match tenant {
+        None => parts.push(format!("{address} is no tenant's.\n")),
+        Some(owner) => {
+            parts.push(format!(
+                "{address} is a server of {} ({}).\n\n{}",
+                owner.id,
+                owner.name,
+                facts(owner, *at)
+            ));
+            parts.push(format!("Traffic of {}\n{}", owner.id, traffic(owner)));
+        }
+    }
+    parts.push(dropped(&format!("Last dropped packets of {address}"), &own));
+    if let Some(owner) = tenant {
+        parts.push(dropped(&format!("Last dropped packets of other servers of {}", owner.id), &others));
+    }
+    parts.push(format!("Rules, in the order in which they are applied\n{}", rules(explanation)));
+    if let Some(owner) = tenant.as_ref().filter(|owner| !owner.exemptions.is_empty()) {
+        parts.push(format!("Exemptions from the closed port 25\n{}", exemptions(&owner.exemptions, *at)));
+    }
+    parts.join("\n")
+}
+
+fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
+    let standing = match &owner.suspension {
+        None => "good".to_owned(),
+        Some(suspension) => {
+            let until = suspension.until.map(|until| format!("for another {}", left(until, now)));
+            format!(
+                "SUSPENDED ({}) since {:.0}, {}: {}",
+                suspension.scope.label(),
+                suspension.since,
+                until.as_deref().unwrap_or("until somebody restores it"),
+                suspension.reason
+            )
+        }
+    };
+    let facts = [
+        ("standing", standing),
+        ("network", owner.prefix.clone()),
+        ("VLAN", owner.vlan.clone().unwrap_or_else(|| "any".into())),
+        ("contact", owner.contact.clone().unwrap_or_else(|| "none".into())),
+        ("configured", owner.configured_at.clone()),
+    ];
+    facts.iter().map(|(name, fact)| format!(" {name:<12}{fact}\n")).collect()
+}
+
+fn traffic(owner: &OwnerStatus) -> String {
+    let header = ["", "cap", "now", "passed packets", "bytes", "dropped packets", "bytes", "by reason"];
+    let row = |direction: &str, usage: &UsageStatus| {
+        let counters = &usage.counters;
+        let cap = BitRate::from_bits_per_sec(counters.cap_bits_per_second);
+        let now = usage.bucket.map(|bucket| {
+            let state = if bucket.over_cap { "OVER IT" } else { "within it" };
+            format!("{state}, {} of {} ms ahead", bucket.backlog_ms, bucket.burst_ms)
+        });
+        vec![
+            direction.to_owned(),
+            cap.map(|cap| cap.to_string()).unwrap_or_default(),
+            now.unwrap_or_else(|| "unknown".into()),
+            counters.passed.packets.to_string(),
+            bytes(counters.passed.bytes),
+            counters.dropped.packets.to_string(),
+            bytes(counters.dropped.bytes),
+            reasons(&counters.by_reason),
+        ]
+    };
+    table(&header, [row("up", &owner.up), row("down", &owner.down)], &[1, 3, 4, 5, 6])
+}
+
+fn dropped(heading: &str, samples: &[&SampleStatus]) -> String {
+    if samples.is_empty() {
+        return format!("{heading}: none was sampled.\n");
+    }
+    let header = ["when", "of", "", "reason", "packet", "bytes", "on"];
+    let row = |sample: &&SampleStatus| {
+        vec![
+            format!("{:.3}", sample.at),
+            sample.tenant.clone().unwrap_or_else(|| "nobody".into()),
+            sample.direction.clone(),
+            sample.reason.clone(),
+            packet(sample),
+            sample.frame_bytes.to_string(),
+            sample.interface.clone().unwrap_or_default(),
+        ]
+    };
+    format!("{heading}\n{}", table(&header, samples.iter().map(row), &[5]))
+}
+
+/// `tcp 203.0.113.5:40312 > 192.0.2.25:25 opening`.
+fn packet(sample: &SampleStatus) -> String {
+    let (Some(source), Some(destination)) = (sample.source, sample.destination) else {
+        return "not readable as IP".into();
+    };
+    let end = |address: IpAddr, port: Option<u16>| match (address, port) {
+        (address, None) => address.to_string(),
+        (IpAddr::V4(address), Some(port)) => format!("{address}:{port}"),
+        (IpAddr::V6(address), Some(port)) => format!("[{address}]:{port}"),
+    };
+    let what = match (sample.opens_connection, sample.fragment) {
+        (true, _) => " opening",
+        (false, true) => " fragment",
+        (false, false) => "",
+    };
+    let protocol = sample.protocol.as_deref().unwrap_or("ip");
+    let (from, to) = (end(source, sample.source_port), end(destination, sample.destination_port));
+    format!("{protocol} {from} > {to}{what}")
+}
+
+fn rules(explanation: &Explanation) -> String {
+    let rows = explanation.rules.iter().map(|rule| {
+        let place = rule.configured_at.clone().unwrap_or_else(|| "default".into());
+        vec![rule.about.clone(), rule.says.clone(), rule.key.clone(), place]
+    });
+    table(&["about", "says", "key", "configured"], rows, &[])
+}
+
+fn exemptions(exemptions: &[ExemptionStatus], now: Timestamp) -> String {
+    let rows = exemptions.iter().map(|exemption| {
+        let peers = if exemption.peers.is_empty() { "anybody".into() } else { exemption.peers.join(", ") };
+        vec![
+            exemption.ticket.clone(),
+            exemption.direction.clone(),
+            peers,
+            exemption.approved_by.clone().unwrap_or_default(),
+            format!("{:.0}, in {}", exemption.expires, left(exemption.expires, now)),
+            exemption.configured_at.clone(),
+        ]
+    });
+    table(&["ticket", "", "with", "approved by", "expires", "configured"], rows, &[])
+}
+
+fn left(until: Timestamp, now: Timestamp) -> String {
+    duration(u64::try_from(until.duration_since(now).as_secs()).unwrap_or(0))
+}

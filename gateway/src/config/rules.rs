@@ -1,0 +1,173 @@
+//! Which rules decide about a tenant's packets, and where each is configured: for whoever asks why.
+
+use super::network::port_range_text;
+use super::{
+    ClosedPort, Config, Direction, Fragments, Interface, Place, PortRule, Protocol, Refuse, Side, Tenant,
+    UnknownSources, Written,
+};
+
+/// One rule, as it applies to one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// What it is about: `TCP 25 out`.
+    pub about: String,
+    /// What it says: `closed`.
+    pub says: String,
+    /// The key that says so: `smtp.default`.
+    pub key: String,
+    /// Where that is written; none: it is left out, and this is the default.
+    pub place: Option<Place>,
+}
+
+impl PolicyRule {
+    fn new(about: impl Into<String>, says: impl Into<String>, key: &str, place: Option<&Place>) -> Self {
+        Self { about: about.into(), says: says.into(), key: key.into(), place: place.cloned() }
+    }
+}
+
+/// Every rule for a tenant, in the order in which the programs apply them; exemptions aside.
+#[must_use]
+pub fn rules(config: &Config, tenant: &Tenant) -> Vec<PolicyRule> {
+    let networks = texts(&tenant.prefixes);
+    let mut rules = vec![
+        PolicyRule::new("networks", networks, "tenant.prefixes", tenant.written.place("prefixes")),
+        vlan(config, tenant),
+        fragments(config, tenant),
+        walled_garden(config),
+    ];
+    rules.extend([(Direction::Out, "TCP 25 out"), (Direction::In, "TCP 25 in")].map(|(direction, about)| {
+        let says = relay_port(config, tenant, direction);
+        PolicyRule::new(about, says, "smtp.default", config.written.place("smtp.default"))
+    }));
+    if tenant.relay && config.smtp.default == PortRule::Block {
+        let says = format!("open ({})", texts(&config.smtp.relays));
+        rules.push(PolicyRule::new("TCP 25 to relays", says, "tenant.relay", tenant.written.place("relay")));
+    }
+    rules.push(submission(config, tenant));
+    rules.extend(config.closed_ports.iter().map(|closed| closed_port(closed, tenant)));
+    rules.extend([("up", "cap.up", tenant.cap_up), ("down", "cap.down", tenant.cap_down)].map(
+        |(direction, key, cap)| {
+            let (key, place) = own_or(config, &tenant.written, key, "fair_use.ceiling");
+            PolicyRule::new(format!("cap {direction}"), cap.to_string(), &key, place)
+        },
+    ));
+    rules
+}
+
+/// What happens to packets of an address that is no tenant's.
+#[must_use]
+pub fn rules_for_strangers(config: &Config) -> Vec<PolicyRule> {
+    let from = match config.gateway.unknown_sources {
+        UnknownSources::Drop => {
+            "dropped as unknown_source, but for control traffic of the link (ARP, DHCP...)"
+        }
+        UnknownSources::Count => "counted as unknown_source_passed and let through unpoliced",
+    };
+    let interfaces = |side| {
+        let on_side = config.interfaces.iter().filter(move |interface: &&Interface| interface.side == side);
+        texts(&on_side.map(|interface| interface.name.as_str()).collect::<Vec<_>>())
+    };
+    let (key, place) = ("gateway.unknown_sources", config.written.place("gateway.unknown_sources"));
+    let uplink = config.interfaces.iter().find(|interface| interface.side == Side::Uplink);
+    vec![
+        PolicyRule::new(format!("sent to {}", interfaces(Side::Tenant)), from, key, place),
+        PolicyRule::new(
+            format!("received on {}", interfaces(Side::Uplink)),
+            "let through unpoliced, counted as unmatched",
+            "interface.side",
+            uplink.map(|interface| &interface.place),
+        ),
+    ]
+}
+
+fn vlan(config: &Config, tenant: &Tenant) -> PolicyRule {
+    let checked = config.interfaces.iter().filter(|interface| interface.match_vlan);
+    let checked: Vec<_> = checked.map(|interface| interface.name.as_str()).collect();
+    let says = match tenant.vlan {
+        None => "any tag, or none".to_owned(),
+        Some(vlan) if checked.is_empty() => format!("{vlan}, but no interface checks tags"),
+        Some(vlan) => format!("{vlan}, checked on {}", texts(&checked)),
+    };
+    PolicyRule::new("VLAN", says, "tenant.vlan", tenant.written.place("vlan"))
+}
+
+fn fragments(config: &Config, tenant: &Tenant) -> PolicyRule {
+    let says = match tenant.fragments {
+        Fragments::Allow => "let through, but for those that could hide a port",
+        Fragments::Drop => "dropped",
+    };
+    let (key, place) = own_or(config, &tenant.written, "fragments", "gateway.fragments");
+    PolicyRule::new("fragments", says, &key, place)
+}
+
+fn walled_garden(config: &Config) -> PolicyRule {
+    let says = match config.walled_garden.is_empty() {
+        true => "nothing stays within reach in a suspension".to_owned(),
+        false => format!("{} in a suspension", texts(&config.walled_garden)),
+    };
+    PolicyRule::new("walled garden", says, "walled_garden.hosts", config.written.place("walled_garden.hosts"))
+}
+
+fn relay_port(config: &Config, tenant: &Tenant, direction: Direction) -> String {
+    let covers = |exempt: Direction| match direction {
+        Direction::In => exempt.covers_in(),
+        _ => exempt.covers_out(),
+    };
+    let is_exempt = tenant.smtp_exemptions.iter().any(|exemption| covers(exemption.direction));
+    match config.smtp.default {
+        PortRule::Allow => "open".to_owned(),
+        PortRule::Block if is_exempt => {
+            format!("{}, but for exemptions", closed(config.smtp.refuse, direction))
+        }
+        PortRule::Block => closed(config.smtp.refuse, direction),
+    }
+}
+
+fn submission(config: &Config, tenant: &Tenant) -> PolicyRule {
+    let says = match tenant.submission {
+        PortRule::Allow => "open".to_owned(),
+        PortRule::Block => closed(config.smtp.refuse, Direction::Both),
+    };
+    let (key, place) = own_or(config, &tenant.written, "submission", "smtp.submission");
+    PolicyRule::new("TCP 465, 587, 2525", says, &key, place)
+}
+
+fn closed_port(port: &ClosedPort, tenant: &Tenant) -> PolicyRule {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+    };
+    let direction = match port.direction {
+        Direction::Out => " out",
+        Direction::In => " in",
+        Direction::Both => "",
+    };
+    let ports: Vec<_> = port.ports.iter().map(|&range| port_range_text(range)).collect();
+    let about = format!("{protocol} {}{direction}", texts(&ports));
+    if tenant.open.contains(&port.name) {
+        let says = format!("open ({})", port.name);
+        return PolicyRule::new(about, says, "tenant.open", tenant.written.place("open"));
+    }
+    let says = format!("{} ({})", closed(port.refuse, port.direction), port.name);
+    PolicyRule::new(about, says, "closed_port", Some(&port.place))
+}
+
+/// Only tenants are answered: the sender of an inbound packet may be forged.
+fn closed(refuse: Refuse, direction: Direction) -> String {
+    match refuse {
+        Refuse::Reset if direction.covers_out() => "closed, and the tenant is told so".to_owned(),
+        _ => "closed".to_owned(),
+    }
+}
+
+/// The tenant's own key if it is written, else the main file's.
+fn own_or<'c>(config: &'c Config, own: &'c Written, key: &str, general: &str) -> (String, Option<&'c Place>) {
+    match own.place(key) {
+        Some(place) => (format!("tenant.{key}"), Some(place)),
+        None => (general.to_owned(), config.written.place(general)),
+    }
+}
+
+fn texts(values: &[impl ToString]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,249 @@
+//! What `fairway explain` answers: `GET /v1/explain/ADDRESS`.
+
+use std::net::IpAddr;
+
+use gateway_ebpf::Direction;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::api::{DirectionStatus, VERSION};
+use crate::config::{self, BitRate, PolicyRule, SmtpExemption};
+use crate::controller::{Explained, Owner, Sample, Suspension};
+use crate::link::name_of;
+
+/// Everything that decides about an address's packets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When this was read.
+    pub at: Timestamp,
+    /// The address that was asked about.
+    pub address: IpAddr,
+    /// Whose it is; null: nobody's.
+    pub tenant: Option<OwnerStatus>,
+    /// The rules that decide, in the order in which they are applied.
+    pub rules: Vec<RuleStatus>,
+    /// The last dropped packets of the tenant, or if there is none, of anybody with this address; the latest
+    /// first.
+    pub samples: Vec<SampleStatus>,
+}
+
+/// The tenant of the address, and how it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnerStatus {
+    /// Stable key.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Which of its networks the address is in.
+    pub prefix: String,
+    /// `110`, or `200.110` for two tags.
+    pub vlan: Option<String>,
+    /// Whom notices go to.
+    pub contact: Option<String>,
+    /// `file:line:column`.
+    pub configured_at: String,
+    /// How it is suspended; null: it is in good standing.
+    pub suspension: Option<Suspension>,
+    /// Mail exemptions that hold.
+    pub exemptions: Vec<ExemptionStatus>,
+    /// From the tenant to the Internet.
+    pub up: UsageStatus,
+    /// From the Internet to the tenant.
+    pub down: UsageStatus,
+}
+
+/// One mail exemption.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExemptionStatus {
+    /// The written justification.
+    pub ticket: String,
+    /// `out`, `in` or `both`.
+    pub direction: String,
+    /// Whom with; empty: anybody.
+    pub peers: Vec<String>,
+    /// Who decided it.
+    pub approved_by: Option<String>,
+    /// The first instant at which it no longer holds.
+    pub expires: Timestamp,
+    /// `file:line:column`.
+    pub configured_at: String,
+}
+
+/// One direction of the tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UsageStatus {
+    /// The cap, and what passed and was dropped.
+    #[serde(flatten)]
+    pub counters: DirectionStatus,
+    /// Where its cap stands now; null if that cannot be read.
+    pub bucket: Option<BucketStatus>,
+}
+
+/// A cap's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketStatus {
+    /// How far the tenant is ahead of its cap, as time at the cap's rate.
+    pub backlog_ms: u64,
+    /// The same in bytes.
+    pub backlog_bytes: u64,
+    /// How far it may be.
+    pub burst_ms: u64,
+    /// Whether its next packet would be dropped.
+    pub over_cap: bool,
+}
+
+/// One rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleStatus {
+    /// What it is about.
+    pub about: String,
+    /// What it says.
+    pub says: String,
+    /// The key that says so.
+    pub key: String,
+    /// `file:line:column`; null: it is left out, and this is the default.
+    pub configured_at: Option<String>,
+}
+
+/// One dropped packet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SampleStatus {
+    /// Whose it was; null: nobody's.
+    pub tenant: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// `up` or `down`.
+    pub direction: String,
+    /// Why.
+    pub reason: String,
+    /// Interface that received it; null if it is gone.
+    pub interface: Option<String>,
+    /// Length of the Ethernet frame without FCS.
+    pub frame_bytes: u32,
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, another IP protocol's number, or null.
+    pub protocol: Option<String>,
+    /// Sender.
+    pub source: Option<IpAddr>,
+    /// Its port.
+    pub source_port: Option<u16>,
+    /// Receiver.
+    pub destination: Option<IpAddr>,
+    /// Its port.
+    pub destination_port: Option<u16>,
+    /// Whether it is a TCP segment that opens a connection.
+    pub opens_connection: bool,
+    /// Whether it is a fragment.
+    pub fragment: bool,
+    /// Whether it comes from the address that was asked about, or goes to it.
+    pub of_address: bool,
+}
+
+impl From<&Explained> for Explanation {
+    fn from(explained: &Explained) -> Self {
+        let Explained { address, at, policy, owner, samples } = explained;
+        let config = &policy.config;
+        let rules = match owner {
+            Some(owner) => config::rules(config, &config.tenants[owner.index]),
+            None => config::rules_for_strangers(config),
+        };
+        Self {
+            version: VERSION,
+            at: *at,
+            address: *address,
+            tenant: owner.as_ref().map(|owner| OwnerStatus::of(owner, &config.tenants[owner.index])),
+            rules: rules.into_iter().map(RuleStatus::from).collect(),
+            samples: samples.iter().map(|sample| SampleStatus::of(sample, *address)).collect(),
+        }
+    }
+}
+
+impl OwnerStatus {
+    fn of(owner: &Owner, tenant: &config::Tenant) -> Self {
+        let usage = |direction: Direction, cap, counters| UsageStatus {
+            counters: DirectionStatus::of(cap, counters),
+            bucket: owner
+                .backlogs
+                .map(|backlogs| BucketStatus::of(backlogs[direction.index()], tenant.burst, cap)),
+        };
+        Self {
+            id: tenant.id.clone(),
+            name: tenant.name.clone(),
+            prefix: owner.prefix.to_string(),
+            vlan: tenant.vlan.map(|vlan| vlan.to_string()),
+            contact: tenant.contact.clone(),
+            configured_at: tenant.place.to_string(),
+            suspension: owner.suspension.clone(),
+            exemptions: tenant.smtp_exemptions.iter().map(ExemptionStatus::from).collect(),
+            up: usage(Direction::Up, tenant.cap_up, &owner.counters.up),
+            down: usage(Direction::Down, tenant.cap_down, &owner.counters.down),
+        }
+    }
+}
+
+impl BucketStatus {
+    fn of(backlog: std::time::Duration, burst: std::time::Duration, cap: BitRate) -> Self {
+        let bytes = backlog.as_nanos() * u128::from(cap.bits_per_sec()) / 8_000_000_000;
+        let milliseconds = |duration: std::time::Duration| u64::try_from(duration.as_millis());
+        Self {
+            backlog_ms: milliseconds(backlog).unwrap_or(u64::MAX),
+            backlog_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            burst_ms: milliseconds(burst).unwrap_or(u64::MAX),
+            over_cap: backlog > burst,
+        }
+    }
+}
+
+impl From<&SmtpExemption> for ExemptionStatus {
+    fn from(exemption: &SmtpExemption) -> Self {
+        Self {
+            ticket: exemption.ticket.clone(),
+            direction: exemption.direction.label().into(),
+            peers: exemption.peers.iter().map(ToString::to_string).collect(),
+            approved_by: exemption.approved_by.clone(),
+            expires: exemption.expires,
+            configured_at: exemption.place.to_string(),
+        }
+    }
+}
+
+impl From<PolicyRule> for RuleStatus {
+    fn from(rule: PolicyRule) -> Self {
+        let PolicyRule { about, says, key, place } = rule;
+        Self { about, says, key, configured_at: place.map(|place| place.to_string()) }
+    }
+}
+
+impl SampleStatus {
+    fn of(sample: &Sample, address: IpAddr) -> Self {
+        let headers = &sample.headers;
+        Self {
+            tenant: sample.tenant.clone(),
+            at: sample.at,
+            direction: sample.direction.label().into(),
+            reason: sample.reason.label().into(),
+            interface: name_of(sample.ifindex),
+            frame_bytes: sample.frame_bytes,
+            protocol: headers.protocol.map(protocol),
+            source: headers.source,
+            source_port: headers.ports.map(|(source, _)| source),
+            destination: headers.destination,
+            destination_port: headers.ports.map(|(_, destination)| destination),
+            opens_connection: headers.opens_connection,
+            fragment: headers.is_fragment,
+            of_address: headers.has(address),
+        }
+    }
+}
+
+/// By the names of IANA's list of protocol numbers.
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmpv6".into(),
+        other => other.to_string(),
+    }
+}

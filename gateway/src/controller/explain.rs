@@ -1,0 +1,78 @@
+//! Everything that decides about the packets of one address, read at one moment.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+
+use super::{Policer, Policy, Sample, Samples, Suspension, Suspensions};
+use crate::config::Config;
+use crate::dataplane::TenantCounters;
+
+/// Why the packets of an address pass or are dropped.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The address.
+    pub address: IpAddr,
+    /// When this was read.
+    pub at: Timestamp,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// Whose it is; none: nobody's.
+    pub owner: Option<Owner>,
+    /// The last dropped packets, the latest first: those of the owner, whatever their address, or if there
+    /// is none, those of anybody from this address or to it.
+    pub samples: Vec<Sample>,
+}
+
+/// The tenant of an address.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// Its place among the policy's tenants.
+    pub index: usize,
+    /// Which of its networks the address is in.
+    pub prefix: IpNetwork,
+    /// How it is suspended.
+    pub suspension: Option<Suspension>,
+    /// What it sent and received.
+    pub counters: TenantCounters,
+    /// How much of its burst it has used up, up and down; none if that cannot be read.
+    pub backlogs: Option<[Duration; 2]>,
+}
+
+impl Explained {
+    pub(super) fn new(
+        address: IpAddr,
+        policy: &Arc<Policy>,
+        suspensions: &Suspensions,
+        samples: &Samples,
+        policer: &dyn Policer,
+    ) -> Self {
+        let owner = find(&policy.config, address).and_then(|(index, prefix)| {
+            let id = &policy.config.tenants[index].id;
+            let backlogs = policer.backlogs(id).inspect_err(|error| tracing::warn!(%error, "reading caps"));
+            Some(Owner {
+                index,
+                prefix,
+                suspension: suspensions.get(id).cloned(),
+                counters: policer.snapshot().tenants.into_iter().nth(index)?,
+                backlogs: backlogs.ok().flatten(),
+            })
+        });
+        let samples = match &owner {
+            Some(owner) => samples.of(&owner.counters.id),
+            None => samples.about(address),
+        };
+        Self { address, at: Timestamp::now(), policy: Arc::clone(policy), owner, samples }
+    }
+}
+
+/// The tenant whose network holds an address, and the narrowest such network.
+fn find(config: &Config, address: IpAddr) -> Option<(usize, IpNetwork)> {
+    config.tenants.iter().enumerate().find_map(|(index, tenant)| {
+        let holding = tenant.prefixes.iter().filter(|prefix| prefix.contains(address));
+        holding.max_by_key(|prefix| prefix.prefix()).map(|prefix| (index, *prefix))
+    })
+}

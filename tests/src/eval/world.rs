@@ -1,0 +1,156 @@
+//! A gateway on the virtual clock, and hosts that answer it: the loop that makes an evaluation closed.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+use fairway_tests::bench;
+use gateway::config::{OffenceKind, Side};
+use gateway::dataplane::{Engine, Outcome, ProgramClock};
+
+use crate::wire::{Answer, Over, Peer, Wire};
+
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
+
+/// The tenant whose servers are tried: one source address for each run.
+const TENANT: &str = r#"
+[smtp]
+default = "allow"
+[fair_use]
+ceiling = "10 Gbit/s"
+[[tenant]]
+id = "acme"
+prefixes = ["10.0.0.0/8"]
+contact = "admin@acme.example"
+cap = { up = "10 Gbit/s", down = "10 Gbit/s" }
+"#;
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Passed,
+    Dropped,
+}
+
+/// A verdict on the source under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) kind: OffenceKind,
+    pub(crate) at_ns: u64,
+}
+
+/// An answer on its way.
+type Due = Reverse<(u64, u64, AnswerKey)>;
+type AnswerKey = (u32, u32, u16, u8, bool);
+
+/// The programs, the time, and answers on their way.
+pub(crate) struct World {
+    engine: Engine,
+    wire: Wire,
+    now_ns: u64,
+    looked_ns: u64,
+    due: BinaryHeap<Due>,
+    sent: u64,
+    next_source: u32,
+}
+
+impl World {
+    /// Fresh tables under the default thresholds and `more`.
+    pub(crate) fn new(more: &str) -> Result<Self> {
+        let config = bench::config(&format!("{TENANT}\n{more}"));
+        let mut engine = Engine::detached(&config, ProgramClock::Virtual)?;
+        engine.register(&config.interfaces[0], 1)?;
+        Ok(Self {
+            engine,
+            wire: Wire::new(),
+            now_ns: 1_000 * SECOND_NS,
+            looked_ns: 0,
+            due: BinaryHeap::new(),
+            sent: 0,
+            next_source: Ipv4Addr::new(10, 0, 0, 1).to_bits(),
+        })
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// An address that was not used before. What earlier sources left is gone: the clock moves on by a
+    /// day, so that their windows are over and their places free.
+    pub(crate) fn fresh_source(&mut self) -> Ipv4Addr {
+        self.due.clear();
+        self.now_ns += 86_400 * SECOND_NS;
+        self.next_source += 1;
+        Ipv4Addr::from_bits(self.next_source)
+    }
+
+    /// Moves on to `at_ns`; answers that are due arrive on the way, and every second the controller looks.
+    /// Returns the first verdict on the way, if there is one.
+    pub(crate) fn advance(&mut self, at_ns: u64) -> Result<Option<Verdict>> {
+        let mut verdict = None;
+        while let Some(Reverse((due_ns, _, key))) = self.due.peek().copied()
+            && due_ns <= at_ns
+        {
+            self.due.pop();
+            self.look(due_ns, &mut verdict);
+            let (source, address, port, over, accepts) = key;
+            let peer = Peer { address: Ipv4Addr::from_bits(address), port };
+            let answer = if accepts { Answer::Accept } else { Answer::Reject };
+            let frame = self.wire.answer(over_of(over), Ipv4Addr::from_bits(source), peer, answer);
+            self.engine.set_clock(due_ns);
+            self.engine.run(Side::Uplink, frame)?;
+        }
+        self.look(at_ns, &mut verdict);
+        Ok(verdict)
+    }
+
+    fn look(&mut self, at_ns: u64, verdict: &mut Option<Verdict>) {
+        self.now_ns = self.now_ns.max(at_ns);
+        if self.now_ns >= self.looked_ns + SECOND_NS {
+            self.engine.confirm(self.now_ns);
+            self.looked_ns = self.now_ns;
+            *verdict = verdict.or(self.verdict());
+        }
+    }
+
+    /// A verdict that came since the last time.
+    pub(crate) fn verdict(&mut self) -> Option<Verdict> {
+        let offences = self.engine.take_offences();
+        let first = offences.first()?;
+        Some(Verdict { kind: first.kind, at_ns: u64::try_from(first.at.as_nanosecond()).unwrap_or(0) })
+    }
+
+    /// Sends the first packet of a contact now.
+    pub(crate) fn send(&mut self, over: Over, source: Ipv4Addr, peer: Peer) -> Result<Fate> {
+        self.engine.set_clock(self.now_ns);
+        self.engine.run(Side::Tenant, self.wire.contact(over, source, peer))?;
+        Ok(match self.engine.last_judgement().outcome {
+            Outcome::Dropped(_) => Fate::Dropped,
+            _ => Fate::Passed,
+        })
+    }
+
+    /// An answer that will arrive after `delay_ns`.
+    pub(crate) fn answer_after(
+        &mut self,
+        delay_ns: u64,
+        over: Over,
+        source: Ipv4Addr,
+        peer: Peer,
+        answer: Answer,
+    ) {
+        self.sent += 1;
+        let key = (source.to_bits(), peer.address.to_bits(), peer.port, over as u8, answer == Answer::Accept);
+        self.due.push(Reverse((self.now_ns + delay_ns, self.sent, key)));
+    }
+}
+
+fn over_of(number: u8) -> Over {
+    match number {
+        0 => Over::Tcp,
+        1 => Over::Udp,
+        2 => Over::Ping,
+        _ => Over::Fin,
+    }
+}
