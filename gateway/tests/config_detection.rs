@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway::config::{Config, DetectMode, Measure, OffenceKind, Threshold, changes, load, view};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 const TENANT: &str = "[[tenant]]\nid = \"a\"\nprefixes = [\"192.0.2.0/28\"]\ncontact = \"a@b.example\"\n";
