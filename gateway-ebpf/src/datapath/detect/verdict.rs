@@ -10,7 +10,7 @@ use gateway_ebpf::{Direction, DropReason};
 
 use super::contacts::Tables;
 use super::{Traffic, count_attempt, sources};
-use crate::datapath::maps::{BUCKETS, REPORTS, RULES, SIGHTING};
+use crate::datapath::maps::{BUCKETS, REPORTS, RULES, SIGHTING, SOURCES};
 use crate::datapath::{atomic, clock};
 
 /// A reason by number as a result; 0 is none.
@@ -97,6 +97,9 @@ pub extern "C" fn judge(question: u64) -> u32 {
     }
     let kind = offence(question as u8, index);
     let reason = if kind == 0 { 0 } else { offend(index, kind) };
+    if kind != 0 {
+        spend(index, kind);
+    }
     if reason == 0 && question & Question::THROTTLED != 0 { DropReason::Throttled as u32 } else { reason }
 }
 
@@ -209,6 +212,27 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         _ => Traffic::Other,
     };
     holding(source, what, sighting.is_mail != 0, now_ns)
+}
+
+/// Forgets what an offence was judged by: without new misuse there is no new offence.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn spend(index: u32, kind: u32) -> u32 {
+    let Some(kind) = Kind::from_number(kind as u8) else { return 0 };
+    let Some(source) = SOURCES.get_ptr_mut(index) else { return 0 };
+    let (first, count) = Source::words_of(kind);
+    let mut offset = 0;
+    while offset < count {
+        // In a form that the verifier can follow (see `count::index`).
+        let word = core::hint::black_box(first + offset);
+        if word >= size_of::<Source>() / 8 {
+            return 0;
+        }
+        // SAFETY: a word of a live, aligned map value, which is stored whole.
+        unsafe { source.cast::<u64>().add(word).write_volatile(0) };
+        offset += 1;
+    }
+    0
 }
 
 /// Takes one measure from what the breaker allows: a fault of ours, or an outage that looks like

@@ -165,6 +165,8 @@ impl DetectionTables {
         let words = self.sources.words(index);
         words[offset_of!(Source, reported_ns) / 8 + kind.slot()].store(until_ns, Relaxed);
         words[offset_of!(Source, armed_ns) / 8 + kind.slot()].store(0, Relaxed);
+        let (first, count) = Source::words_of(kind);
+        words[first..first + count].iter().for_each(|word| word.store(0, Relaxed));
         let address = sources::address(source.key);
         if self.left_alone.iter().any(|(spared, network)| *spared == kind && network.contains(address)) {
             return None;
