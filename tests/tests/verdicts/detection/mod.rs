@@ -4,6 +4,7 @@
 
 mod contacts;
 mod credit;
+mod floods;
 mod lasting;
 mod measures;
 mod sparing;
