@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use super::output::{bytes, duration, json, reasons, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::BitRate;
-use crate::control::explain::{ExemptionStatus, Explanation, OwnerStatus, SampleStatus, UsageStatus};
+use crate::control::explain::{
+    ExemptionStatus, Explanation, OwnerStatus, SampleStatus, UsageStatus, WatchedStatus,
+};
+use crate::detect::Count;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -44,6 +47,9 @@ fn text(explanation: &Explanation) -> String {
                 owner.name,
                 facts(owner, *at)
             ));
+            if let Some(watched) = &owner.detection {
+                parts.push(detection(watched, *at));
+            }
             parts.push(format!("Traffic of {}\n{}", owner.id, traffic(owner)));
         }
     }
@@ -80,6 +86,32 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
         ("configured", owner.configured_at.clone()),
     ];
     facts.iter().map(|(name, fact)| format!(" {name:<12}{fact}\n")).collect()
+}
+
+/// What the source did lately, and what is done about it.
+fn detection(watched: &WatchedStatus, now: Timestamp) -> String {
+    let mut text =
+        format!("Detection, of {}: last turned to somebody new at {:.0}\n", watched.source, watched.seen);
+    for held in &watched.measures {
+        let (measure, until) = (held.measure.label(), left(held.until, now));
+        text.push_str(&format!(" UNDER A MEASURE: {measure}, for another {until}\n"));
+    }
+    let row = |count: &Count| {
+        vec![
+            count.what.replace('_', " "),
+            duration(u64::from(count.window_seconds)),
+            format!("{:.0}", count.since),
+            count.attempted.to_string(),
+            count.answered.to_string(),
+            count.rejected.to_string(),
+        ]
+    };
+    let header = ["new contacts", "window", "since", "made", "answered", "refused"];
+    text.push_str(&table(&header, watched.counts.iter().map(row), &[3, 4, 5]));
+    if !watched.targets.is_empty() {
+        text.push_str(&format!("last with {}\n", watched.targets.join(", ")));
+    }
+    text
 }
 
 fn traffic(owner: &OwnerStatus) -> String {

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::{DirectionStatus, VERSION};
-use crate::config::{self, BitRate, PolicyRule, SmtpExemption};
+use crate::config::{self, BitRate, Measure, PolicyRule, SmtpExemption};
 use crate::controller::{Explained, Owner, Sample, Suspension};
+use crate::detect::{Count, Watched};
 use crate::link::name_of;
 
 /// Everything that decides about an address's packets.
@@ -46,12 +47,51 @@ pub struct OwnerStatus {
     pub configured_at: String,
     /// How it is suspended; null: it is in good standing.
     pub suspension: Option<Suspension>,
+    /// What detection knows of the address as a source; null: it turned to nobody lately.
+    pub detection: Option<WatchedStatus>,
     /// Mail exemptions that hold.
     pub exemptions: Vec<ExemptionStatus>,
     /// From the tenant to the Internet.
     pub up: UsageStatus,
     /// From the Internet to the tenant.
     pub down: UsageStatus,
+}
+
+/// A source as detection sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WatchedStatus {
+    /// The address (/32), or the IPv6 /64 that it is in.
+    pub source: String,
+    /// When it last turned to somebody new.
+    pub seen: Timestamp,
+    /// Measures in force against it.
+    pub measures: Vec<MeasureStatus>,
+    /// What was counted of it; only what occurred.
+    pub counts: Vec<Count>,
+    /// Whom it turned to last, the oldest first.
+    pub targets: Vec<String>,
+}
+
+/// A measure in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MeasureStatus {
+    /// What is done.
+    pub measure: Measure,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+impl From<&Watched> for WatchedStatus {
+    fn from(watched: &Watched) -> Self {
+        let measures = watched.measures.iter();
+        Self {
+            source: watched.source.to_string(),
+            seen: watched.seen,
+            measures: measures.map(|&(measure, until)| MeasureStatus { measure, until }).collect(),
+            counts: watched.counts.clone(),
+            targets: watched.targets.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// One mail exemption.
@@ -175,6 +215,7 @@ impl OwnerStatus {
             contact: tenant.contact.clone(),
             configured_at: tenant.place.to_string(),
             suspension: owner.suspension.clone(),
+            detection: owner.watched.as_ref().map(WatchedStatus::from),
             exemptions: tenant.smtp_exemptions.iter().map(ExemptionStatus::from).collect(),
             up: usage(Direction::Up, tenant.cap_up, &owner.counters.up),
             down: usage(Direction::Down, tenant.cap_down, &owner.counters.down),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{Policer, Policy, Sample, Samples, Suspension, Suspensions};
 use crate::config::Config;
 use crate::dataplane::TenantCounters;
+use crate::detect::Watched;
 
 /// Why the packets of an address pass or are dropped.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Owner {
     pub counters: TenantCounters,
     /// How much of its burst it has used up, up and down; none if that cannot be read.
     pub backlogs: Option<[Duration; 2]>,
+    /// What detection knows of the address; none if nothing.
+    pub watched: Option<Watched>,
 }
 
 impl Explained {
@@ -59,6 +62,7 @@ impl Explained {
                 suspension: suspensions.get(id).cloned(),
                 counters: policer.snapshot().tenants.into_iter().nth(index)?,
                 backlogs: backlogs.ok().flatten(),
+                watched: policer.watched(address),
             })
         });
         let samples = match &owner {

@@ -7,7 +7,7 @@ use crate::dataplane::{
     Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, Snapshot,
     Standings, TableMemory,
 };
-use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
@@ -27,6 +27,10 @@ pub trait Policer: Send {
     fn impose(&mut self, _measures: &[MeasureInForce]) {}
     /// Ends measures, and forgets what was counted of their sources, so that they start afresh.
     fn lift(&mut self, _lift: &Lift) {}
+    /// What is known of the source that an address belongs to; none if nothing is.
+    fn watched(&self, _address: std::net::IpAddr) -> Option<Watched> {
+        None
+    }
     /// How detection fares; none without detectors.
     fn detection_counters(&self) -> Option<DetectionCounters> {
         None
@@ -71,6 +75,10 @@ impl Policer for Dataplane {
 
     fn lift(&mut self, lift: &Lift) {
         Self::lift(self, lift);
+    }
+
+    fn watched(&self, address: std::net::IpAddr) -> Option<Watched> {
+        Self::watched(self, address)
     }
 
     fn detection_counters(&self) -> Option<DetectionCounters> {

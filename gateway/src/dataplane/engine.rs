@@ -24,7 +24,7 @@ use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::Tables;
 use super::{Applied, Standings, TableMemory};
 use crate::config::{Config, Interface, Side};
-use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 
 /// Compiled by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairway-ebpf.o"));
@@ -229,6 +229,13 @@ impl Engine {
     pub fn release_measures(&self) {
         self.tables.detection.forget_failures();
         self.tables.detection.freeze(0);
+    }
+
+    /// What is known of the source that an address belongs to; none if nothing is. `now_ns` on the
+    /// programs' clock.
+    pub fn watched(&self, address: std::net::IpAddr, now_ns: u64) -> Option<Watched> {
+        let source = self.tables.detection.source(address)?;
+        Some(detection::watched(&source, self.tables.program_clock(), now_ns))
     }
 
     /// How detection fares.

@@ -47,7 +47,7 @@ pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict
 use gateway_ebpf::standing::Standing;
 
 use crate::config::{Config, Interface, OnStop};
-use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 use crate::link::name_of;
 use attachment::Target;
 use pins::{Generation, Pins};
@@ -214,6 +214,11 @@ impl Dataplane {
     /// Who is suspended, from this moment on and across reloads.
     pub fn set_standings(&mut self, standings: &Standings) {
         self.engine.set_standings(standings);
+    }
+
+    /// What is known of the source that an address belongs to; none if nothing is.
+    pub fn watched(&self, address: std::net::IpAddr) -> Option<Watched> {
+        self.engine.watched(address, clock::boot_ns())
     }
 
     /// What the programs reported since the last call, or since the last controller read it.

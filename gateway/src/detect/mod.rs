@@ -65,6 +65,39 @@ impl fmt::Display for Target {
     }
 }
 
+/// What is known of a source at the moment, offence or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The IPv4 address (/32) or the IPv6 /64.
+    pub source: IpNetwork,
+    /// When it last turned to somebody new, or was found under a measure.
+    pub seen: Timestamp,
+    /// Measures in force against it, each with its end.
+    pub measures: Vec<(Measure, Timestamp)>,
+    /// What was counted of it within five minutes and within an hour; only what occurred.
+    pub counts: Vec<Count>,
+    /// Whom it turned to last, the oldest first.
+    pub targets: Vec<Target>,
+}
+
+/// New contacts of one kind within one window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// `tcp_hosts`, `tcp_ports`, `sensitive_ports`, `udp_hosts`, `pinged_hosts`, `stealth_probes`,
+    /// `mail_hosts` or `listed_contacts`.
+    pub what: String,
+    /// How long the window lasts, in seconds.
+    pub window_seconds: u32,
+    /// When it opened.
+    pub since: Timestamp,
+    /// Contacts made.
+    pub attempted: u32,
+    /// Of these, answered.
+    pub answered: u32,
+    /// Of these, refused.
+    pub rejected: u32,
+}
+
 /// A packet that was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {

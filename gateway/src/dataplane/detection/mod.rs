@@ -9,7 +9,7 @@ mod offences;
 mod sources;
 
 pub(super) use compile::{DetectionImage, left_alone};
-pub(super) use offences::offence;
+pub(super) use offences::{offence, watched};
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::mem::offset_of;

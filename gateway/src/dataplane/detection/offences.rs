@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use gateway_ebpf::detect::record::Report;
+use gateway_ebpf::detect::source::{Source, WINDOWS_S};
 use gateway_ebpf::detect::{Kind, Measure};
 use ipnetwork::IpNetwork;
 
 use super::sources::{address, address_of};
 use crate::config::{self, DetectMode, OffenceKind};
 use crate::dataplane::ProgramClock;
-use crate::detect::{Offence, Target, source_of};
+use crate::detect::{Count, Offence, Target, Watched, source_of};
 
 /// A report as an offence of `tenant`; none if it is not one that this controller knows.
 pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: ProgramClock) -> Option<Offence> {
@@ -36,6 +37,57 @@ fn source(report: &Report) -> IpNetwork {
     source_of(address(report.key))
 }
 
+/// What is known of a source at `now_ns`.
+pub(in crate::dataplane) fn watched(source: &Source, clock: ProgramClock, now_ns: u64) -> Watched {
+    let measures = config::Measure::ALL
+        .into_iter()
+        .map(|measure| (measure, source.measures_ns[super::compile::measure_of(measure).slot()]));
+    Watched {
+        source: source_of(address(source.key)),
+        seen: clock.instant(source.seen_ns),
+        measures: measures
+            .filter(|(_, until_ns)| *until_ns > now_ns)
+            .map(|(measure, until_ns)| (measure, clock.instant(until_ns)))
+            .collect(),
+        counts: counts(source, clock, now_ns),
+        targets: targets_of(&source.targets),
+    }
+}
+
+/// By [`track`](gateway_ebpf::detect::source::track).
+const TRACKS: [&str; 8] = [
+    "tcp_hosts",
+    "tcp_ports",
+    "sensitive_ports",
+    "udp_hosts",
+    "pinged_hosts",
+    "stealth_probes",
+    "mail_hosts",
+    "listed_contacts",
+];
+
+/// Windows that are still open, the day's aside.
+fn counts(source: &Source, clock: ProgramClock, now_ns: u64) -> Vec<Count> {
+    let mut counts = Vec::new();
+    for (what, track) in TRACKS.iter().zip(&source.tracks) {
+        for (window, length_s) in track.windows.iter().zip(WINDOWS_S).take(2) {
+            let start_ns = u64::from(window.start_s) * 1_000_000_000;
+            let is_open = now_ns < start_ns + u64::from(length_s) * 1_000_000_000;
+            if window.attempted > 0 && is_open {
+                counts.push(Count {
+                    what: (*what).to_owned(),
+                    window_seconds: length_s,
+                    since: clock.instant(start_ns),
+                    attempted: window.attempted,
+                    answered: window.answered,
+                    rejected: window.rejected,
+                });
+            }
+        }
+    }
+    counts
+}
+
 /// What was counted, by name.
 fn counters(report: &Report, is_held: bool) -> BTreeMap<String, u64> {
     let window = &report.window;
@@ -60,7 +112,11 @@ fn counters(report: &Report, is_held: bool) -> BTreeMap<String, u64> {
 
 /// The last targets, the oldest first.
 fn targets(report: &Report) -> Vec<Target> {
-    let mut kept: Vec<_> = report.targets.iter().filter(|target| target.protocol != 0).collect();
+    targets_of(&report.targets)
+}
+
+fn targets_of(targets: &[gateway_ebpf::detect::source::Target]) -> Vec<Target> {
+    let mut kept: Vec<_> = targets.iter().filter(|target| target.protocol != 0).collect();
     kept.sort_by_key(|target| target.second);
     let target = |target: &&gateway_ebpf::detect::source::Target| Target {
         address: address_of([target.high, target.low]),
