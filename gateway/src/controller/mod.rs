@@ -133,8 +133,8 @@ impl Controller {
                 policy,
                 suspensions: Arc::new(suspensions),
                 offences: Arc::new(offences),
-                are_measures_held: false,
                 samples: Samples::default(),
+                are_measures_held: false,
                 last_reload,
             }),
         })
@@ -151,8 +151,8 @@ impl Controller {
         let policer = state.policer.as_ref()?;
         Some(Observation {
             snapshot: policer.snapshot(),
-            detection: policer.detection_counters(),
             events: policer.event_counters(),
+            detection: policer.detection_counters(),
             memory: policer.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
