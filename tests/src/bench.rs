@@ -94,6 +94,11 @@ impl Bench {
         &mut self.engine
     }
 
+    /// Goes on with other programs, under the config that they were loaded with.
+    pub fn replace(&mut self, config: Config, engine: Engine) {
+        (self.config, self.engine) = (config, engine);
+    }
+
     /// Changes what the interface is registered as.
     ///
     /// # Panics

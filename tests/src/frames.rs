@@ -112,6 +112,14 @@ pub fn syn(source: &str, destination: &str, source_port: u16, destination_port: 
     packet(source, destination, number::TCP, tcp(source_port, destination_port, &[]))
 }
 
+/// A TCP segment with these control bits (RFC 9293, 3.1).
+#[must_use]
+pub fn segment(source: &str, destination: &str, ports: (u16, u16), flags: u8) -> Packet {
+    let mut bytes = tcp(ports.0, ports.1, &[]);
+    bytes[13] = flags;
+    packet(source, destination, number::TCP, bytes)
+}
+
 /// A UDP datagram with `length` bytes of payload.
 #[must_use]
 pub fn datagram(source: &str, destination: &str, ports: (u16, u16), length: usize) -> Packet {

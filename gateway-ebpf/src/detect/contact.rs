@@ -19,7 +19,7 @@ pub struct Set(pub [u64; WAYS]);
 pub const LIFETIME_S: u32 = 3_600;
 
 /// A contact replaced sooner than this may still have been answered: the table is too small for what
-/// happens, and its failures do not count (see [`Place::Full`]).
+/// happens, and its failures do not count (see [`Found::Full`]).
 pub const LEAST_AGE_S: u32 = 3;
 
 /// What became of a contact.

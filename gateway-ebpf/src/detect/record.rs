@@ -56,6 +56,13 @@ pub mod region {
     pub const HOSTS: usize = 3;
     /// How many there are.
     pub const COUNT: usize = 4;
+
+    /// Where answers to connections are looked up.
+    pub const OF_CONNECTIONS: &[usize] = &[TCP, HOSTS];
+    /// Where echo replies are.
+    pub const OF_PINGS: &[usize] = &[DATAGRAM, HOSTS];
+    /// Where datagrams are.
+    pub const OF_DATAGRAMS: &[usize] = &[DATAGRAM, INBOUND, HOSTS];
 }
 
 /// How detection is set up, and how it fares.
@@ -90,8 +97,25 @@ pub struct Detection {
     pub crowded_ns: [u64; region::COUNT],
 }
 
-/// Failures do not count for this long after a contact table was too small.
-pub const CROWDED_FOR_NS: u64 = 60_000_000_000;
+/// Failures do not count for this long after a contact table was too small: answers may have met nothing.
+const CROWDED_FOR_NS: u64 = 60_000_000_000;
+
+/// Whether a table that was too small at `crowded_ns` still keeps failures from counting; 0: it never was.
+#[inline(always)]
+#[must_use]
+pub const fn is_crowded(crowded_ns: u64, now_ns: u64) -> bool {
+    crowded_ns != 0 && now_ns.saturating_sub(crowded_ns) < CROWDED_FOR_NS
+}
+
+/// The tables that the failures of a kind rest on.
+#[must_use]
+pub const fn regions_of(kind: Kind) -> &'static [usize] {
+    match kind {
+        Kind::ScanPing => region::OF_PINGS,
+        Kind::ScanUdp | Kind::UdpFlood => region::OF_DATAGRAMS,
+        _ => region::OF_CONNECTIONS,
+    }
+}
 
 /// The counts that an offence rests on: a window, and as [`Report::detail`] has it.
 #[inline(always)]

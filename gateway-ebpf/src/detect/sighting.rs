@@ -121,6 +121,9 @@ pub struct Sighting {
     pub source: [u64; 2],
     /// The peer.
     pub peer: [u64; 2],
+    /// Lower half of the source's key: all addresses of an IPv6 /64 are one source, which makes a contact
+    /// once, whichever of them it goes by.
+    pub source_low: u64,
     /// The source's port; 0 where there is none.
     pub source_port: u16,
     /// The peer's port.

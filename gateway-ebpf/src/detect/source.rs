@@ -1,9 +1,11 @@
 //! What is known of one source: counts of its new contacts, and what is done about it.
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::credit::{Credit, Price};
-use super::{KIND_SLOTS, MEASURE_SLOTS, Measure};
+use super::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -167,7 +169,9 @@ const MOST_VOTES: u32 = 64;
 impl Candidate {
     #[inline(always)]
     fn attempt(&mut self, host: u64, port: u16, second: u32) {
-        if self.votes == 0 {
+        // One that lost its majority is back where it was if it comes next: two hosts in turn are no way
+        // round.
+        if self.votes == 0 && self.host != host {
             let fresh = Window { start_s: second, attempted: 0, answered: 0, rejected: 0 };
             *self = Self { host, votes: 1, reserved: 0, ports: [fresh; 2], low_ports: fresh };
         } else if self.host == host {
@@ -467,6 +471,32 @@ impl Source {
         self.smtp[1].turn(86_400, second);
         self.smtp[0].attempted += 1;
         self.smtp[1].attempted += 1;
+    }
+
+    /// Where the counts lie that a kind is judged by: the first 64-bit word, and how many. After an offence
+    /// they are set to zero: it is spent, and only as much misuse again is another one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words_of(kind: Kind) -> (usize, usize) {
+        const fn track(which: usize) -> (usize, usize) {
+            let words = size_of::<Track>() / 8;
+            (offset_of!(Source, tracks) / 8 + which * words, words)
+        }
+        match kind {
+            Kind::ScanSensitive => track(track::SENSITIVE),
+            Kind::ScanHorizontal => track(track::TCP_HOSTS),
+            Kind::ScanBlock => track(track::TCP_PORTS),
+            Kind::ScanStealth => track(track::STEALTH),
+            Kind::ScanPing => track(track::PINGED),
+            Kind::ScanUdp => track(track::UDP_HOSTS),
+            Kind::BulkMail => track(track::MAIL_HOSTS),
+            Kind::ListedContact => track(track::LISTED),
+            Kind::ScanVertical => (offset_of!(Self, candidates) / 8, size_of::<[Candidate; 2]>() / 8),
+            Kind::SmtpRate => (offset_of!(Self, smtp) / 8, size_of::<[Window; 2]>() / 8),
+            Kind::SynFlood => (offset_of!(Self, syns) / 8, size_of::<Excess>() / 8),
+            Kind::UdpFlood => (offset_of!(Self, datagrams) / 8, size_of::<Excess>() / 8),
+            Kind::SuddenRise => (0, 0),
+        }
     }
 
     /// Keeps a target as evidence.

@@ -199,15 +199,21 @@ impl Engine {
         }
     }
 
-    /// Ends measures.
-    pub(super) fn lift(&self, lift: &Lift) {
+    /// Ends measures: the sources that they are against are forgotten, and start anew.
+    pub fn lift(&self, lift: &Lift) {
         if let Some(slot) = self.slots.get(&lift.tenant) {
             self.tables.forget_sources(slot, lift.source);
         }
     }
 
-    /// Before this engine's programs replace `old`'s: takes over what is known of every source.
-    pub(super) fn adopt_sources(&mut self, old: &Self) {
+    /// Before this engine's programs replace `old`'s: takes over what is known of every source, and where
+    /// each tenant's cap stands.
+    pub fn take_over(&mut self, old: &Self) {
+        self.adopt_sources(old);
+        self.copy_buckets(old);
+    }
+
+    fn adopt_sources(&mut self, old: &Self) {
         let slots: HashMap<u32, u32> =
             self.common_slots(old).map(|(slot, old_slot)| (old_slot.0, slot.0)).collect();
         self.tables.detection.share_keys(&old.tables.detection);
@@ -375,8 +381,7 @@ impl Engine {
         })
     }
 
-    /// Before this engine's programs replace `old`'s: takes over where each tenant's cap stands.
-    pub(super) fn copy_buckets(&self, old: &Self) {
+    fn copy_buckets(&self, old: &Self) {
         for (slot, old_slot) in self.common_slots(old) {
             self.tables.copy_buckets(slot, &old.tables, old_slot);
         }

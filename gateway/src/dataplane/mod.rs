@@ -181,8 +181,7 @@ impl Dataplane {
     fn grow(&mut self, config: &Config, targets: &[Target]) -> Result<Applied, DataplaneError> {
         let (mut engine, generation) =
             make_engine(config, self.engine.standings(), &self.pins, &self.pins.generations()?)?;
-        engine.adopt_sources(&self.engine);
-        engine.copy_buckets(&self.engine);
+        engine.take_over(&self.engine);
         let larger =
             Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
         let mut old = std::mem::replace(self, larger);

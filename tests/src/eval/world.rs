@@ -81,6 +81,9 @@ impl World {
     pub(crate) fn fresh_source(&mut self) -> Ipv4Addr {
         self.due.clear();
         self.now_ns += 86_400 * SECOND_NS;
+        // What is still to be said of an earlier source is not this one's.
+        self.engine.confirm(self.now_ns);
+        self.engine.take_offences();
         self.next_source += 1;
         Ipv4Addr::from_bits(self.next_source)
     }

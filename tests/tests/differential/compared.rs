@@ -12,6 +12,10 @@ pub(crate) struct Compared(BTreeMap<&'static str, u64>);
 
 const PASSED: [&str; 4] = ["passed", "link control", "unmatched", "unknown source passed"];
 
+/// Reasons that only detection has.
+const DETECTED: [DropReason; 4] =
+    [DropReason::Quarantined, DropReason::MailClosed, DropReason::Flood, DropReason::Throttled];
+
 impl Default for Compared {
     /// Every outcome, and no packet.
     fn default() -> Self {
@@ -48,9 +52,10 @@ impl Compared {
         self.0.values().sum()
     }
 
-    /// Outcomes of fewer packets.
+    /// Outcomes of fewer packets, of those that there are without detection.
     pub(crate) fn rarer_than(&self, packets: u64) -> Vec<&'static str> {
-        self.0.iter().filter(|(_, count)| **count < packets).map(|(outcome, _)| *outcome).collect()
+        let rare = self.0.iter().filter(|(_, count)| **count < packets).map(|(outcome, _)| *outcome);
+        rare.filter(|outcome| !DETECTED.iter().any(|reason| reason.label() == *outcome)).collect()
     }
 }
 

@@ -4,6 +4,9 @@
 //! with what the model says must have moved. On a difference the batch runs again packet by packet, to
 //! find the one and what the programs counted it as. Everything follows from a seed, which is printed.
 //!
+//! The model has no detector, so all policies say `[detect] mode = "off"`; that the programs then act as
+//! if they had none is compared along with the rest. What detection does has fixtures of its own.
+//!
 //! | environment | |
 //! |---|---|
 //! | `FAIRWAY_DIFFERENTIAL_PACKETS` | packets to generate; a quarter as many again are made from captures |

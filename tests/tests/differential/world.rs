@@ -32,6 +32,11 @@ fn standings(suspensions: &HashMap<String, Scope>) -> Standings {
     suspensions.iter().map(|(tenant, scope)| (tenant.clone(), (*scope).into())).collect()
 }
 
+/// A policy's configuration. Detection is off: the model looks at one packet, not at what a source did before.
+fn configuration(policy: &Policy) -> Config {
+    bench::config(&format!("{}\n[detect]\nmode = \"off\"\n", policy.toml))
+}
+
 /// A packet to come.
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
@@ -53,7 +58,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(policy: &Policy) -> Self {
-        let config = bench::config(&policy.toml);
+        let config = configuration(policy);
         let mut bench = Bench::of(config.clone());
         bench.register(|interface| interface.match_vlan = policy.match_vlan);
         let suspensions = suspensions(policy, &config);
@@ -66,7 +71,7 @@ impl World {
     /// Puts another policy in force, with none of this one's tenants: on programs of its own if it does
     /// not fit the tables.
     pub(crate) fn replace(&mut self, policy: &Policy) {
-        let config = bench::config(&policy.toml);
+        let config = configuration(policy);
         if self.bench.engine().apply(&config).is_err() {
             *self = Self { compared: self.compared(), ..Self::new(policy) };
             return;

@@ -5,6 +5,7 @@ mod attaching;
 mod bed;
 mod caps;
 mod counting;
+mod detection;
 mod doctor;
 mod explain;
 mod fragments;

@@ -10,17 +10,17 @@ use fairway_tests::web::{self, WebServer};
 use crate::{police, untagged};
 
 /// Addresses of the provider's support portal, out on the Internet side.
-const PORTAL: [&str; 2] = ["198.51.100.80", "2001:db8:ff::80"];
+pub(crate) const PORTAL: [&str; 2] = ["198.51.100.80", "2001:db8:ff::80"];
 
-const WEB_PORT: u16 = 8080;
+pub(crate) const WEB_PORT: u16 = 8080;
 
-fn add_portal(topology: &Topology) {
+pub(crate) fn add_portal(topology: &Topology) {
     for (address, length) in PORTAL.into_iter().zip([24, 64]) {
         topology.internet.namespace.add_address("eth0", address.parse().unwrap(), length).unwrap();
     }
 }
 
-fn with_garden(config: &mut Config) {
+pub(crate) fn with_garden(config: &mut Config) {
     config.set("walled_garden.hosts = ['198.51.100.80/32', '2001:db8:ff::80/128']");
 }
 

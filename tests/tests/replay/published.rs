@@ -13,7 +13,8 @@ use gateway::replay::{Capture, Replay, Report};
 
 use crate::command::replay;
 
-/// File name of the golden result, and the capture.
+/// File name of the golden result, and the capture. One of them holds an offence: `syn-scan` is nmap on a
+/// thousand ports of one host, most of them filtered, and ends in quarantine at the 32nd port without an answer.
 const CHOSEN: [(&str, &str); 12] = [
     ("syn-scan", "ntop+nDPI/synscan.pcap"),
     ("bsd-loopback", "OISF+suricata-verify/smtp-rset__input.pcap"),

@@ -1,6 +1,6 @@
 //! Suspended tenants (policy rule E1): what each scope leaves them, and the walled garden.
 
-use fairway_tests::frames::{Packet, datagram, ethernet, number, packet, syn, tcp};
+use fairway_tests::frames::{Packet, datagram, ethernet, number, packet, segment, syn};
 use gateway_ebpf::DropReason::{SmtpBlocked, Suspended};
 use gateway_ebpf::standing::Standing;
 
@@ -21,13 +21,6 @@ fn suspended(standing: Standing) -> Bench {
     bench
 }
 
-/// A TCP segment with these flags.
-fn segment(source: &str, destination: &str, ports: (u16, u16), flags: u8) -> Vec<u8> {
-    let mut bytes = tcp(ports.0, ports.1, &[]);
-    bytes[13] = flags;
-    packet(source, destination, number::TCP, bytes).frame()
-}
-
 fn discovery(source: &str, destination: &str) -> Packet {
     packet(source, destination, number::ICMPV6, vec![135, 0, 0, 0, 0, 0, 0, 0])
 }
@@ -41,7 +34,7 @@ fn everything_leaves_only_the_garden() {
     let closed = Dropped("acme", Suspended);
     suspended(Standing::NOTHING).check_all(&[
         up("web", syn(ACME4, WEB4, 4_000, 443).frame(), closed),
-        up("an answer", segment(ACME4, WEB4, (443, 4_000), ACK), closed),
+        up("an answer", segment(ACME4, WEB4, (443, 4_000), ACK).frame(), closed),
         up("DNS elsewhere", datagram(ACME4, WEB4, (4_000, 53), 20).frame(), closed),
         up("ping", packet(ACME4, WEB4, 1, vec![8, 0, 0, 0, 0, 0, 0, 0]).frame(), closed),
         up(
@@ -54,7 +47,7 @@ fn everything_leaves_only_the_garden() {
         up("the portal", syn(ACME4, PORTAL4, 4_000, 443).frame(), Passed("acme")),
         up("the portal, IPv6", syn(ACME6, PORTAL6, 4_000, 443).frame(), Passed("acme")),
         up("a name server there", datagram(ACME6, PORTAL6, (4_000, 53), 20).frame(), Passed("acme")),
-        down("the portal's answer", segment(PORTAL4, ACME4, (443, 4_000), SYN_ACK), Passed("acme")),
+        down("the portal's answer", segment(PORTAL4, ACME4, (443, 4_000), SYN_ACK).frame(), Passed("acme")),
         // The garden opens no closed ports.
         up("mail to the portal", syn(ACME4, PORTAL4, 4_000, 25).frame(), Dropped("acme", SmtpBlocked)),
         up("discovery of its router", discovery(ACME6, "ff02::1:ff00:1").hops(255).frame(), LinkControl),
@@ -77,10 +70,10 @@ fn outbound_leaves_answers() {
     let closed = Dropped("acme", Suspended);
     suspended(Standing::NO_OUTBOUND).check_all(&[
         up("opening a connection", syn(ACME4, WEB4, 4_000, 443).frame(), closed),
-        up("opening one with data in it", segment(ACME4, WEB4, (4_000, 443), 0x0a), closed),
+        up("opening one with data in it", segment(ACME4, WEB4, (4_000, 443), 0x0a).frame(), closed),
         up("a datagram", datagram(ACME4, WEB4, (4_000, 53), 20).frame(), closed),
-        up("answering", segment(ACME4, WEB4, (443, 4_000), SYN_ACK), Passed("acme")),
-        up("going on", segment(ACME4, WEB4, (443, 4_000), ACK), Passed("acme")),
+        up("answering", segment(ACME4, WEB4, (443, 4_000), SYN_ACK).frame(), Passed("acme")),
+        up("going on", segment(ACME4, WEB4, (443, 4_000), ACK).frame(), Passed("acme")),
         down("being asked", syn(WEB4, ACME4, 4_000, 443).frame(), Passed("acme")),
         down("a datagram in", datagram(WEB4, ACME4, (53, 4_000), 20).frame(), Passed("acme")),
         up("the portal", syn(ACME4, PORTAL4, 4_000, 443).frame(), Passed("acme")),
@@ -104,7 +97,7 @@ fn mail_closes_mail_alone() {
         up("exempt, suspended", mail(), closed),
         up("submission", syn(ACME4, WEB4, 4_000, 587).frame(), closed),
         down("mail in", syn(WEB4, ACME4, 4_000, 25).frame(), closed),
-        down("an answer from port 25", segment(WEB4, ACME4, (25, 4_000), SYN_ACK), closed),
+        down("an answer from port 25", segment(WEB4, ACME4, (25, 4_000), SYN_ACK).frame(), closed),
         up("web", syn(ACME4, WEB4, 4_000, 443).frame(), Passed("acme")),
     ]);
     bench.engine().set_standings(&[].into());

@@ -5,6 +5,7 @@ use gateway_ebpf::detect::record::{Detection, region};
 use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Family;
 
+use super::sources;
 use crate::datapath::maps::{CONTACTS, DETECTION, contact_sets};
 use crate::datapath::{atomic, clock};
 
@@ -36,26 +37,26 @@ impl Tables {
     #[inline(always)]
     pub fn contact(&self, s: &Sighting, protocol: u16) -> u64 {
         let port = u64::from(s.peer_port) | u64::from(protocol) << 16;
-        self.hash([s.source[0], s.source[1], s.peer[0], s.peer[1], port])
+        self.hash([s.source[0], s.source_low, s.peer[0], s.peer[1], port])
     }
 
     /// The hash of a contact that the peer would have made with the source's port.
     #[inline(always)]
     pub fn reversed(&self, s: &Sighting, protocol: u16) -> u64 {
         let port = u64::from(s.source_port) | u64::from(protocol) << 16;
-        self.hash([s.peer[0], s.peer[1], s.source[0], s.source[1], port])
+        self.hash([s.peer[0], sources::key(s.peer).low, s.source[0], s.source[1], port])
     }
 
     /// The hash of a contact's host.
     #[inline(always)]
     pub fn host(&self, s: &Sighting, family: Family) -> u64 {
-        self.hash([s.source[0], s.source[1], s.peer[0], s.peer[1], HOST | family as u64])
+        self.hash([s.source[0], s.source_low, s.peer[0], s.peer[1], HOST | family as u64])
     }
 
     /// The hash of a mail host.
     #[inline(always)]
     pub fn mail_host(&self, s: &Sighting) -> u64 {
-        self.hash([s.source[0], s.source[1], s.peer[0], s.peer[1], MAIL_HOST])
+        self.hash([s.source[0], s.source_low, s.peer[0], s.peer[1], MAIL_HOST])
     }
 
     /// Adds one to a total.

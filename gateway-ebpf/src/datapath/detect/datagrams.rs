@@ -89,6 +89,7 @@ extern "C" fn answers_a_tenant() -> u32 {
     if other.is_pending() {
         other.put(second, State::ANSWERED);
         core::mem::swap(&mut sighting.source, &mut sighting.peer);
+        sighting.source_low = sources::key(sighting.source).low;
         core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
         answered();
     }

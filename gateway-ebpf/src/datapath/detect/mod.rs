@@ -131,6 +131,7 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
     {
         return None;
     }
+    sighting.source_low = source_key(sighting.source).low;
     sighting.sign = sign.number();
     sighting.slot = slot;
     sighting.bank = bank;
@@ -244,8 +245,11 @@ extern "C" fn observe_attempt() -> u64 {
     let now_ns = clock::boot_ns();
     let second = (now_ns / SECOND_NS) as u32;
     let is_syn = sighting.sign == Sign::OPEN.number();
-    let (family, protocol, region) =
-        if is_syn { (Family::Tcp, TCP, region::TCP) } else { (Family::Ping, ICMP, region::DATAGRAM) };
+    let (family, protocol, region, question) = if is_syn {
+        (Family::Tcp, TCP, region::TCP, Question::Contact)
+    } else {
+        (Family::Ping, ICMP, region::DATAGRAM, Question::Ping)
+    };
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
     if is_syn {
@@ -257,11 +261,11 @@ extern "C" fn observe_attempt() -> u64 {
     }
     if !source.afford(family, now_ns) && !sources::is_left_alone(sighting, Kind::ScanHorizontal) {
         tables.count(|detection| &raw mut detection.throttled);
-        return Question::Contact.of(index) | Question::THROTTLED;
+        return question.of(index) | Question::THROTTLED;
     }
     contact.put(second, State::PENDING);
     tables.count(|detection| &raw mut detection.attempted);
-    Question::Contact.of(index) | Question::MADE
+    question.of(index) | Question::MADE
 }
 
 /// Counts a new contact of a source, over TCP or ICMP, and who it was with.

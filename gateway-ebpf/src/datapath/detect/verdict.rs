@@ -1,7 +1,7 @@
 //! From counts to offences, and from offences to measures.
 
 use gateway_ebpf::cap;
-use gateway_ebpf::detect::record::{self, CROWDED_FOR_NS, REPORTS as REPORT_COUNT, Report, region};
+use gateway_ebpf::detect::record::{self, REPORTS as REPORT_COUNT, Report, region};
 use gateway_ebpf::detect::rules::{self, CLASSES, Rule, Rules};
 use gateway_ebpf::detect::sighting::{Sighting, Sign};
 use gateway_ebpf::detect::source::Source;
@@ -10,7 +10,7 @@ use gateway_ebpf::{Direction, DropReason};
 
 use super::contacts::Tables;
 use super::{Traffic, count_attempt, sources};
-use crate::datapath::maps::{BUCKETS, REPORTS, RULES, SIGHTING};
+use crate::datapath::maps::{BUCKETS, REPORTS, RULES, SIGHTING, SOURCES};
 use crate::datapath::{atomic, clock};
 
 /// A reason by number as a result; 0 is none.
@@ -58,7 +58,7 @@ pub fn fine_per_second(sighting: &Sighting, kind: Kind) -> u32 {
 #[derive(Clone, Copy)]
 #[repr(u64)]
 pub enum Question {
-    /// After a TCP contact or ping, made or throttled.
+    /// After a TCP contact, made or throttled.
     Contact = 1,
     /// After a SYN to a known contact.
     SynFlood = 2,
@@ -70,6 +70,8 @@ pub enum Question {
     Datagram = 5,
     /// After a sampled datagram.
     UdpFlood = 6,
+    /// After an echo request to a new host, made or throttled.
+    Ping = 7,
 }
 
 impl Question {
@@ -95,6 +97,9 @@ pub extern "C" fn judge(question: u64) -> u32 {
     }
     let kind = offence(question as u8, index);
     let reason = if kind == 0 { 0 } else { offend(index, kind) };
+    if kind != 0 {
+        spend(index, kind);
+    }
     if reason == 0 && question & Question::THROTTLED != 0 { DropReason::Throttled as u32 } else { reason }
 }
 
@@ -115,16 +120,19 @@ fn offence(question: u8, index: u32) -> u32 {
     const STEALTH: u8 = Question::Stealth as u8;
     const SMTP_RATE: u8 = Question::SmtpRate as u8;
     const DATAGRAM: u8 = Question::Datagram as u8;
+    const PING: u8 = Question::Ping as u8;
     match question {
-        CONTACT if is_crowded(&[region::TCP, region::HOSTS]) => 0,
+        CONTACT if is_crowded(region::OF_CONNECTIONS) => 0,
         CONTACT => first_offence!(
             index, [ScanVertical, BulkMail, ListedContact, SynFlood],
-            confirmed [ScanSensitive, ScanHorizontal, ScanBlock, ScanPing]
+            confirmed [ScanSensitive, ScanHorizontal, ScanBlock]
         ),
+        PING if is_crowded(region::OF_PINGS) => 0,
+        PING => first_offence!(index, [ListedContact], confirmed[ScanPing]),
         SYN_FLOOD => first_offence!(index, [SynFlood], confirmed []),
         STEALTH => first_offence!(index, [ScanStealth], confirmed []),
         SMTP_RATE => first_offence!(index, [SmtpRate], confirmed []),
-        DATAGRAM if is_crowded(&[region::DATAGRAM, region::INBOUND, region::HOSTS]) => 0,
+        DATAGRAM if is_crowded(region::OF_DATAGRAMS) => 0,
         DATAGRAM => first_offence!(index, [ScanVertical], confirmed[ScanUdp]),
         _ => first_offence!(index, [UdpFlood], confirmed []),
     }
@@ -150,7 +158,7 @@ fn masked(kind: Kind) -> usize {
     core::hint::black_box(kind.slot()) & (KIND_SLOTS - 1)
 }
 
-/// Whether a table of contacts was too small a short while ago: answers may have met nothing.
+/// Whether one of these tables of contacts was too small a short while ago.
 #[inline(always)]
 fn is_crowded(regions: &[usize]) -> bool {
     let Some(tables) = Tables::new() else { return true };
@@ -160,7 +168,7 @@ fn is_crowded(regions: &[usize]) -> bool {
         let crowded_ns = unsafe {
             (&raw const (*tables.detection).crowded_ns[*region & (region::COUNT - 1)]).read_volatile()
         };
-        crowded_ns != 0 && now_ns.saturating_sub(crowded_ns) < CROWDED_FOR_NS
+        record::is_crowded(crowded_ns, now_ns)
     })
 }
 
@@ -204,6 +212,27 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         _ => Traffic::Other,
     };
     holding(source, what, sighting.is_mail != 0, now_ns)
+}
+
+/// Forgets what an offence was judged by: without new misuse there is no new offence.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn spend(index: u32, kind: u32) -> u32 {
+    let Some(kind) = Kind::from_number(kind as u8) else { return 0 };
+    let Some(source) = SOURCES.get_ptr_mut(index) else { return 0 };
+    let (first, count) = Source::words_of(kind);
+    let mut offset = 0;
+    while offset < count {
+        // In a form that the verifier can follow (see `count::index`).
+        let word = core::hint::black_box(first + offset);
+        if word >= size_of::<Source>() / 8 {
+            return 0;
+        }
+        // SAFETY: a word of a live, aligned map value, which is stored whole.
+        unsafe { source.cast::<u64>().add(word).write_volatile(0) };
+        offset += 1;
+    }
+    0
 }
 
 /// Takes one measure from what the breaker allows: a fault of ours, or an outage that looks like

@@ -146,7 +146,7 @@ impl OffenceKind {
                 "scan_block",
                 Measure::Slow,
                 HOUR,
-                &[(PortsPerWindow, 256, 4, MOST), (PortsPerHour, 512, 4, MOST), (FailedPercent, 90, 1, 100)],
+                &[(PortsPerWindow, 80, 4, MOST), (PortsPerHour, 256, 4, MOST), (FailedPercent, 75, 1, 100)],
             ),
             Self::ScanVertical => (
                 "scan_vertical",
@@ -166,13 +166,13 @@ impl OffenceKind {
                 "scan_ping",
                 Measure::Quarantine,
                 HOUR,
-                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 70, 1, 100)],
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 60, 1, 100)],
             ),
             Self::ScanUdp => (
                 "scan_udp",
                 Measure::Slow,
                 HOUR,
-                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 256, 4, MOST), (FailedPercent, 80, 1, 100)],
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 65, 1, 100)],
             ),
             Self::SynFlood => (
                 "syn_flood",

@@ -123,6 +123,10 @@ impl DetectionTables {
     /// next packet. `class_of` finds the rules of a slot's tenant.
     pub(super) fn confirm(&self, bank: u32, now_ns: u64, class_of: impl Fn(u32) -> u32) -> Vec<Judged> {
         let mut judged = Vec::new();
+        let crowded_ns = self.detection.get(0).crowded_ns;
+        let is_crowded = |kind| {
+            record::regions_of(kind).iter().any(|region| record::is_crowded(crowded_ns[*region], now_ns))
+        };
         for index in self.occupied() {
             let armed = self.sources.words(index)[offset_of!(Source, armed_ns) / 8..].iter().take(KINDS);
             if armed.into_iter().all(|word| word.load(Relaxed) == 0) {
@@ -130,7 +134,7 @@ impl DetectionTables {
             }
             let mut source = self.sources.get(index);
             let rules = self.rules.get(bank * CLASSES + class_of(source.slot) % CLASSES);
-            for kind in gateway_ebpf::detect::rules::CONFIRMED {
+            for kind in gateway_ebpf::detect::rules::CONFIRMED.into_iter().filter(|kind| !is_crowded(*kind)) {
                 let rule = rules.get(kind);
                 let offends = gateway_ebpf::detect::rules::is_offence(
                     &mut source,
@@ -161,6 +165,8 @@ impl DetectionTables {
         let words = self.sources.words(index);
         words[offset_of!(Source, reported_ns) / 8 + kind.slot()].store(until_ns, Relaxed);
         words[offset_of!(Source, armed_ns) / 8 + kind.slot()].store(0, Relaxed);
+        let (first, count) = Source::words_of(kind);
+        words[first..first + count].iter().for_each(|word| word.store(0, Relaxed));
         let address = sources::address(source.key);
         if self.left_alone.iter().any(|(spared, network)| *spared == kind && network.contains(address)) {
             return None;

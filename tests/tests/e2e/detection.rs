@@ -1,0 +1,201 @@
+//! S1, M4: real scanners and flooders are found out and stopped, their neighbours notice nothing, and the
+//! operator sees the evidence and can lift the measure. Programs that do no harm are left alone.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use fairway_tests::config::Config;
+use fairway_tests::gateway::Gateway;
+use fairway_tests::iperf::{self, Flow, Traffic};
+use fairway_tests::run::wait_for;
+use fairway_tests::topology::{HOST_INTERFACE, Tenant, Topology};
+use fairway_tests::web::{self, WebServer};
+use serde_json::Value;
+
+use crate::suspension::{PORTAL, WEB_PORT, add_portal, with_garden};
+use crate::{police, untagged};
+
+/// What an attacker runs, what that is, and what is done about it. `HOST` is the server in the Internet,
+/// which refuses what it does not serve; nobody answers in `DARK`.
+struct Attack {
+    tenant: &'static str,
+    command: &'static str,
+    kind: &'static str,
+    measure: &'static str,
+}
+
+const DARK: &str = "192.0.2.0/24";
+
+const ATTACKS: [Attack; 11] = [
+    attack("syn", "nmap -n -Pn -sS -p 1-1000 HOST", "scan_vertical", "quarantine"),
+    attack("connect", "nmap -n -Pn -sT -p 1-1000 HOST", "scan_vertical", "quarantine"),
+    attack("udp", "nmap -n -Pn -sU -p 1-1000 HOST", "scan_vertical", "quarantine"),
+    attack("polite", "nmap -n -Pn -sS -T2 --max-retries 0 -p 1-100 HOST", "scan_vertical", "quarantine"),
+    attack("fin", "nmap -n -Pn -sF -p 1-1000 HOST", "scan_stealth", "quarantine"),
+    attack("null", "nmap -n -Pn -sN -p 1-1000 HOST", "scan_stealth", "quarantine"),
+    attack("xmas", "nmap -n -Pn -sX -p 1-1000 HOST", "scan_stealth", "quarantine"),
+    attack("sweep", "nmap -n -sn -PE DARK", "scan_ping", "quarantine"),
+    attack("ssh", "nmap -n -Pn -sS -p 22 DARK", "scan_sensitive", "quarantine"),
+    attack(
+        "synflood",
+        "hping3 --quiet --syn --interval u1000 --destport 80 192.0.2.9",
+        "syn_flood",
+        "drop_syn",
+    ),
+    attack(
+        "udpflood",
+        "hping3 --quiet --udp --interval u1000 --destport 80 192.0.2.9",
+        "udp_flood",
+        "drop_udp",
+    ),
+];
+
+const fn attack(
+    tenant: &'static str,
+    command: &'static str,
+    kind: &'static str,
+    measure: &'static str,
+) -> Attack {
+    Attack { tenant, command, kind, measure }
+}
+
+/// A flood as a machine that is busy with other work can make it.
+fn with_modest_floods(config: &mut Config) {
+    with_garden(config);
+    config.set("[detect.udp_flood]\npackets_per_second = 10\nexcess = 500");
+}
+
+/// The tenant's offences, newest first.
+fn history(gateway: &Gateway<'_>, tenant: &str) -> Vec<Value> {
+    let told = gateway.call(&["history", tenant, "--json"]).unwrap().success().unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    told["offences"].as_array().unwrap().clone()
+}
+
+/// Whether a tenant's server gets the page from an IPv4 address.
+fn reaches(tenant: &Tenant, address: &str) -> bool {
+    let server = SocketAddr::new(address.parse().unwrap(), WEB_PORT);
+    web::get(&tenant.host.namespace, server, "/").is_ok()
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn scanners_and_flooders_are_stopped() {
+    let tenants: Vec<_> = ATTACKS.iter().map(|attack| attack.tenant).chain(["neighbour"]).collect();
+    police(&untagged(&tenants), with_modest_floods, |topology, gateway, _| {
+        topology.router.ip(&format!("route add blackhole {DARK}")).unwrap();
+        add_portal(topology);
+        let _web = WebServer::start(&topology.internet.namespace, WEB_PORT).unwrap();
+        let host = topology.internet.ipv4.to_string();
+        let start = |attack: &Attack| {
+            let command = attack.command.replace("HOST", &host).replace("DARK", DARK);
+            let words: Vec<_> = command.split(' ').collect();
+            topology.tenant(attack.tenant).host.namespace.start(&words).unwrap()
+        };
+        let running: Vec<_> = ATTACKS.iter().map(start).collect();
+        for attack in &ATTACKS {
+            let found = || history(gateway, attack.tenant).pop();
+            let offence = wait_for(attack.command, Duration::from_secs(90), found).unwrap();
+            check_evidence(attack, topology, &offence);
+            check_consequences(attack, topology, gateway, &host);
+            assert!(reaches(topology.tenant("neighbour"), &host), "after {}", attack.command);
+        }
+        assert_eq!(history(gateway, "neighbour"), [] as [Value; 0]);
+        drop(running);
+        for attack in &ATTACKS {
+            let restore = ["restore", attack.tenant, "--reason", "cleaned"];
+            let told = gateway.call(&restore).unwrap().success().unwrap();
+            assert!(reaches(topology.tenant(attack.tenant), &host), "{told}");
+            let lifted = &history(gateway, attack.tenant)[0]["taken"]["lifted"];
+            assert_eq!(lifted["reason"], "cleaned", "{}", attack.command);
+        }
+    });
+}
+
+fn check_evidence(attack: &Attack, topology: &Topology, offence: &Value) {
+    let Attack { tenant, command, kind, measure } = attack;
+    assert_eq!((&offence["kind"], &offence["measure"]), (&(*kind).into(), &(*measure).into()), "{command}");
+    let source = format!("{}/32", topology.tenant(tenant).host.ipv4);
+    assert_eq!(offence["source"], source, "{command}");
+    assert!(!offence["taken"]["until"].is_null(), "{offence:#}");
+    assert!(!offence["counters"].as_object().unwrap().is_empty(), "{offence:#}");
+    assert!(!offence["targets"].as_array().unwrap().is_empty(), "{offence:#}");
+}
+
+fn check_consequences(attack: &Attack, topology: &Topology, gateway: &Gateway<'_>, host: &str) {
+    let Attack { tenant, command, measure, .. } = attack;
+    let of = topology.tenant(tenant);
+    let (garden, elsewhere, reason) = match *measure {
+        "quarantine" => (true, false, "quarantined"),
+        // What opens connections opens none to the garden either.
+        "drop_syn" => (false, false, "flood"),
+        _ => (true, true, "flood"),
+    };
+    assert_eq!((reaches(of, PORTAL[0]), reaches(of, host)), (garden, elsewhere), "{command}");
+    assert!(gateway.counters(tenant, "up").unwrap().dropped_for(reason).packets > 0, "{command}");
+}
+
+/// Answers every datagram, as a name server does.
+fn answer_all(socket: &UdpSocket) {
+    let mut query = [0; 64];
+    while let Ok((length, client)) = socket.recv_from(&mut query) {
+        socket.send_to(&query[..length], client).unwrap();
+    }
+}
+
+/// Asks a hundred questions from as many ports, and waits for each answer.
+fn resolve(topology: &Topology, servers: &[IpAddr]) {
+    const DNS: u16 = 53;
+    let tenant = topology.tenant("acme").host.ipv4;
+    let bind = |address: SocketAddr| UdpSocket::bind(address).unwrap();
+    let enter = |namespace: &fairway_tests::namespace::Namespace, address| namespace.enter(|| bind(address));
+    let sockets = servers.iter().map(|server| {
+        let socket = enter(&topology.internet.namespace, (*server, DNS).into()).unwrap();
+        // Ends the thread once nobody asks any more.
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    });
+    let sockets: Vec<_> = sockets.collect();
+    std::thread::scope(|scope| {
+        sockets.iter().for_each(|socket| _ = scope.spawn(|| answer_all(socket)));
+        for server in servers.iter().cycle().take(100) {
+            let client = enter(&topology.tenant("acme").host.namespace, (tenant, 0).into()).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            client.send_to(b"query", (*server, DNS)).unwrap();
+            assert_eq!(client.recv(&mut [0; 64]).unwrap(), 5);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn honest_programs_are_left_alone() {
+    police(
+        &untagged(&["acme"]),
+        |_| {},
+        |topology, gateway, _| {
+            let internet = &topology.internet.namespace;
+            let servers: Vec<IpAddr> =
+                (100..140).map(|last| Ipv4Addr::new(198, 51, 100, last).into()).collect();
+            servers.iter().for_each(|server| internet.add_address(HOST_INTERFACE, *server, 24).unwrap());
+            let _web = WebServer::start(internet, WEB_PORT).unwrap();
+            let acme = &topology.tenant("acme").host.namespace;
+            for server in servers.iter().chain([&servers[0]; 40]) {
+                assert_eq!(web::get(acme, SocketAddr::new(*server, WEB_PORT), "/").unwrap(), web::PAGE);
+            }
+            resolve(topology, &servers[..8]);
+            let _iperf = iperf::serve(internet, iperf::PORT).unwrap();
+            for flow in [Flow::Upload, Flow::Download] {
+                for traffic in [Traffic::Tcp("cubic"), Traffic::Udp { bits_per_sec: 5_000_000 }] {
+                    let server = topology.internet.ipv4.into();
+                    iperf::transfer(acme, server, iperf::PORT, traffic, flow, 2).unwrap();
+                }
+            }
+            assert_eq!(history(gateway, "acme"), [] as [Value; 0]);
+            let up = gateway.counters("acme", "up").unwrap();
+            for reason in ["throttled", "quarantined", "flood", "mail_closed"] {
+                assert_eq!(up.dropped_for(reason).packets, 0, "{reason}");
+            }
+        },
+    );
+}
