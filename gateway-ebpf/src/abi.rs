@@ -312,13 +312,14 @@ pub struct Bucket {
     pub arrival_ns: u64,
     /// The same of the next refusal that is sent.
     pub refusal_ns: u64,
-    /// The same of the next [`Event::DROP`]: of packets that a rule refused, and of packets over the cap.
-    pub sample_ns: [u64; 2],
+    /// The same of the next event: of packets that a rule refused, of packets over the cap, and of contacts
+    /// of suspects.
+    pub sample_ns: [u64; 3],
     /// Of the direction up: when the last measure against one of the tenant's sources ends; 0: there is
     /// none. Then its packets need no look at the source.
     pub measures_end_ns: u64,
     /// Room for what the cap's successors need.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 /// Packets and bytes (Ethernet frames without FCS).
@@ -369,7 +370,7 @@ pub struct InterfaceTallies {
 pub struct Event {
     /// When, on the boot-time clock, or the virtual clock where there is one.
     pub time_ns: u64,
-    /// What it records: [`Event::DROP`]. Numbers are never reused; readers pass over those that they do
+    /// What it records: [`Event::DROP`] or [`Event::SUSPECT`]. Numbers are never reused; readers pass over those that they do
     /// not know.
     pub kind: u16,
     /// [`Direction`] of the packet.
@@ -393,6 +394,8 @@ pub struct Event {
 impl Event {
     /// A dropped packet: one of many.
     pub const DROP: u16 = 1;
+    /// A contact of a source that was not answered lately: one of many.
+    pub const SUSPECT: u16 = 2;
 }
 
 /// Events that the controller never gets.

@@ -1,6 +1,6 @@
 //! Events: packets that are worth a record, sampled, for the controller to read from a ring buffer.
 //!
-//! A packet that passes costs nothing here. Each tenant and direction has an allowance of samples, and one
+//! A packet that passes costs nothing here, unless it is a suspect's contact. Each tenant and direction has an allowance of samples, and one
 //! of its own for drops over the cap: neither another tenant's flood nor its own crowds out the packet
 //! that tells why a connection fails. Packets of no tenant share the allowances of one slot. What is
 //! beyond an allowance is counted as suppressed, what the ring has no room for as lost.
@@ -26,6 +26,12 @@ pub fn sample(context: *mut xdp_md, kind: u16, slot_plus_one: u32, direction: Di
     report(context, what, slot_plus_one);
 }
 
+/// Reports a packet of a suspect that passes, for the evidence of what may come, if the allowance permits.
+#[inline(always)]
+pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
+    report(context, u32::from(Event::SUSPECT) << 16 | (direction as u32) << 8, slot + 1);
+}
+
 /// [`sample`] as a global function (Linux 5.6), verified once: kind, direction and reason in `what`.
 /// Returns 1 if the event is on its way.
 #[unsafe(no_mangle)]
@@ -34,7 +40,7 @@ extern "C" fn report(context: *mut xdp_md, what: u32, slot_plus_one: u32) -> u32
     let (kind, direction, reason) = ((what >> 16) as u16, (what >> 8) as u8 & 1, what as u8);
     let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
     let Some(bucket) = BUCKETS.get_ptr_mut(slot * 2 + u32::from(direction)) else { return 0 };
-    if !is_allowed(bucket, reason) {
+    if !is_allowed(bucket, kind, reason) {
         tally(|tallies| &mut tallies.suppressed);
         return 0;
     }
@@ -86,10 +92,10 @@ unsafe fn copy_head(context: *mut xdp_md, frame_bytes: u32, to: *mut core::ffi::
 
 /// Takes one sample from an allowance, if there is one left.
 #[inline(always)]
-fn is_allowed(bucket: *mut Bucket, reason: u8) -> bool {
-    let is_over_cap = reason == DropReason::OverCap as u8;
+fn is_allowed(bucket: *mut Bucket, kind: u16, reason: u8) -> bool {
+    let which = if kind == Event::SUSPECT { 2 } else { usize::from(reason == DropReason::OverCap as u8) };
     // SAFETY: a live, aligned map value, which programs only touch through these words' atomics.
-    let word = unsafe { &raw mut (*bucket).sample_ns[usize::from(is_over_cap)] };
+    let word = unsafe { &raw mut (*bucket).sample_ns[which] };
     // SAFETY: as above; an aligned 64-bit load is atomic.
     let arrival_ns = unsafe { word.read_volatile() };
     match cap::admit(arrival_ns, clock::coarse_ns(), INTERVAL_NS, BURST_NS) {

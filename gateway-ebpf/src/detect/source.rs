@@ -499,6 +499,20 @@ impl Source {
         }
     }
 
+    /// Whether its late contacts are worth keeping as evidence: more of them went without an answer than
+    /// chance explains, or is unusual by itself.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_suspect(&self) -> bool {
+        const FEW: u32 = 8;
+        self.tracks[track::TCP_PORTS].windows[0].failed() >= FEW
+            || self.tracks[track::UDP_HOSTS].windows[0].failed() >= FEW
+            || self.tracks[track::PINGED].windows[0].failed() >= FEW
+            || self.tracks[track::STEALTH].windows[0].attempted > 0
+            || self.tracks[track::LISTED].windows[0].attempted > 0
+            || self.tracks[track::MAIL_HOSTS].windows[0].attempted >= FEW
+    }
+
     /// Keeps a target as evidence.
     #[inline(always)]
     pub fn note_target(&mut self, target: Target) {

@@ -12,6 +12,7 @@ mod policer;
 mod policy;
 mod reload;
 mod samples;
+mod suspects;
 mod suspension;
 
 use std::net::IpAddr;
@@ -38,6 +39,7 @@ use crate::dataplane::{
 };
 use crate::detect::OffenceTally;
 use crate::ledger::{Health, Ledger};
+use suspects::Suspects;
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
 /// [`tokio::task::spawn_blocking`].
@@ -55,6 +57,7 @@ struct State {
     policy: Arc<Policy>,
     suspensions: Arc<Suspensions>,
     samples: Samples,
+    suspects: Suspects,
     offences: Arc<OffenceTally>,
     /// Whether measures are held back: there is an outage upstream.
     are_measures_held: bool,
@@ -134,6 +137,7 @@ impl Controller {
                 suspensions: Arc::new(suspensions),
                 offences: Arc::new(offences),
                 samples: Samples::default(),
+                suspects: Suspects::default(),
                 are_measures_held: false,
                 last_reload,
             }),
@@ -290,6 +294,7 @@ impl State {
                 EventKind::Drop(reason, packet) => {
                     self.samples.add(Sample::of(tenant, at, direction, reason, &packet));
                 }
+                EventKind::Suspect(packet) => self.suspects.add(at, packet),
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
+use super::suspects::Suspects;
 use super::{Controller, Policer, StandingError, Suspension};
 use crate::config::Config;
 use crate::dataplane::DetectionCounters;
@@ -86,7 +87,13 @@ impl Controller {
     /// because of an outage upstream is no offence: everybody's contacts fail then.
     pub fn take_offences(&self) -> Vec<Offence> {
         let mut state = self.state();
+        // The packets that led to them first.
+        state.read_events();
         let mut offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        state.suspects.forget_before(Timestamp::now() - Suspects::KEPT);
+        for offence in &mut offences {
+            offence.frames = state.suspects.frames(offence.source);
+        }
         if state.are_measures_held {
             offences.retain(|offence| !offence.is_held());
         }

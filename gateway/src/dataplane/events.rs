@@ -32,6 +32,8 @@ pub struct Event {
 pub enum EventKind {
     /// A dropped packet: one of many.
     Drop(DropReason, PacketSample),
+    /// A contact of a source whose late contacts were not answered: one of many.
+    Suspect(PacketSample),
 }
 
 /// The beginning of a packet.
@@ -82,6 +84,7 @@ impl Engine {
         let reason = || DropReason::ALL.iter().copied().find(|reason| *reason as u8 == event.reason);
         let kind = match event.kind {
             abi::Event::DROP => EventKind::Drop(reason()?, packet(event)),
+            abi::Event::SUSPECT => EventKind::Suspect(packet(event)),
             _ => return None,
         };
         Some(Event {

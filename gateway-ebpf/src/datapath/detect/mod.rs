@@ -27,7 +27,7 @@ use gateway_ebpf::{Direction, DropReason};
 use super::identify::Tenant;
 use super::maps::{BANK_HEADERS, BUCKETS, PORT_CLASSES, SIGHTING, TENANTS, tenant_capacity};
 use super::packet::Packet;
-use super::{atomic, clock};
+use super::{atomic, clock, events};
 use contacts::Tables;
 use verdict::Question;
 
@@ -83,7 +83,16 @@ pub fn observe(
         sign if sign.is_answer() => observe_answer(),
         _ => observe_attempt(),
     };
-    if question == 0 { Ok(()) } else { verdict::result(verdict::judge(question)) }
+    if question == 0 {
+        return Ok(());
+    }
+    match verdict::judge(question) {
+        verdict::SUSPECT => {
+            events::suspect(packet.context(), tenant.slot.0, direction);
+            Ok(())
+        }
+        reason => verdict::result(reason),
+    }
 }
 
 /// Whether some detector is on.

@@ -100,8 +100,15 @@ pub extern "C" fn judge(question: u64) -> u32 {
     if kind != 0 {
         spend(index, kind);
     }
-    if reason == 0 && question & Question::THROTTLED != 0 { DropReason::Throttled as u32 } else { reason }
+    match reason {
+        0 if question & Question::THROTTLED != 0 => DropReason::Throttled as u32,
+        0 if sources::get(index).is_some_and(|source| source.is_suspect()) => SUSPECT,
+        reason => reason,
+    }
 }
+
+/// In the place of a reason: the packet passes, and is worth a sample.
+pub const SUSPECT: u32 = 1 << 8;
 
 macro_rules! first_offence {
     ($index:expr, [$($kind:ident),+], confirmed [$($confirmed:ident),*]) => {{
