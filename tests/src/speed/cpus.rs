@@ -1,7 +1,9 @@
 //! All processors on one tenant: whether its cap still holds, and how much they get done together.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use gateway::config::{BitRate, Config, Side};
@@ -47,16 +49,23 @@ fn cap_error(effort: Effort, processors: usize) -> Result<Figure> {
     let mut config = scale.config();
     let rate = BitRate::from_bits_per_sec(CAP_BITS_PER_SEC).context("a rate")?;
     (config.tenants[0].cap_up, config.tenants[0].burst) = (rate, BURST);
+    let engine = engine(&config)?;
+    let time = Duration::from_secs(if effort.quick { 1 } else { 4 });
     let trial = || {
-        // Anew each time, so that the bucket is full.
-        let engine = engine(&config)?;
-        let time = Duration::from_secs(if effort.quick { 1 } else { 4 });
-        let deadline = std::time::Instant::now() + time;
-        let again = || std::time::Instant::now() < deadline;
-        let (took, ()) = elapsed(|| flood(&engine, processors, 1_000, again))?;
-        let passed = engine.snapshot().tenants[0].up.passed.bytes as f64;
-        let allowed = (took + BURST).as_secs_f64() * CAP_BITS_PER_SEC as f64 / 8.0;
-        Ok((passed / allowed - 1.0).abs() * 100.0)
+        let stop = AtomicBool::new(false);
+        let passed = || engine.snapshot().tenants[0].up.passed.bytes as f64;
+        thread::scope(|scope| {
+            let flood = scope.spawn(|| flood(&engine, processors, 1_000, || !stop.load(Relaxed)));
+            // Until the burst is spent.
+            thread::sleep(BURST * 2);
+            let (start, before) = (Instant::now(), passed());
+            thread::sleep(time);
+            let (took, passed) = (start.elapsed(), passed() - before);
+            stop.store(true, Relaxed);
+            flood.join().expect("no panic in it")?;
+            let allowed = took.as_secs_f64() * CAP_BITS_PER_SEC as f64 / 8.0;
+            Ok((passed / allowed - 1.0).abs() * 100.0)
+        })
     };
     let values = in_turns(effort.rounds(5), &mut [Box::new(trial)])?;
     let name = format!("cpus/error of a cap of 10 Mbit/s, {processors} processors on one tenant");
