@@ -9,8 +9,12 @@ mod figure;
 mod measure;
 mod packet;
 mod plot;
+mod provider;
+mod reload;
 mod results;
 mod scale;
+mod scrape;
+mod startup;
 mod traffic;
 
 use std::process::ExitCode;
@@ -41,14 +45,23 @@ struct Arguments {
 enum Section {
     /// What one packet costs, over a program that does nothing
     Packet,
+    /// A change of the policy
+    Reload,
+    /// A scrape by Prometheus
+    Scrape,
     /// All processors on one tenant
     Cpus,
+    /// The start, and the tables' memory
+    Startup,
 }
 
 impl Section {
     fn measure(self, effort: measure::Effort) -> Result<Vec<Figure>> {
         match self {
             Self::Packet => packet::measure(effort),
+            Self::Reload => reload::measure(effort),
+            Self::Scrape => scrape::measure(effort),
+            Self::Startup => startup::measure(effort),
             Self::Cpus => cpus::measure(effort),
         }
     }

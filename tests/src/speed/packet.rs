@@ -14,7 +14,7 @@ use gateway::dataplane::{Engine, ProgramClock};
 
 use crate::figure::{Aim, Figure};
 use crate::measure::{Effort, Spread, Trial, in_turns, processor_time};
-use crate::scale::{Scale, networks_of};
+use crate::scale::{LARGE, Scale, networks_of};
 use crate::traffic::Generator;
 
 /// The interface that test runs are received on.
@@ -22,8 +22,6 @@ pub(crate) const LOOPBACK: u32 = 1;
 const ROUNDS: usize = 31;
 const REPEATS: u32 = 100_000;
 
-/// 100,000 tenants with a network of each family.
-const LARGE: Scale = Scale { tenants: 100_000, networks_each: 1 };
 /// Providers from one server to a million networks.
 const SCALES: [(&str, Scale); 4] = [
     ("1 tenant", Scale { tenants: 1, networks_each: 1 }),

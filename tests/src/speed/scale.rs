@@ -25,6 +25,9 @@ pub(crate) struct Scale {
     pub(crate) networks_each: u32,
 }
 
+/// 100,000 tenants with a network of each family.
+pub(crate) const LARGE: Scale = Scale { tenants: 100_000, networks_each: 1 };
+
 impl Scale {
     /// Networks of one family.
     pub(crate) fn networks(self) -> u32 {
