@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::SmtpExemption;
 use super::diagnostic::Diagnostic;
+use super::moment::Moment;
 use super::network::PREFIX;
 use super::ports::DIRECTION;
 use super::reader::Table;
@@ -44,7 +45,7 @@ fn instant(written: &toml::value::Datetime) -> Result<Timestamp, jiff::Error> {
 }
 
 /// Reads one exemption; none if it has expired or is refused.
-pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp) -> Option<SmtpExemption> {
+pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, moment: &Moment) -> Option<SmtpExemption> {
     let direction = table.required("direction", &DIRECTION);
     let peers = table.list("peers", &PREFIX).into_values();
     let ticket = table.required("ticket", &TEXT);
@@ -58,7 +59,9 @@ pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp)
         );
     }
     let expires = expires?;
-    let left = expires.value.duration_since(now);
+    let left = expires.value.duration_since(moment.now());
+    // Within the notice, and afterwards, warnings count the days.
+    moment.limit(if left > NOTICE { expires.value - NOTICE } else { moment.now() });
     let name = match &ticket {
         Some(ticket) => format!("SMTP exemption {} of {title}", ticket.value),
         None => format!("an SMTP exemption of {title}"),

@@ -37,8 +37,9 @@ pub struct Config {
     pub walled_garden: Vec<IpNetwork>,
     /// The Prometheus endpoint; absent when the operator switched it off.
     pub metrics: Option<Metrics>,
-    /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants.
-    pub tenants: Vec<Tenant>,
+    /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants. Shared with the
+    /// configurations before and after, as long as nothing changes about them.
+    pub tenants: Vec<Arc<Tenant>>,
 }
 
 /// SHA-256 of the configuration's files, shown as lower-case hex.

@@ -20,7 +20,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -29,7 +29,7 @@ use tokio::task::spawn_blocking;
 
 pub use signals::{Signal, signals};
 
-use crate::config::{self, Config, Diagnostics, Loaded};
+use crate::config::{Config, Diagnostics, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, Policer, Suspensions, SuspensionsError, listen_remedy};
 use crate::dataplane::{DataplaneError, Standings};
@@ -70,7 +70,8 @@ pub async fn run(
     start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError> + Send + 'static,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
-    let loaded = load(file.into()).await?.map_err(RunError::Config)?;
+    let loader = SharedLoader::default();
+    let loaded = load(&loader, file.into()).await?.map_err(RunError::Config)?;
     if loaded.warnings.warnings() > 0 {
         tracing::warn!("the configuration has warnings\n{}", loaded.warnings.render(false).trim_end());
     }
@@ -105,7 +106,7 @@ pub async fn run(
     let server = control::serve((listener, access), Arc::clone(&controller), requests, stopped);
     let server = tokio::spawn(server);
 
-    Service::new(Arc::clone(&controller), metrics).run(signals, reload_requests).await;
+    Service::new(Arc::clone(&controller), loader, metrics).run(signals, reload_requests).await;
 
     systemd::stopping();
     tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");
@@ -118,7 +119,18 @@ pub async fn run(
     Ok(())
 }
 
+/// What was read before is of use to the next reading.
+type SharedLoader = Arc<Mutex<Loader>>;
+
 /// Reads a configuration without blocking the runtime.
-async fn load(file: PathBuf) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
-    spawn_blocking(move || config::load(&file, Timestamp::now())).await
+async fn load(
+    loader: &SharedLoader,
+    file: PathBuf,
+) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
+    let loader = Arc::clone(loader);
+    // After a panic it may lack files, which are then read again; it never has wrong ones.
+    spawn_blocking(move || {
+        loader.lock().unwrap_or_else(PoisonError::into_inner).load(&file, Timestamp::now())
+    })
+    .await
 }

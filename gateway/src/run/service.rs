@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::FileWatch;
-use super::{load, systemd};
+use super::{SharedLoader, load, systemd};
 use crate::config::Loaded;
 use crate::control::ReloadRequest;
 use crate::control::api::Failure;
@@ -27,6 +27,7 @@ const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 pub(super) struct Service {
     controller: Arc<Controller>,
+    loader: SharedLoader,
     metrics: Option<Endpoint>,
     interfaces: Interfaces,
     /// None if the system has no watches left; reloads by command and signal work without.
@@ -37,13 +38,13 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(controller: Arc<Controller>, metrics: Option<Endpoint>) -> Self {
+    pub(super) fn new(controller: Arc<Controller>, loader: SharedLoader, metrics: Option<Endpoint>) -> Self {
         let file = controller.policy().config.file.clone();
         let watch = FileWatch::new()
             .inspect_err(|error| tracing::warn!(%error, "changed files go unnoticed until `fairway reload`"))
             .ok();
         let interfaces = Interfaces::watch(Arc::clone(&controller));
-        Self { controller, metrics, interfaces, watch, unwatched_changes: false, file }
+        Self { controller, loader, metrics, interfaces, watch, unwatched_changes: false, file }
     }
 
     /// Serves until a [`Signal::Stop`].
@@ -114,8 +115,9 @@ impl Service {
     }
 
     async fn load(&self) -> Result<Loaded, ReloadError> {
-        let loaded =
-            load(self.file.clone()).await.map_err(|crash| ReloadError::Crashed(crash.to_string()))?;
+        let loaded = load(&self.loader, self.file.clone())
+            .await
+            .map_err(|crash| ReloadError::Crashed(crash.to_string()))?;
         loaded.map_err(|diagnostics| ReloadError::Config { diagnostics })
     }
 

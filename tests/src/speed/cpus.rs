@@ -1,5 +1,6 @@
 //! All processors on one tenant: whether its cap still holds, and how much they get done together.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -48,7 +49,8 @@ fn cap_error(effort: Effort, processors: usize) -> Result<Figure> {
     let scale = Scale { tenants: 1, networks_each: 1 };
     let mut config = scale.config();
     let rate = BitRate::from_bits_per_sec(CAP_BITS_PER_SEC).context("a rate")?;
-    (config.tenants[0].cap_up, config.tenants[0].burst) = (rate, BURST);
+    let tenant = Arc::make_mut(&mut config.tenants[0]);
+    (tenant.cap_up, tenant.burst) = (rate, BURST);
     let engine = engine(&config)?;
     let time = Duration::from_secs(if effort.quick { 1 } else { 4 });
     let trial = || {

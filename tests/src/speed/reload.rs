@@ -1,6 +1,7 @@
 //! What it takes to change the policy: the command `fairway reload` from its start to its end, the
 //! gateway's memory, and packets at full speed meanwhile.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -78,7 +79,7 @@ fn commands(effort: Effort) -> Result<Vec<Figure>> {
 fn under_traffic(effort: Effort) -> Result<Vec<Figure>> {
     let policies = [10_000_000, 9_000_000].map(|bits_per_sec| {
         let mut config = LARGE.config();
-        config.tenants.iter_mut().for_each(|tenant| {
+        config.tenants.iter_mut().map(Arc::make_mut).for_each(|tenant| {
             tenant.cap_down = BitRate::from_bits_per_sec(bits_per_sec).unwrap_or(BitRate::MAX);
         });
         config

@@ -2,6 +2,7 @@
 //! of each family.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_tests::bench;
@@ -39,7 +40,7 @@ impl Scale {
         let mut config = bench::config(
             "[fair_use]\nceiling = '10 Gbit/s'\n[[tenant]]\nid = 'a'\nprefixes = ['192.0.2.0/24']\ncontact = 'a@b.example'",
         );
-        let template = Tenant { burst: Duration::from_secs(3_600), ..config.tenants.remove(0) };
+        let template = Tenant { burst: Duration::from_secs(3_600), ..Tenant::clone(&config.tenants[0]) };
         let tenants = (0..self.tenants).map(|tenant| {
             let networks = (0..self.networks_each).map(|index| tenant + index * self.tenants);
             let id = id(tenant);
@@ -50,14 +51,14 @@ impl Scale {
                 ..template.clone()
             }
         });
-        config.tenants = tenants.collect();
+        config.tenants = tenants.map(Arc::new).collect();
         config
     }
 
     /// The same with a cap that every tenant is over after two frames.
     pub(crate) fn config_over_cap(self) -> Config {
         let mut config = self.config();
-        for tenant in &mut config.tenants {
+        for tenant in config.tenants.iter_mut().map(Arc::make_mut) {
             (tenant.cap_up, tenant.cap_down) = (BitRate::MIN, BitRate::MIN);
             tenant.burst = Duration::from_millis(10);
         }
