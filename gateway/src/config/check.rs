@@ -94,11 +94,15 @@ fn overlaps(mut prefixes: Vec<Owned>) -> Vec<Overlap> {
 
 /// Reports prefixes of different tenants that overlap, and prefixes that a tenant lists twice.
 pub(super) fn overlapping_prefixes(tenants: &[&WrittenTenant], found: &mut Diagnostics) {
-    let prefixes = tenants.iter().enumerate().flat_map(|(tenant, written)| {
-        let networks = written.tenant.prefixes.iter().enumerate();
-        networks.map(move |(index, &network)| Owned::new(network, tenant, index))
-    });
-    for Overlap { inner, outer } in overlaps(prefixes.collect()) {
+    let (mut v4, mut v6) = (Vec::with_capacity(tenants.len()), Vec::with_capacity(tenants.len()));
+    for (tenant, written) in tenants.iter().enumerate() {
+        for (index, network) in written.tenant.prefixes.iter().enumerate() {
+            let family = if network.is_ipv4() { &mut v4 } else { &mut v6 };
+            family.push(Owned::new(*network, tenant, index));
+        }
+    }
+    // Apart, each is often sorted already, as tenants get their networks one after the other.
+    for Overlap { inner, outer } in overlaps(v4).into_iter().chain(overlaps(v6)) {
         let (written, other) = (&tenants[inner.tenant], &tenants[outer.tenant]);
         let (span, other_span) = (&written.prefixes[inner.index], &other.prefixes[outer.index]);
         found.push(if inner.tenant == outer.tenant {

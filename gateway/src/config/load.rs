@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 use super::check;
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::files::{Contents, Files};
+use super::files::Files;
 use super::main_file::MainFile;
 use super::moment::Moment;
 use super::reader::read_file;
 use super::tenant::{WrittenTenant, read_tenant};
-use super::tenants_file::Cache;
+use super::tenants_file::{Cache, Fetched};
 use super::{Config, Tenant};
 
 /// A configuration that was taken.
@@ -87,8 +87,9 @@ impl Reading {
             let tenants = root.tables("tenant", |table| read_tenant(table, &main, &moment));
             (main, tenants)
         });
-        let tenant_files = self.tenant_files(file, &main);
-        let tenant_files = cache.read(tenant_files, source.text(), &main, self.now);
+        cache.keep_if_under(source.text());
+        let tenant_files = self.fetch_tenant_files(file, &main, cache);
+        let tenant_files = cache.read(tenant_files, &main, self.now);
         tenant_files.iter().for_each(|file| self.found.extend(&file.found));
         let mut tenants: Vec<&WrittenTenant> =
             own_tenants.iter().chain(tenant_files.iter().flat_map(|file| &file.tenants)).collect();
@@ -110,13 +111,13 @@ impl Reading {
     }
 
     /// Reads the bytes of all files that the main file's patterns name.
-    fn tenant_files(&mut self, file: &Path, main: &MainFile) -> Vec<Contents> {
+    fn fetch_tenant_files(&mut self, file: &Path, main: &MainFile, cache: &Cache) -> Vec<Fetched> {
         let directory = file.parent().unwrap_or(Path::new(""));
-        let mut contents = Vec::new();
+        let mut fetched = Vec::new();
         for pattern in &main.gateway.tenant_files {
             for path in self.files.matching(directory, pattern, &mut self.found) {
                 match self.files.read(&path) {
-                    Ok(read) => contents.push(read),
+                    Ok(contents) => fetched.push(cache.compare(contents, self.now)),
                     Err(error) => self.found.push(
                         Diagnostic::error(format!("cannot read {}: {error}", path.display()))
                             .at(&pattern.span, "named here")
@@ -125,7 +126,7 @@ impl Reading {
                 }
             }
         }
-        contents
+        fetched
     }
 
     fn finish(self, file: &Path, main: MainFile) -> Loaded {

@@ -51,34 +51,48 @@ pub(super) struct Cache {
     files: HashMap<PathBuf, Arc<TenantsFile>>,
 }
 
+/// A file whose bytes have been read.
+pub(super) enum Fetched {
+    /// It says what it said before.
+    Same(Arc<TenantsFile>),
+    /// It is to be read.
+    Changed(Contents),
+}
+
 impl Cache {
-    /// What these files say, in their order.
-    pub(super) fn read(
-        &mut self,
-        files: Vec<Contents>,
-        main_text: &str,
-        main: &MainFile,
-        now: Timestamp,
-    ) -> Vec<Arc<TenantsFile>> {
+    /// Forgets everything that was read under another main file.
+    pub(super) fn keep_if_under(&mut self, main_text: &str) {
         if self.main_text != main_text {
             self.files.clear();
             main_text.clone_into(&mut self.main_text);
         }
-        let known = std::mem::take(&mut self.files);
-        let take = |contents: Contents| {
-            let path = contents.path.clone();
-            let file = match known.get(&path) {
-                Some(file) if file.still_says(&contents, now) => {
-                    file.source.set_order(contents.order);
-                    Arc::clone(file)
-                }
-                _ => Arc::new(TenantsFile::read(contents, main, now)),
-            };
-            (path, file)
-        };
-        let read = in_parallel(files, take);
-        self.files.extend(read.iter().cloned());
-        read.into_iter().map(|(_, file)| file).collect()
+    }
+
+    /// Looks whether the file has changed. If not, its bytes are let go at once: a hundred thousand tenants
+    /// have twenty megabytes of them.
+    pub(super) fn compare(&self, contents: Contents, now: Timestamp) -> Fetched {
+        match self.files.get(&contents.path) {
+            Some(file) if file.still_says(&contents, now) => {
+                file.source.set_order(contents.order);
+                Fetched::Same(Arc::clone(file))
+            }
+            _ => Fetched::Changed(contents),
+        }
+    }
+
+    /// What these files say, in their order; it is kept for the next time.
+    pub(super) fn read(
+        &mut self,
+        files: Vec<Fetched>,
+        main: &MainFile,
+        now: Timestamp,
+    ) -> Vec<Arc<TenantsFile>> {
+        let files = in_parallel(files, |file| match file {
+            Fetched::Same(file) => file,
+            Fetched::Changed(contents) => Arc::new(TenantsFile::read(contents, main, now)),
+        });
+        self.files = files.iter().map(|file| (file.source.path().to_owned(), Arc::clone(file))).collect();
+        files
     }
 }
 

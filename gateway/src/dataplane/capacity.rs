@@ -38,8 +38,8 @@ impl Capacity {
         let tenants = wanted_tenants.map_or(image.tenants.len() * 2, |wanted| wanted as usize);
         Self {
             tenants: tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32,
-            v4_nodes: (image.v4_nodes.len() + image.v4_nodes.len() / 2) as u32,
-            v6_entries: (image.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
+            v4_nodes: (image.index.v4_nodes.len() + image.index.v4_nodes.len() / 2) as u32,
+            v6_entries: (image.index.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
             stripes: cpus + 1,
         }
     }
@@ -52,8 +52,8 @@ impl Capacity {
     /// Whether `image` fits.
     pub(super) fn fits(&self, image: &Image) -> bool {
         image.tenants.len() <= self.tenants as usize
-            && image.v4_nodes.len() <= self.v4_nodes as usize
-            && image.v6.entries.len() <= self.v6_entries as usize
+            && image.index.v4_nodes.len() <= self.v4_nodes as usize
+            && image.index.v6.entries.len() <= self.v6_entries as usize
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.

@@ -149,7 +149,7 @@ impl Engine {
 
     /// The slots that tenants have in these tables, in the config's order.
     pub fn slots(&self) -> impl Iterator<Item = (&str, Slot)> {
-        self.tenants.iter().map(|(id, slot)| (id.as_str(), *slot))
+        self.tenants.iter().map(|(tenant, slot)| (tenant.id.as_str(), *slot))
     }
 }
 

@@ -13,6 +13,7 @@
 //! the socket last, so that the next controller does not begin before this one has ended.
 
 mod interfaces;
+mod memory;
 mod service;
 mod signals;
 mod systemd;

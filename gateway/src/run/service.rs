@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::FileWatch;
-use super::{SharedLoader, load, systemd};
+use super::{SharedLoader, load, memory, systemd};
 use crate::config::Loaded;
 use crate::control::ReloadRequest;
 use crate::control::api::Failure;
@@ -92,6 +92,7 @@ impl Service {
         let outcome = self.record(cause, outcome);
         self.ready();
         self.follow();
+        spawn_blocking(memory::give_back);
         outcome
     }
 
@@ -101,6 +102,7 @@ impl Service {
             Ok(loaded) if loaded.config.digest == self.controller.policy().config.digest => {
                 tracing::debug!("the files hold what is in force");
                 self.controller.confirm();
+                spawn_blocking(memory::give_back);
                 return self.follow();
             }
             Ok(loaded) => {
@@ -112,6 +114,7 @@ impl Service {
         drop(self.record("changed files", outcome));
         self.ready();
         self.follow();
+        spawn_blocking(memory::give_back);
     }
 
     async fn load(&self) -> Result<Loaded, ReloadError> {

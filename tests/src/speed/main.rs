@@ -8,10 +8,12 @@ mod cpus;
 mod figure;
 mod measure;
 mod packet;
+mod peers;
 mod plot;
 mod provider;
 mod reload;
 mod results;
+mod router;
 mod scale;
 mod scrape;
 mod startup;
@@ -45,6 +47,8 @@ struct Arguments {
 enum Section {
     /// What one packet costs, over a program that does nothing
     Packet,
+    /// The same policy in nftables and tc
+    Peers,
     /// A change of the policy
     Reload,
     /// A scrape by Prometheus
@@ -59,6 +63,7 @@ impl Section {
     fn measure(self, effort: measure::Effort) -> Result<Vec<Figure>> {
         match self {
             Self::Packet => packet::measure(effort),
+            Self::Peers => peers::measure(effort),
             Self::Reload => reload::measure(effort),
             Self::Scrape => scrape::measure(effort),
             Self::Startup => startup::measure(effort),

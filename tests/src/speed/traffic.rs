@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
-use aya::programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use gateway_ebpf::traffic::Traffic;
 
 use crate::scale::{FIRST_V4, FIRST_V6, Scale, V4_STEP};
@@ -22,6 +22,9 @@ const PROGRAMS: [&str; 8] = [
     "add_plain",
     "add_by_swap",
 ];
+
+/// Frames that a driver hands to the stack at once (NAPI's budget).
+const BATCH: u32 = 64;
 
 /// [`Traffic`] as words, which is what aya takes.
 type Words = [u64; size_of::<Traffic>() / 8];
@@ -67,6 +70,30 @@ impl Generator {
     pub(crate) fn send(&mut self, frame: &[u8], scale: Scale, next: &ProgramFd, repeat: u32) -> Result<()> {
         let program = self.prepare(frame, scale, next)?;
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        self.program(program)?.test_run(options)?;
+        Ok(())
+    }
+
+    /// As [`Self::send`], but what the program lets pass goes on into the stack of this thread's network
+    /// namespace, as if it had come in by the interface `ifindex`.
+    pub(crate) fn send_live(
+        &mut self,
+        frame: &[u8],
+        scale: Scale,
+        next: &ProgramFd,
+        repeat: u32,
+        ifindex: u32,
+    ) -> Result<()> {
+        let program = self.prepare(frame, scale, next)?;
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: [u32; 6] = [0, frame.len() as u32, 0, ifindex, 0, 0];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            repeat,
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::default()
+        };
         self.program(program)?.test_run(options)?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use gateway_ebpf::lookup::v4::{Decoded, Entry, NODE_ENTRIES, Node, ROOT_NODES, S
 use ipnetwork::Ipv4Network;
 
 /// The trie for these prefixes; the root comes first. The longest prefix wins, whatever the order.
-pub(in super::super) fn build(prefixes: &[(Ipv4Network, Slot)]) -> Vec<Node> {
+pub(super) fn build(prefixes: &[(Ipv4Network, Slot)]) -> Vec<Node> {
     let mut nodes = vec![[Entry::EMPTY; NODE_ENTRIES]; ROOT_NODES as usize];
     let mut by_length: Vec<_> = prefixes.iter().collect();
     // Shorter prefixes first: longer ones then overwrite them where they overlap.
