@@ -2,7 +2,8 @@
 //!
 //! Frames are sent at full speed into each router's stack (`BPF_F_TEST_XDP_LIVE_FRAMES`), and whatever is
 //! let through is forwarded over a cable to a host that throws it away. Fairway's program runs before the
-//! stack, as in a driver; the others see what a program that does nothing lets pass.
+//! stack, as in a driver; the others see what a program that does nothing lets pass. All of it happens in
+//! the thread that sends, so rates are per second of its processor time, whatever else the machine does.
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::ProgramFd;
@@ -10,7 +11,7 @@ use gateway::config::{Config, Side};
 use gateway::dataplane::{Engine, ProgramClock};
 
 use crate::figure::{Aim, Figure};
-use crate::measure::{Effort, Spread, Trial, elapsed, in_turns};
+use crate::measure::{Effort, Spread, Trial, in_turns, processor_time};
 use crate::packet::tcp;
 use crate::router::{Caps, Router};
 use crate::scale::{LARGE, Scale};
@@ -52,11 +53,17 @@ fn dropping(
     let fairway = Contender::fairway(Router::without_policy()?, &config)?;
     let nftables = Contender::stack(Router::with_nftables(scale, caps)?)?;
     let values = turns(&[&fairway, &nftables], senders, port, effort, |sent, forwarded| {
-        ensure!(forwarded < sent / 50, "{forwarded} of {sent} packets were not dropped");
+        // The router speaks for itself, too. A cap's burst passes: nftables makes it a second longer than it
+        // is told, which is 20 packets of each sender.
+        let most = if port == 25 { 8 } else { sent / 50 + 25 * u64::from(senders.tenants) };
+        ensure!(forwarded <= most, "{forwarded} of {sent} packets were not dropped");
         Ok(sent)
     })?;
-    let figure =
-        Figure::more(format!("peers/{scale_name}/drops, {what}"), "packets/s", Spread::of(&values[0]));
+    let figure = Figure::more(
+        format!("peers/{scale_name}/drops, {what}"),
+        "packets/s of CPU time",
+        Spread::of(&values[0]),
+    );
     Ok(vec![figure.beside("nftables", Spread::of(&values[1])).aim(Aim::RatioAtLeast(aim))])
 }
 
@@ -78,9 +85,12 @@ fn forwarding(scale_name: &str, scale: Scale, effort: Effort) -> Result<Vec<Figu
     })?;
     let without = Spread::of(&values[0]);
     let figures = contenders.iter().zip(&values).skip(1).map(|((name, _), values)| {
-        let figure =
-            Figure::more(format!("peers/{scale_name}/forwarded, {name}"), "packets/s", Spread::of(values))
-                .beside("no policy", without);
+        let figure = Figure::more(
+            format!("peers/{scale_name}/forwarded, {name}"),
+            "packets/s of CPU time",
+            Spread::of(values),
+        )
+        .beside("no policy", without);
         if *name == "Fairway" { figure.aim(Aim::RatioAtLeast(0.95)) } else { figure }
     });
     Ok(figures.collect())
@@ -130,7 +140,7 @@ fn turns(
             let before = router.forwarded()?;
             let ifindex = router.ingress()?;
             let send = || generator.send_live(&frame, senders, &contender.program, repeat, ifindex);
-            let (took, ()) = router.enter(|| elapsed(send))?;
+            let took = router.enter(|| processor_time(send))?;
             let counted = count(u64::from(repeat), router.forwarded()? - before)?;
             Ok(counted as f64 / took.as_secs_f64())
         }));

@@ -60,7 +60,7 @@ impl Router {
         };
         let networks = networks(scale).map(|(number, network)| format!("{network} : {}", number + 1));
         let rules = format!(
-            "table netdev policy {{
+            "table netdev acceptable_use {{
                 map tenants {{ type ipv4_addr : mark; flags interval; elements = {{ {} }} }}
                 set exempt {{ type mark; elements = {{ 4294967295 }} }}
                 set caps {{ type mark; size 200000; flags dynamic; }}
