@@ -11,7 +11,7 @@ use crate::results::{Results, directory, number};
 const ROW: usize = 22;
 const LABEL: usize = 470;
 const BARS: usize = 400;
-const WIDTH: usize = LABEL + BARS + 90;
+const WIDTH: usize = LABEL + BARS + 220;
 
 /// Writes a picture for each section beside the results.
 pub(crate) fn write(results: &Results) -> Result<()> {
