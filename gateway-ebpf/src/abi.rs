@@ -19,7 +19,7 @@ use crate::standing::Standing;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -453,7 +453,7 @@ const _: () = {
     assert!(size_of::<Drops>() == 256);
     assert!(size_of::<InterfaceEntry>() == 8);
     assert!(size_of::<InterfaceTallies>() == 304);
-    assert!(size_of::<v4::Node>() == 1_024);
+    assert!(size_of::<v4::Node>() == 64);
     assert!(size_of::<v6::Entry>() == 24);
     assert!(size_of::<v6::Shape>() == 144);
     assert!(size_of::<Cap>() == 16);

@@ -20,6 +20,7 @@ pub mod port;
 mod reason;
 pub mod refusal;
 pub mod standing;
+pub mod traffic;
 
 pub use reason::{DropReason, REASON_SLOTS};
 

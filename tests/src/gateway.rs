@@ -178,6 +178,11 @@ impl<'a> Gateway<'a> {
         self.process.as_ref().map(Process::stderr).unwrap_or_default()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the gateway does not run")?.pid())
+    }
+
     /// Sends the running gateway a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.as_ref().context("the gateway does not run")?.signal(signal)

@@ -10,8 +10,9 @@ use crate::command;
 use crate::setup::{self, BpfTools, Scope};
 use crate::workspace;
 
-/// The programs of `gateway-ebpf`: the gateway's own, and those on the links of the test bed.
-const OBJECTS: [&str; 2] = ["fairway-ebpf", "lab-link"];
+/// The programs of `gateway-ebpf`: the gateway's own, those on the links of the test bed, and the ones that
+/// send what the bench measures with.
+const OBJECTS: [&str; 3] = ["fairway-ebpf", "lab-link", "bench-traffic"];
 
 const TARGET: &str = "bpfel-unknown-none";
 

@@ -4,6 +4,7 @@
 //! found by looking at files, so that a second run starts at once. Nothing is installed outside the
 //! workspace's `target` directory except Debian packages.
 
+mod bench;
 mod build;
 mod command;
 mod debian;
@@ -38,6 +39,12 @@ enum Task {
     },
     /// Check formatting, lints, docs and licences, then run every test
     Test(test::Options),
+    /// Measure what packets, reloads and scrapes cost, beside their baselines (needs root)
+    Bench {
+        /// Arguments of the bench itself: a section, --json, --quick, --keep
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Police real traffic between network namespaces and show what happened (needs root)
     Lab {
         /// Arguments of the lab itself, such as --hold
@@ -57,6 +64,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Setup => setup::prepare(setup::Scope { lints: true, traffic: true, fuzzer: true }).map(drop)?,
         Task::Build { release } => build::all(build::Profile::of(release))?,
         Task::Test(options) => return Ok(test::run(&options)),
+        Task::Bench { arguments } => bench::run(&arguments)?,
         Task::Lab { arguments } => lab::run(&arguments)?,
         Task::Eval { arguments } => eval::run(&arguments)?,
     }

@@ -1,34 +1,31 @@
 //! Checks between tenants: ids are unique, networks do not overlap, and all fit the tables.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::source::{At, Span};
+use super::source::At;
 use super::tenant::WrittenTenant;
 
-/// Reports every id that an earlier tenant has.
-pub(super) fn duplicate_ids(tenants: &[WrittenTenant], found: &mut Diagnostics) {
-    let mut first_spans: HashMap<&str, &Span> = HashMap::with_capacity(tenants.len());
-    for WrittenTenant { tenant, id, .. } in tenants {
-        let Some(span) = id else { continue };
-        if let Some(first) = first_spans.get(tenant.id.as_str()) {
+/// Reports every id that an earlier tenant has; `tenants` are sorted by id.
+pub(super) fn duplicate_ids(tenants: &[&WrittenTenant], found: &mut Diagnostics) {
+    for same in tenants.chunk_by(|a, b| a.tenant.id == b.tenant.id) {
+        let mut written = same.iter().filter_map(|tenant| tenant.id.as_ref());
+        let Some(first) = written.next() else { continue };
+        for span in written {
             found.push(
-                Diagnostic::error(format!("two tenants have the id {}", tenant.id))
+                Diagnostic::error(format!("two tenants have the id {}", same[0].tenant.id))
                     .at(span, "the second one")
                     .at(first, "the first one")
                     .help("an id stands for one tenant in counters, notices and the ledger: rename one"),
             );
-        } else {
-            first_spans.insert(&tenant.id, span);
         }
     }
 }
 
 /// Reports more tenants than the tables are made for.
-pub(super) fn limit(tenants: &[WrittenTenant], limit: Option<&At<u32>>, found: &mut Diagnostics) {
+pub(super) fn limit(tenants: &[&WrittenTenant], limit: Option<&At<u32>>, found: &mut Diagnostics) {
     let Some(At { value: limit, span }) = limit else { return };
     if tenants.len() > *limit as usize {
         found.push(
@@ -43,6 +40,8 @@ pub(super) fn limit(tenants: &[WrittenTenant], limit: Option<&At<u32>>, found: &
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Owned {
     network: IpNetwork,
+    first: IpAddr,
+    last: IpAddr,
     /// Index of its tenant.
     tenant: usize,
     /// Index among its tenant's prefixes.
@@ -50,14 +49,18 @@ struct Owned {
 }
 
 impl Owned {
+    fn new(network: IpNetwork, tenant: usize, index: usize) -> Self {
+        Self { network, first: network.network(), last: network.broadcast(), tenant, index }
+    }
+
     /// Enclosing networks sort before what they enclose, and IPv4 before IPv6.
     fn order(&self) -> (IpAddr, u8) {
-        (self.network.network(), self.network.prefix())
+        (self.first, self.network.prefix())
     }
 
     /// Whether it holds all of `other`, which sorts after it.
     fn encloses(&self, other: &Self) -> bool {
-        other.network.network() <= self.network.broadcast()
+        other.first <= self.last
     }
 }
 
@@ -90,12 +93,16 @@ fn overlaps(mut prefixes: Vec<Owned>) -> Vec<Overlap> {
 }
 
 /// Reports prefixes of different tenants that overlap, and prefixes that a tenant lists twice.
-pub(super) fn overlapping_prefixes(tenants: &[WrittenTenant], found: &mut Diagnostics) {
-    let prefixes = tenants.iter().enumerate().flat_map(|(tenant, written)| {
-        let networks = written.tenant.prefixes.iter().enumerate();
-        networks.map(move |(index, &network)| Owned { network, tenant, index })
-    });
-    for Overlap { inner, outer } in overlaps(prefixes.collect()) {
+pub(super) fn overlapping_prefixes(tenants: &[&WrittenTenant], found: &mut Diagnostics) {
+    let (mut v4, mut v6) = (Vec::with_capacity(tenants.len()), Vec::with_capacity(tenants.len()));
+    for (tenant, written) in tenants.iter().enumerate() {
+        for (index, network) in written.tenant.prefixes.iter().enumerate() {
+            let family = if network.is_ipv4() { &mut v4 } else { &mut v6 };
+            family.push(Owned::new(*network, tenant, index));
+        }
+    }
+    // Apart, each is often sorted already, as tenants get their networks one after the other.
+    for Overlap { inner, outer } in overlaps(v4).into_iter().chain(overlaps(v6)) {
         let (written, other) = (&tenants[inner.tenant], &tenants[outer.tenant]);
         let (span, other_span) = (&written.prefixes[inner.index], &other.prefixes[outer.index]);
         found.push(if inner.tenant == outer.tenant {
@@ -148,7 +155,7 @@ mod tests {
             let mut prefixes: Vec<Owned> = Vec::new();
             for (tenant, networks) in tenants.iter().enumerate() {
                 prefixes.extend(
-                    networks.iter().enumerate().map(|(index, &network)| Owned { network, tenant, index }),
+                    networks.iter().enumerate().map(|(index, &network)| Owned::new(network, tenant, index)),
                 );
             }
             let found = overlaps(prefixes.clone());

@@ -140,6 +140,11 @@ impl Diagnostics {
         self.0.push(diagnostic);
     }
 
+    /// Adds what was found elsewhere.
+    pub(super) fn extend(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
     /// Sorts by file in the order they were read, then by position.
     pub(super) fn sort(&mut self) {
         self.0.sort_by_key(|diagnostic| diagnostic.labels.first().map(|label| label.span.position()));

@@ -1,9 +1,8 @@
 //! `[[tenant.smtp_exemption]]`: port 25 opened on a written justification, for a time.
 
-use jiff::Timestamp;
-
 use super::SmtpExemption;
 use super::expiry::{read_expiry, report_no_approver};
+use super::moment::Moment;
 use super::network::PREFIX;
 use super::ports::DIRECTION;
 use super::reader::Table;
@@ -11,7 +10,7 @@ use super::source::IntoValues;
 use super::value::TEXT;
 
 /// Reads one exemption; none if it has expired or is refused.
-pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp) -> Option<SmtpExemption> {
+pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, moment: &Moment) -> Option<SmtpExemption> {
     let direction = table.required("direction", &DIRECTION);
     let peers = table.list("peers", &PREFIX).into_values();
     let ticket = table.required("ticket", &TEXT);
@@ -21,7 +20,7 @@ pub(super) fn read_exemption(table: &mut Table<'_>, title: &str, now: Timestamp)
         Some(ticket) => format!("SMTP exemption {} of {title}", ticket.value),
         None => format!("an SMTP exemption of {title}"),
     };
-    let expires = read_expiry(table, &name, now, "port 25 closes by itself then");
+    let expires = read_expiry(table, &name, moment, "port 25 closes by itself then");
     Some(SmtpExemption {
         direction: direction?.value,
         peers,

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
+use super::moment::Moment;
 use super::reader::Table;
 use super::value::{Refusal, Scalar};
 
@@ -43,11 +44,13 @@ fn instant(written: &toml::value::Datetime) -> Result<Timestamp, jiff::Error> {
 pub(super) fn read_expiry(
     table: &mut Table<'_>,
     name: &str,
-    now: Timestamp,
+    moment: &Moment,
     consequence: &str,
 ) -> Option<Timestamp> {
     let expires = table.required("expires", &EXPIRY)?;
-    let left = expires.value.duration_since(now);
+    let left = expires.value.duration_since(moment.now());
+    // Within the notice, and afterwards, warnings count the days.
+    moment.limit(if left > NOTICE { expires.value - NOTICE } else { moment.now() });
     if left <= SignedDuration::ZERO {
         table.report(
             Diagnostic::warning(format!("{name} has expired"))

@@ -76,15 +76,39 @@ impl Files {
         paths
     }
 
-    /// Reads a file. Bytes that are not UTF-8 are reported, and the rest is taken.
-    pub(super) fn open(&mut self, path: &Path, found: &mut Diagnostics) -> std::io::Result<Arc<Source>> {
+    /// Reads a file.
+    pub(super) fn read(&mut self, path: &Path) -> std::io::Result<Contents> {
         let bytes = std::fs::read(path)?;
         self.digest.update((bytes.len() as u64).to_be_bytes());
         self.digest.update(&bytes);
-        self.seen.extend(path.canonicalize());
         let order = self.sources.len();
         self.sources.push(path.to_owned());
-        let (text, wrong) = match String::from_utf8(bytes) {
+        Ok(Contents { order, path: path.to_owned(), bytes })
+    }
+
+    /// Remembers a file that no pattern named.
+    pub(super) fn see(&mut self, path: &Path) {
+        self.seen.extend(path.canonicalize());
+    }
+
+    /// What a change of is worth a reload, and the version of it all.
+    pub(super) fn finish(self) -> (Vec<PathBuf>, Digest) {
+        (self.sources, Digest(self.digest.finalize().into()))
+    }
+}
+
+/// A file that was read.
+pub(super) struct Contents {
+    /// Rank among the files read.
+    pub(super) order: usize,
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Contents {
+    /// Its text. Bytes that are not UTF-8 are reported, and the rest is taken.
+    pub(super) fn into_source(self, found: &mut Diagnostics) -> Arc<Source> {
+        let (text, wrong) = match String::from_utf8(self.bytes) {
             Ok(text) => (text, None),
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
@@ -92,21 +116,16 @@ impl Files {
                 (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some((offset, byte)))
             }
         };
-        let source = Source::new(order, path, text);
+        let source = Source::new(self.order, &self.path, text);
         if let Some((offset, byte)) = wrong {
             let span = source.span(offset..offset + char::REPLACEMENT_CHARACTER.len_utf8());
             found.push(
-                Diagnostic::error(format!("{} is not UTF-8", path.display()))
+                Diagnostic::error(format!("{} is not UTF-8", self.path.display()))
                     .at(&span, format!("byte {byte:#04x}"))
                     .help("save the file as UTF-8, for example with iconv"),
             );
         }
-        Ok(source)
-    }
-
-    /// What a change of is worth a reload, and the version of it all.
-    pub(super) fn finish(self) -> (Vec<PathBuf>, Digest) {
-        (self.sources, Digest(self.digest.finalize().into()))
+        source
     }
 }
 

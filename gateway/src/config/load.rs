@@ -1,6 +1,7 @@
 //! From files to a [`Config`]: the main file, then the tenant files that it names.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
@@ -10,10 +11,12 @@ use super::detect::{read_drop_list, report_strangers};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::files::Files;
 use super::main_file::MainFile;
+use super::moment::Moment;
 use super::reader::read_file;
 use super::source::Span;
 use super::tenant::{WrittenTenant, read_tenant};
-use super::{Config, Detection};
+use super::tenants_file::{Cache, Fetched};
+use super::{Config, Detection, Tenant};
 
 /// A configuration that was taken.
 #[derive(Clone, Debug)]
@@ -30,37 +33,54 @@ pub struct Loaded {
 /// # Errors
 /// Every mistake of every file, warnings included, if there is any error among them.
 pub fn load(file: &Path, now: Timestamp) -> Result<Loaded, Diagnostics> {
-    let mut loader = Loader {
-        now,
-        files: Files::default(),
-        tenants: Vec::new(),
-        drop_lists: Vec::new(),
-        listed: Vec::new(),
-        found: Diagnostics::default(),
-    };
-    let main = loader.read(file);
-    loader.found.sort();
-    match main {
-        Some(main) if loader.found.errors() == 0 => Ok(loader.finish(file, main)),
-        _ => Err(loader.found),
+    Loader::default().load(file, now)
+}
+
+/// Reads configurations again and again: files of tenants that have not changed are not parsed again.
+#[derive(Default)]
+pub struct Loader {
+    cache: Cache,
+}
+
+impl Loader {
+    /// As [`load()`].
+    ///
+    /// # Errors
+    /// As those of [`load()`].
+    pub fn load(&mut self, file: &Path, now: Timestamp) -> Result<Loaded, Diagnostics> {
+        let mut reading = Reading {
+            now,
+            files: Files::default(),
+            tenants: Vec::new(),
+            drop_lists: Vec::new(),
+            listed: Vec::new(),
+            found: Diagnostics::default(),
+        };
+        let main = reading.read(file, &mut self.cache);
+        reading.found.sort();
+        match main {
+            Some(main) if reading.found.errors() == 0 => Ok(reading.finish(file, main)),
+            _ => Err(reading.found),
+        }
     }
 }
 
 /// What has been read so far.
-struct Loader {
+struct Reading {
     now: Timestamp,
     files: Files,
-    tenants: Vec<WrittenTenant>,
+    /// Of all files; sorted by id, those with the same id as they were written.
+    tenants: Vec<Arc<Tenant>>,
     drop_lists: Vec<PathBuf>,
     listed: Vec<IpNetwork>,
     found: Diagnostics,
 }
 
-impl Loader {
+impl Reading {
     /// Reads and checks everything; none if the main file cannot be read, which is reported.
-    fn read(&mut self, file: &Path) -> Option<MainFile> {
-        let source = match self.files.open(file, &mut self.found) {
-            Ok(source) => source,
+    fn read(&mut self, file: &Path, cache: &mut Cache) -> Option<MainFile> {
+        let contents = match self.files.read(file) {
+            Ok(contents) => contents,
             Err(error) => {
                 self.found.push(
                     Diagnostic::error(format!("cannot read {}: {error}", file.display())).help(
@@ -70,54 +90,64 @@ impl Loader {
                 return None;
             }
         };
-        let (main, tenants) = read_file(&source, &mut self.found, |root| {
-            let main = MainFile::read(root, self.now);
-            let tenants = root.tables("tenant", |table| read_tenant(table, &main, self.now));
+        self.files.see(file);
+        let source = contents.into_source(&mut self.found);
+        let moment = Moment::new(self.now);
+        let (main, own_tenants) = read_file(&source, &mut self.found, |root| {
+            let main = MainFile::read(root, &moment);
+            let tenants = root.tables("tenant", |table| read_tenant(table, &main, &moment));
             (main, tenants)
         });
-        self.tenants = tenants;
+        cache.keep_if_under(source.text());
         let directory = file.parent().unwrap_or(Path::new(""));
-        for pattern in &main.gateway.tenant_files {
-            for path in self.files.matching(directory, pattern, &mut self.found) {
-                self.read_tenants(&path, &pattern.span, &main);
-            }
-        }
+        let tenant_files = self.fetch_tenant_files(directory, &main, cache);
+        let tenant_files = cache.read(tenant_files, &main, self.now);
+        tenant_files.iter().for_each(|file| self.found.extend(&file.found));
         for path in &main.detect.drop_lists {
             self.read_drop_list(&directory.join(&path.value), &path.span);
         }
+        let mut tenants: Vec<&WrittenTenant> =
+            own_tenants.iter().chain(tenant_files.iter().flat_map(|file| &file.tenants)).collect();
         // A file that did not parse may hold the tenants that are missed.
-        if self.tenants.is_empty() && self.found.errors() == 0 {
+        if tenants.is_empty() && self.found.errors() == 0 {
             self.found.push(
                 Diagnostic::warning("there are no tenants")
                     .at(&source.span(0..0), "neither here nor in files named by `tenants` in [gateway]")
                     .help("add [[tenant]] entries; until then every source on the tenant side is unknown"),
             );
         }
-        check::duplicate_ids(&self.tenants, &mut self.found);
-        check::limit(&self.tenants, main.gateway.tenant_limit.as_ref(), &mut self.found);
-        check::overlapping_prefixes(&self.tenants, &mut self.found);
-        let tenants = self.tenants.iter().map(|written| &written.tenant);
-        report_strangers(&main.detect.allow, tenants, &mut self.found);
+        check::limit(&tenants, main.gateway.tenant_limit.as_ref(), &mut self.found);
+        check::overlapping_prefixes(&tenants, &mut self.found);
+        // Stable: of two with the same id, the one that was written first comes first.
+        tenants.sort_by(|a, b| a.tenant.id.cmp(&b.tenant.id));
+        check::duplicate_ids(&tenants, &mut self.found);
+        report_strangers(&main.detect.allow, tenants.iter().map(|written| &*written.tenant), &mut self.found);
+        self.tenants = tenants.into_iter().map(|written| Arc::clone(&written.tenant)).collect();
         Some(main)
     }
 
-    fn read_tenants(&mut self, path: &Path, named_at: &Span, main: &MainFile) {
-        match self.files.open(path, &mut self.found) {
-            Ok(source) => self.tenants.extend(read_file(&source, &mut self.found, |root| {
-                root.refuse_sections(&MainFile::SECTIONS);
-                root.tables("tenant", |table| read_tenant(table, main, self.now))
-            })),
-            Err(error) => self.found.push(
-                Diagnostic::error(format!("cannot read {}: {error}", path.display()))
-                    .at(named_at, "named here")
-                    .help("mend or remove the file, or change the pattern"),
-            ),
+    /// Reads the bytes of all files that the main file's patterns name.
+    fn fetch_tenant_files(&mut self, directory: &Path, main: &MainFile, cache: &Cache) -> Vec<Fetched> {
+        let mut fetched = Vec::new();
+        for pattern in &main.gateway.tenant_files {
+            for path in self.files.matching(directory, pattern, &mut self.found) {
+                match self.files.read(&path) {
+                    Ok(contents) => fetched.push(cache.compare(contents, self.now)),
+                    Err(error) => self.found.push(
+                        Diagnostic::error(format!("cannot read {}: {error}", path.display()))
+                            .at(&pattern.span, "named here")
+                            .help("mend or remove the file, or change the pattern"),
+                    ),
+                }
+            }
         }
+        fetched
     }
 
     fn read_drop_list(&mut self, path: &Path, named_at: &Span) {
-        match self.files.open(path, &mut self.found) {
-            Ok(source) => {
+        match self.files.read(path) {
+            Ok(contents) => {
+                let source = contents.into_source(&mut self.found);
                 self.listed.extend(read_drop_list(&source, &mut self.found));
                 self.drop_lists.push(path.to_owned());
             }
@@ -130,8 +160,6 @@ impl Loader {
     }
 
     fn finish(self, file: &Path, main: MainFile) -> Loaded {
-        let mut tenants: Vec<_> = self.tenants.into_iter().map(|written| written.tenant).collect();
-        tenants.sort_by(|a, b| a.id.cmp(&b.id));
         let mut listed = self.listed;
         listed.sort_unstable();
         listed.dedup();
@@ -152,7 +180,7 @@ impl Loader {
             evidence: main.evidence,
             metrics: main.metrics,
             written: main.written,
-            tenants,
+            tenants: self.tenants,
         };
         Loaded { config, warnings: self.found }
     }

@@ -4,11 +4,11 @@ use super::detect::{DetectSection, read_detect};
 use super::gateway::{
     FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
+use super::moment::Moment;
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
 use super::{EvidenceLimits, Interface, Metrics, Written};
 use ipnetwork::IpNetwork;
-use jiff::Timestamp;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
 pub(super) struct MainFile {
@@ -51,8 +51,8 @@ impl MainFile {
         "walled_garden.hosts",
     ];
 
-    /// `now` decides what has expired.
-    pub(super) fn read(root: &mut Table<'_>, now: Timestamp) -> Self {
+    /// The moment decides what has expired.
+    pub(super) fn read(root: &mut Table<'_>, moment: &Moment) -> Self {
         Self {
             gateway: read_gateway(root),
             interfaces: read_interfaces(root),
@@ -60,7 +60,7 @@ impl MainFile {
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
-            detect: read_detect(root, now),
+            detect: read_detect(root, moment),
             evidence: read_evidence(root),
             metrics: read_metrics(root),
             written: root.written(&Self::KEYS_TOLD),

@@ -22,6 +22,7 @@ mod gateway;
 mod load;
 mod main_file;
 mod model;
+mod moment;
 mod network;
 mod ports;
 mod rate;
@@ -31,6 +32,7 @@ mod source;
 mod suggest;
 mod syntax;
 mod tenant;
+mod tenants_file;
 mod units;
 mod value;
 mod view;
@@ -40,7 +42,7 @@ pub use detect::{
     AllowReason, Allowance, DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use load::{Loaded, load};
+pub use load::{Loaded, Loader, load};
 pub use model::*;
 pub use rate::{BitRate, LineRate};
 pub use rules::{PolicyRule, rules, rules_for_strangers};

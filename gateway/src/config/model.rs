@@ -45,8 +45,9 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// Where the main file's settings are written, by dotted key: `smtp.default`.
     pub written: Written,
-    /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants.
-    pub tenants: Vec<Tenant>,
+    /// Tenants by ascending id; ids are unique, prefixes do not overlap between tenants. Shared with the
+    /// configurations before and after, as long as nothing changes about them.
+    pub tenants: Vec<Arc<Tenant>>,
 }
 
 /// SHA-256 of the configuration's files, shown as lower-case hex.

@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Place;
 
 /// One file that was read.
 pub(super) struct Source {
-    /// Rank among the files read: diagnostics are shown in this order.
-    order: usize,
+    /// Rank among the files read: diagnostics are shown in this order. Files that come or go change it.
+    order: AtomicUsize,
     path: Arc<Path>,
     text: String,
     /// Byte offset at which each line starts.
@@ -20,11 +22,20 @@ impl Source {
     pub(super) fn new(order: usize, path: &Path, text: String) -> Arc<Self> {
         let line_starts =
             std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Arc::new(Self { order, path: path.into(), text, line_starts })
+        Arc::new(Self { order: AtomicUsize::new(order), path: path.into(), text, line_starts })
     }
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it another rank.
+    pub(super) fn set_order(&self, order: usize) {
+        self.order.store(order, Relaxed);
     }
 
     /// The span of `range`, in bytes.
@@ -69,7 +80,7 @@ pub(super) struct Excerpt<'s> {
 impl Span {
     /// Sorts spans by file, then by position.
     pub(super) fn position(&self) -> (usize, usize) {
-        (self.source.order, self.range.start)
+        (self.source.order.load(Relaxed), self.range.start)
     }
 
     /// Where it starts, in bytes.

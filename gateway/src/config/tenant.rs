@@ -1,12 +1,13 @@
 //! `[[tenant]]`: one customer, its networks and what it may do.
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
 use super::contact::{CONTACT, report_unreachable};
 use super::diagnostic::Diagnostic;
 use super::exemption::read_exemption;
 use super::gateway::FRAGMENTS;
 use super::main_file::MainFile;
+use super::moment::Moment;
 use super::network::{DOMAIN, PREFIX, VLAN};
 use super::ports::PORT_RULE;
 use super::reader::Table;
@@ -23,7 +24,7 @@ const KEYS_TOLD: [&str; 8] =
 /// A tenant with the places that checks across tenants point at.
 pub(super) struct WrittenTenant {
     /// With defaults where something was wrong.
-    pub(super) tenant: Tenant,
+    pub(super) tenant: Arc<Tenant>,
     /// Where the id stands, if it has a valid one.
     pub(super) id: Option<Span>,
     /// Where each of the tenant's prefixes stands.
@@ -42,7 +43,7 @@ fn title(id: &str) -> String {
 }
 
 /// Reads one `[[tenant]]` under the rules of the main file.
-pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp) -> WrittenTenant {
+pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, moment: &Moment) -> WrittenTenant {
     let (id, id_span) = table.required("id", &IDENTIFIER).map(|id| (id.value, id.span)).unzip();
     let id = id.unwrap_or_default();
     let title = title(&id);
@@ -64,7 +65,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
     }
     let (cap_up, cap_down) =
         table.table("cap", |cap| (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title)));
-    let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title, now));
+    let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title, moment));
     let tenant = Tenant {
         name: table.or("name", &TEXT, id.clone()),
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
@@ -84,7 +85,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, now: Timestamp
         cap_up,
         cap_down,
     };
-    WrittenTenant { tenant, id: id_span, prefixes: prefix_spans }
+    WrittenTenant { tenant: Arc::new(tenant), id: id_span, prefixes: prefix_spans }
 }
 
 /// A cap that is left out is the ceiling, and none exceeds it.

@@ -48,7 +48,7 @@ pub fn view(config: &Config) -> Value {
             "listen": metrics.listen.to_string(),
             "top_tenants": metrics.top_tenants,
         })),
-        "tenants": keyed(&config.tenants, |tenant| &tenant.id, view_tenant),
+        "tenants": keyed(&config.tenants, |tenant| &tenant.id, |tenant| view_tenant(tenant)),
     })
 }
 

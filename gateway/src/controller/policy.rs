@@ -1,8 +1,10 @@
 //! A policy in force: a configuration, and when its exemptions and allowances lapse.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use crate::config::{Config, Diagnostics, Loaded};
+use crate::config::{Config, Diagnostics, Loaded, SmtpExemption};
 
 /// The configuration that is enforced now.
 #[derive(Debug)]
@@ -64,8 +66,10 @@ impl Policy {
     pub(super) fn at(&self, now: Timestamp) -> (Self, Vec<Lapsed>) {
         let mut config = self.config.clone();
         let mut lapsed = Vec::new();
-        for tenant in &mut config.tenants {
-            for over in tenant.smtp_exemptions.extract_if(.., |exemption| exemption.expires <= now) {
+        let is_over = |exemption: &SmtpExemption| exemption.expires <= now;
+        for tenant in config.tenants.iter_mut().filter(|tenant| tenant.smtp_exemptions.iter().any(is_over)) {
+            let tenant = Arc::make_mut(tenant);
+            for over in tenant.smtp_exemptions.extract_if(.., |exemption| is_over(exemption)) {
                 lapsed.push(Lapsed::SmtpExemption { tenant: tenant.id.clone(), ticket: over.ticket });
             }
         }

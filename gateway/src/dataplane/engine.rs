@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::programs::Xdp;
@@ -23,7 +24,7 @@ use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::Tables;
 use super::{Applied, Standings, TableMemory};
-use crate::config::{Config, Interface, Side};
+use crate::config::{Config, Interface, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 
 /// Compiled by `cargo xtask build`.
@@ -34,8 +35,8 @@ pub struct Engine {
     pub(super) object: Ebpf,
     pub(super) tables: Tables,
     slots: Slots,
-    /// Tenants in the config's order.
-    pub(super) tenants: Vec<(String, Slot)>,
+    /// Tenants in the config's order, which is that of their ids.
+    pub(super) tenants: Vec<(Arc<Tenant>, Slot)>,
     interfaces: Vec<Registered>,
     prefixes: usize,
     standings: Standings,
@@ -46,8 +47,8 @@ pub struct Engine {
 /// A policy compiled for the tables of one engine, not in force yet.
 pub(super) struct Prepared {
     image: Image,
-    /// The slots as they will be, those of tenants that go not given up yet.
-    slots: Slots,
+    /// Tenants that are to take the next free slots.
+    new: Vec<Arc<Tenant>>,
 }
 
 /// An interface that has counters.
@@ -108,9 +109,34 @@ impl Engine {
 
     /// Compiles a policy for these tables; none if it does not fit them.
     pub(super) fn prepare(&self, config: &Config) -> Option<Prepared> {
-        let mut slots = self.slots.clone();
-        let image = Image::compile(config, &self.standings, &mut slots).ok()?;
-        self.tables.capacity.fits(&image).then_some(Prepared { image, slots })
+        let (slots, new) = self.assign(config)?;
+        let image = Image::compile(config, &self.standings, &slots, self.tables.index());
+        self.tables.capacity.fits(&image).then_some(Prepared { image, new })
+    }
+
+    /// The slots of a config's tenants, and who of them is new; none if they are too many.
+    fn assign(&self, config: &Config) -> Option<(Vec<Slot>, Vec<Arc<Tenant>>)> {
+        let (mut slots, mut new) = (Vec::with_capacity(config.tenants.len()), Vec::new());
+        let mut free = self.slots.free();
+        // Both are sorted by id, and most tenants are the very same.
+        let mut known = self.tenants.iter().peekable();
+        for tenant in &config.tenants {
+            let is_same = |(known, _): &&(Arc<Tenant>, Slot)| Arc::ptr_eq(known, tenant);
+            if let Some((_, slot)) = known.next_if(is_same) {
+                slots.push(*slot);
+                continue;
+            }
+            while known.next_if(|(known, _)| known.id <= tenant.id).is_some() {}
+            let slot = match self.slots.get(&tenant.id) {
+                Some(slot) => slot,
+                None => {
+                    new.push(Arc::clone(tenant));
+                    free.next()?
+                }
+            };
+            slots.push(slot);
+        }
+        Some((slots, new))
     }
 
     /// Replaces the policy, atomically for every packet. Tenants that stay keep their counters and
@@ -129,28 +155,23 @@ impl Engine {
     pub(super) fn put_into_force(
         &mut self,
         config: &Config,
-        Prepared { image, mut slots }: Prepared,
+        Prepared { image, new }: Prepared,
     ) -> Result<Applied, DataplaneError> {
-        let tenants: Vec<_> = config
-            .tenants
-            .iter()
-            .zip(&image.tenants)
-            .map(|(tenant, (slot, _))| (tenant.id.clone(), *slot))
-            .collect();
-        let new: Vec<_> = tenants.iter().filter(|(id, _)| self.slots.get(id).is_none()).collect();
         // Before the switch, so that counters never belong to a slot without a name.
-        new.iter().for_each(|(id, slot)| self.tables.name_slot(*slot, id));
+        self.slots.free().zip(&new).for_each(|(slot, tenant)| self.tables.name_slot(slot, &tenant.id));
         if let Err(error) = self.tables.switch_to(&image) {
-            new.iter().for_each(|(_, slot)| self.tables.wipe_slot(*slot));
+            self.slots.free().zip(&new).for_each(|(slot, _)| self.tables.wipe_slot(slot));
             return Err(error);
         }
         // While the slots in them still are those tenants'.
         self.read_events();
-        let kept: std::collections::HashSet<&str> =
-            config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
-        slots.release(|id| kept.contains(id)).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
-        self.slots = slots;
-        self.tenants = tenants;
+        new.iter().for_each(|tenant| self.slots.take(&tenant.id));
+        if self.slots.taken() > config.tenants.len() {
+            let is_kept = |id: &str| config.tenants.binary_search_by(|tenant| (*tenant.id).cmp(id)).is_ok();
+            self.slots.release(is_kept).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
+        }
+        let slots = image.tenants.iter().map(|(slot, _)| *slot);
+        self.tenants = config.tenants.iter().cloned().zip(slots).collect();
         self.prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
         Ok(self.applied())
     }
@@ -159,8 +180,8 @@ impl Engine {
     /// now on. Tenants that are not named are in good standing.
     pub fn set_standings(&mut self, standings: &Standings) {
         self.standings.clone_from(standings);
-        for (id, slot) in &self.tenants {
-            self.tables.set_standing(*slot, standings.get(id).copied().unwrap_or_default());
+        for (tenant, slot) in &self.tenants {
+            self.tables.set_standing(*slot, standings.get(&tenant.id).copied().unwrap_or_default());
         }
     }
 
@@ -181,7 +202,7 @@ impl Engine {
         }
         let ids: HashMap<u32, &str> = match reports.is_empty() {
             true => HashMap::new(),
-            false => self.tenants.iter().map(|(id, slot)| (slot.0, id.as_str())).collect(),
+            false => self.tenants.iter().map(|(tenant, slot)| (slot.0, tenant.id.as_str())).collect(),
         };
         let clock = self.tables.program_clock();
         let offence = |report| detection::offence(report, ids.get(&report.slot)?, clock);
@@ -255,8 +276,8 @@ impl Engine {
 
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
-        let tenants = self.tenants.iter().map(|(id, slot)| TenantCounters {
-            id: id.clone(),
+        let tenants = self.tenants.iter().map(|(tenant, slot)| TenantCounters {
+            id: tenant.id.clone(),
             up: self.tables.counters(*slot, Direction::Up),
             down: self.tables.counters(*slot, Direction::Down),
         });
@@ -413,14 +434,14 @@ impl Engine {
     }
 
     fn common_slots(&self, old: &Self) -> impl Iterator<Item = (Slot, Slot)> {
-        self.tenants.iter().filter_map(|(id, slot)| Some((*slot, old.slots.get(id)?)))
+        self.tenants.iter().filter_map(|(tenant, slot)| Some((*slot, old.slots.get(&tenant.id)?)))
     }
 }
 
 /// Tables that `config` fits, with room to grow.
 pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
-    let mut slots = Slots::new(config.tenants.len() as u32, |_| [0; 64]);
-    let image = Image::compile(config, &Standings::new(), &mut slots).map_err(|_full| does_not_fit())?;
+    let slots: Vec<Slot> = (0..config.tenants.len() as u32).map(Slot).collect();
+    let image = Image::compile(config, &Standings::new(), &slots, None);
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
 }
 

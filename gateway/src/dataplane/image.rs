@@ -1,13 +1,12 @@
 //! A policy as the data plane keeps it: compiled from the config in memory, before anything is touched.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_ebpf::abi::{BankHeader, PeerKey, PortClasses, TenantPolicy};
 use gateway_ebpf::cap::Cap;
 use gateway_ebpf::detect::Kind;
-use gateway_ebpf::lookup::{Slot, v4};
+use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::Tags;
 use gateway_ebpf::port::{Action, Actions, ServiceClass};
 use gateway_ebpf::standing::Standing;
@@ -16,8 +15,7 @@ use ipnetwork::IpNetwork;
 
 use super::Standings;
 use super::detection::{self, DetectionImage};
-use super::index::{V6Table, build_v4, build_v6};
-use super::slots::{Full, Slots};
+use super::index::{Index, Networks};
 use crate::config::{
     BitRate, Config, Fragments, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources,
 };
@@ -31,8 +29,7 @@ pub(crate) const RELAY_PORT: u16 = 25;
 pub(super) struct Image {
     pub(super) header: BankHeader,
     pub(super) tenants: Vec<(Slot, TenantPolicy)>,
-    pub(super) v4_nodes: Vec<v4::Node>,
-    pub(super) v6: V6Table,
+    pub(super) index: Arc<Index>,
     /// By [`parse::Protocol`].
     pub(super) port_classes: [Box<PortClasses>; 2],
     pub(super) peers: Vec<Peer>,
@@ -48,42 +45,43 @@ pub(super) struct Peer {
 }
 
 impl Image {
-    /// Compiles `config`, giving slots to new tenants; who is not in `standings` is in good standing.
-    pub(super) fn compile(config: &Config, standings: &Standings, slots: &mut Slots) -> Result<Self, Full> {
-        let mut image = Self {
-            header: BankHeader { flags: flags(config), v6: gateway_ebpf::lookup::v6::Shape::EMPTY },
-            tenants: Vec::with_capacity(config.tenants.len()),
-            v4_nodes: Vec::new(),
-            v6: build_v6(&[], 0),
-            port_classes: port_classes(config),
-            peers: walled_garden(config),
-            detection: DetectionImage::compile(config),
-        };
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for tenant in &config.tenants {
-            let slot = slots.get_or_assign(&tenant.id)?;
+    /// Compiles `config`, whose tenants have these slots; who is not in `standings` is in good standing.
+    /// Where the networks are those of the index `before`, it is taken again.
+    pub(super) fn compile(
+        config: &Config,
+        standings: &Standings,
+        slots: &[Slot],
+        before: Option<&Arc<Index>>,
+    ) -> Self {
+        let mut tenants = Vec::with_capacity(config.tenants.len());
+        let mut peers = walled_garden(config);
+        let mut networks = Networks::default();
+        for (tenant, &slot) in config.tenants.iter().zip(slots) {
             let standing = standings.get(&tenant.id).copied().unwrap_or_default();
-            image.tenants.push((slot, policy(config, tenant, standing)));
-            image.peers.extend(peers(config, tenant, slot));
+            tenants.push((slot, policy(config, tenant, standing)));
+            peers.extend(mail_peers(config, tenant, slot));
             for prefix in &tenant.prefixes {
                 match prefix {
-                    IpNetwork::V4(prefix) => v4.push((*prefix, slot)),
-                    IpNetwork::V6(prefix) => v6.push((*prefix, slot)),
+                    IpNetwork::V4(prefix) => networks.v4.push((*prefix, slot)),
+                    IpNetwork::V6(prefix) => networks.v6.push((*prefix, slot)),
                 }
             }
         }
-        image.v4_nodes = build_v4(&v4);
-        image.v6 = build_v6(&v6, RandomState::new().hash_one(()));
-        image.header.v6 = image.v6.shape;
-        image.peers.extend(listed(config));
-        image.peers.extend(left_alone(config));
-        if image.detection.is_on() {
-            image.header.flags |= BankHeader::DETECTS;
+        peers.extend(listed(config));
+        peers.extend(left_alone(config));
+        let index = match before {
+            Some(index) if index.is_for(&networks) => Arc::clone(index),
+            _ => Arc::new(Index::new(networks)),
+        };
+        let detection = DetectionImage::compile(config);
+        let mut header = BankHeader { flags: flags(config), v6: index.v6.shape };
+        if detection.is_on() {
+            header.flags |= BankHeader::DETECTS;
         }
         if !config.detection.listed.is_empty() {
-            image.header.flags |= BankHeader::HAS_DROP_LIST;
+            header.flags |= BankHeader::HAS_DROP_LIST;
         }
-        Ok(image)
+        Self { header, tenants, index, port_classes: port_classes(config), peers, detection }
     }
 }
 
@@ -190,7 +188,7 @@ fn everybodys(list: u32, class: u8, network: &IpNetwork, expires: Option<jiff::T
 }
 
 /// Who this tenant may exchange mail with on port 25.
-fn peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
+fn mail_peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
     // With port 25 open, nobody needs listing.
     if config.smtp.default == PortRule::Allow {
         return Vec::new();

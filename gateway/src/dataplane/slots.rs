@@ -17,10 +17,6 @@ pub(super) struct Slots {
     free: Vec<Slot>,
 }
 
-/// More tenants than slots.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
-
 impl Slots {
     /// All slots below `capacity`, taken as `ids` says.
     pub(super) fn new(capacity: u32, ids: impl Fn(Slot) -> TenantId) -> Self {
@@ -42,14 +38,21 @@ impl Slots {
         self.by_id.get(id).copied()
     }
 
-    /// The slot of a tenant, given to it now if it has none.
-    pub(super) fn get_or_assign(&mut self, id: &str) -> Result<Slot, Full> {
-        if let Some(slot) = self.get(id) {
-            return Ok(slot);
+    /// The free slots, in the order in which they are to be taken.
+    pub(super) fn free(&self) -> impl Iterator<Item = Slot> {
+        self.free.iter().rev().copied()
+    }
+
+    /// Gives the next free slot to a tenant that has none.
+    pub(super) fn take(&mut self, id: &str) {
+        if let Some(slot) = self.free.pop() {
+            self.by_id.insert(id.to_owned(), slot);
         }
-        let slot = self.free.pop().ok_or(Full)?;
-        self.by_id.insert(id.to_owned(), slot);
-        Ok(slot)
+    }
+
+    /// How many tenants have slots.
+    pub(super) fn taken(&self) -> usize {
+        self.by_id.len()
     }
 
     /// Gives up the slots of all tenants but those that `keep` wants; says which.
@@ -74,21 +77,23 @@ mod tests {
     #[test]
     fn slots_are_stable_and_reused_only_after_release() {
         let mut slots = Slots::new(2, |_| [0; 64]);
-        assert_eq!(slots.get_or_assign("a"), Ok(Slot(0)));
-        assert_eq!(slots.get_or_assign("b"), Ok(Slot(1)));
-        assert_eq!(slots.get_or_assign("a"), Ok(Slot(0)));
-        assert_eq!(slots.get_or_assign("c"), Err(Full));
+        assert_eq!(slots.free().collect::<Vec<_>>(), [Slot(0), Slot(1)]);
+        slots.take("a");
+        slots.take("b");
+        assert_eq!((slots.get("a"), slots.get("b")), (Some(Slot(0)), Some(Slot(1))));
+        assert_eq!(slots.free().next(), None);
         assert_eq!(slots.release(|id| id == "b"), [Slot(0)]);
-        assert_eq!(slots.get_or_assign("c"), Ok(Slot(0)));
-        assert_eq!(slots.get("a"), None);
+        slots.take("c");
+        assert_eq!(slots.get("c"), Some(Slot(0)));
+        assert_eq!((slots.get("a"), slots.taken()), (None, 2));
     }
 
     #[test]
     fn a_predecessors_slots_are_found_again() {
         let ids = [encode("a"), [0; 64], encode(&"x".repeat(63))];
-        let mut slots = Slots::new(3, |slot| ids[slot.0 as usize]);
+        let slots = Slots::new(3, |slot| ids[slot.0 as usize]);
         assert_eq!(slots.get("a"), Some(Slot(0)));
         assert_eq!(slots.get(&"x".repeat(63)), Some(Slot(2)));
-        assert_eq!(slots.get_or_assign("new"), Ok(Slot(1)));
+        assert_eq!(slots.free().collect::<Vec<_>>(), [Slot(1)]);
     }
 }

@@ -1,5 +1,6 @@
 //! The maps of one loaded object: written bank by bank, read without stopping anything.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
 use super::events::EventCounters;
 use super::image::Image;
+use super::index::Index;
 use super::mapped::MappedArray;
 use super::snapshot::DirectionCounters;
 use super::{grace, reading, slots};
@@ -54,6 +56,8 @@ pub(super) struct Tables {
     clock: MappedArray<Clock>,
     last_verdict: MappedArray<LastVerdict>,
     pub(super) program_clock: ProgramClock,
+    /// What this controller has written into each bank.
+    indexes: [Option<Arc<Index>>; 2],
 }
 
 impl Tables {
@@ -86,6 +90,7 @@ impl Tables {
             clock: maps.array(map::CLOCK)?,
             last_verdict: maps.array(map::LAST_VERDICT)?,
             program_clock,
+            indexes: [None, None],
         };
         if tables.control.get(0) == Control::zeroed() {
             let control = Control { magic: MAGIC, abi_version: ABI_VERSION, active_bank: 0, live: 0 };
@@ -98,6 +103,11 @@ impl Tables {
     /// Says that packets are judged by these maps from now on; see [`Control::live`].
     pub(super) fn mark_live(&self) {
         self.control.words(0)[ACTIVE_AND_LIVE].fetch_or(LIVE, Release);
+    }
+
+    /// The index in force, if this controller has written it.
+    pub(super) fn index(&self) -> Option<&Arc<Index>> {
+        self.indexes[self.active_bank() as usize].as_ref()
     }
 
     fn active_bank(&self) -> u32 {
@@ -118,8 +128,13 @@ impl Tables {
         for (slot, policy) in &image.tenants {
             self.tenants.set(bank * self.capacity.tenants + slot.0, policy);
         }
-        self.v4_nodes.set_all(bank * self.capacity.v4_nodes, &image.v4_nodes);
-        self.v6_entries.set_all(bank * self.capacity.v6_entries, &image.v6.entries);
+        let is_written =
+            self.indexes[bank as usize].as_ref().is_some_and(|index| Arc::ptr_eq(index, &image.index));
+        if !is_written {
+            self.v4_nodes.set_all(bank * self.capacity.v4_nodes, &image.index.v4_nodes);
+            self.v6_entries.set_all(bank * self.capacity.v6_entries, &image.index.v6.entries);
+            self.indexes[bank as usize] = Some(Arc::clone(&image.index));
+        }
         for (protocol, classes) in (0..).zip(&image.port_classes) {
             self.port_classes.set(bank * 2 + protocol, classes);
         }

@@ -1,7 +1,7 @@
 //! Packets run through the programs one at a time, attached to nothing (`BPF_PROG_TEST_RUN`): for tests
 //! and replays. Counters and buckets move as for any packet.
 
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use gateway_ebpf::DropReason;
 use gateway_ebpf::abi::{InterfaceEntry, LastVerdict, program};
 use gateway_ebpf::lookup::Slot;
@@ -108,17 +108,8 @@ impl Engine {
         frame: &[u8],
         out: Option<&mut [u8]>,
     ) -> Result<(Verdict, usize), DataplaneError> {
-        let Some(Ok(program)) = self.object.program(name).map(<&Xdp>::try_from) else {
-            return Err(missing(name));
-        };
         let options = TestRunOptions { data_in: Some(frame), data_out: out, ..TestRunOptions::default() };
-        let result = program.test_run(options).map_err(|error| {
-            DataplaneError::new(
-                format!("running a frame of {} bytes", frame.len()),
-                chain(&error),
-                format!("The kernel takes frames of {MIN_FRAME_BYTES} bytes to about 70 kB"),
-            )
-        })?;
+        let result = self.xdp(name)?.test_run(options).map_err(|error| refused(frame, &error))?;
         let verdict = match result.return_value {
             xdp_action::PASS => Verdict::Pass,
             xdp_action::DROP => Verdict::Drop,
@@ -131,6 +122,31 @@ impl Engine {
         Ok((verdict, result.data_size_out as usize))
     }
 
+    /// Runs the program of one side `repeat` times on one Ethernet frame, as [`Self::run`] does once: for
+    /// whoever wants to know how long that takes.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn run_repeatedly(&self, side: Side, frame: &[u8], repeat: u32) -> Result<(), DataplaneError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        self.xdp(program_of(side))?.test_run(options).map(drop).map_err(|error| refused(frame, &error))
+    }
+
+    /// The program of one side, for another program to hand packets to by a tail call.
+    ///
+    /// # Errors
+    /// If it is not loaded.
+    pub fn program_fd(&self, side: Side) -> Result<&ProgramFd, DataplaneError> {
+        self.xdp(program_of(side))?.fd().map_err(|_| missing(program_of(side)))
+    }
+
+    fn xdp(&self, name: &str) -> Result<&Xdp, DataplaneError> {
+        match self.object.program(name).map(<&Xdp>::try_from) {
+            Some(Ok(program)) => Ok(program),
+            _ => Err(missing(name)),
+        }
+    }
+
     /// What became of the frame that was run last; only programs on the virtual clock tell.
     pub fn last_judgement(&self) -> Judgement {
         self.tables.last_verdict().into()
@@ -138,8 +154,16 @@ impl Engine {
 
     /// The slots that tenants have in these tables, in the config's order.
     pub fn slots(&self) -> impl Iterator<Item = (&str, Slot)> {
-        self.tenants.iter().map(|(id, slot)| (id.as_str(), *slot))
+        self.tenants.iter().map(|(tenant, slot)| (tenant.id.as_str(), *slot))
     }
+}
+
+fn refused(frame: &[u8], error: &ProgramError) -> DataplaneError {
+    DataplaneError::new(
+        format!("running a frame of {} bytes", frame.len()),
+        chain(error),
+        format!("The kernel takes frames of {MIN_FRAME_BYTES} bytes to about 70 kB"),
+    )
 }
 
 impl From<LastVerdict> for Judgement {

@@ -278,7 +278,7 @@ mod tests {
                 down: DirectionCounters::default(),
             };
             let snapshot = Snapshot {
-                tenants: config.tenants.iter().map(none).collect(),
+                tenants: config.tenants.iter().map(|tenant| none(tenant)).collect(),
                 interfaces: config.interfaces.iter().map(InterfaceCounters::none).collect(),
             };
             Self { config, detector: RiseDetector::default(), snapshot, minute: 0, reported: Vec::new() }

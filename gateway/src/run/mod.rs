@@ -16,6 +16,7 @@
 //! the socket last, so that the next controller does not begin before this one has ended.
 
 mod interfaces;
+mod memory;
 mod offences;
 mod service;
 mod signals;
@@ -24,7 +25,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -33,7 +34,7 @@ use tokio::task::spawn_blocking;
 
 pub use signals::{Signal, signals};
 
-use crate::config::{self, Config, Diagnostics, Loaded};
+use crate::config::{Config, Diagnostics, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, Policer, Suspensions, SuspensionsError, listen_remedy};
 use crate::dataplane::{DataplaneError, Standings};
@@ -75,7 +76,8 @@ pub async fn run(
     start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError> + Send + 'static,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
-    let loaded = load(file.into()).await?.map_err(RunError::Config)?;
+    let loader = SharedLoader::default();
+    let loaded = load(&loader, file.into()).await?.map_err(RunError::Config)?;
     if loaded.warnings.warnings() > 0 {
         tracing::warn!("the configuration has warnings\n{}", loaded.warnings.render(false).trim_end());
     }
@@ -115,7 +117,7 @@ pub async fn run(
     let server = tokio::spawn(server);
 
     let offences = tokio::spawn(offences::follow(Arc::clone(&controller)));
-    Service::new(Arc::clone(&controller), metrics).run(signals, reload_requests).await;
+    Service::new(Arc::clone(&controller), loader, metrics).run(signals, reload_requests).await;
     offences.abort();
 
     systemd::stopping();
@@ -129,7 +131,18 @@ pub async fn run(
     Ok(())
 }
 
+/// What was read before is of use to the next reading.
+type SharedLoader = Arc<Mutex<Loader>>;
+
 /// Reads a configuration without blocking the runtime.
-async fn load(file: PathBuf) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
-    spawn_blocking(move || config::load(&file, Timestamp::now())).await
+async fn load(
+    loader: &SharedLoader,
+    file: PathBuf,
+) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
+    let loader = Arc::clone(loader);
+    // After a panic it may lack files, which are then read again; it never has wrong ones.
+    spawn_blocking(move || {
+        loader.lock().unwrap_or_else(PoisonError::into_inner).load(&file, Timestamp::now())
+    })
+    .await
 }

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::FileWatch;
-use super::{load, systemd};
+use super::{SharedLoader, load, memory, systemd};
 use crate::config::Loaded;
 use crate::control::ReloadRequest;
 use crate::control::api::Failure;
@@ -32,6 +32,7 @@ const READ_EVENTS_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Service {
     controller: Arc<Controller>,
+    loader: SharedLoader,
     metrics: Option<Endpoint>,
     interfaces: Interfaces,
     /// None if the system has no watches left; reloads by command and signal work without.
@@ -42,13 +43,13 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(controller: Arc<Controller>, metrics: Option<Endpoint>) -> Self {
+    pub(super) fn new(controller: Arc<Controller>, loader: SharedLoader, metrics: Option<Endpoint>) -> Self {
         let file = controller.policy().config.file.clone();
         let watch = FileWatch::new()
             .inspect_err(|error| tracing::warn!(%error, "changed files go unnoticed until `fairway reload`"))
             .ok();
         let interfaces = Interfaces::watch(Arc::clone(&controller));
-        Self { controller, metrics, interfaces, watch, unwatched_changes: false, file }
+        Self { controller, loader, metrics, interfaces, watch, unwatched_changes: false, file }
     }
 
     /// Serves until a [`Signal::Stop`].
@@ -102,6 +103,7 @@ impl Service {
         let outcome = self.record(cause, outcome);
         self.ready();
         self.follow();
+        spawn_blocking(memory::give_back);
         outcome
     }
 
@@ -111,6 +113,7 @@ impl Service {
             Ok(loaded) if loaded.config.digest == self.controller.policy().config.digest => {
                 tracing::debug!("the files hold what is in force");
                 self.controller.confirm();
+                spawn_blocking(memory::give_back);
                 return self.follow();
             }
             Ok(loaded) => {
@@ -122,11 +125,13 @@ impl Service {
         drop(self.record("changed files", outcome));
         self.ready();
         self.follow();
+        spawn_blocking(memory::give_back);
     }
 
     async fn load(&self) -> Result<Loaded, ReloadError> {
-        let loaded =
-            load(self.file.clone()).await.map_err(|crash| ReloadError::Crashed(crash.to_string()))?;
+        let loaded = load(&self.loader, self.file.clone())
+            .await
+            .map_err(|crash| ReloadError::Crashed(crash.to_string()))?;
         loaded.map_err(|diagnostics| ReloadError::Config { diagnostics })
     }
 

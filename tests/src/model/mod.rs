@@ -96,7 +96,7 @@ impl Model {
             Side::Uplink => ip.destination,
         };
         let covers = |tenant: &Tenant| tenant.prefixes.iter().any(|prefix| prefix.contains(own));
-        match self.config.tenants.iter().position(covers) {
+        match self.config.tenants.iter().position(|tenant| covers(tenant)) {
             Some(index) if arrival.match_vlan && !is_tagged_for(&self.config.tenants[index], vlan) => {
                 self.stranger(arrival.side, DropReason::WrongVlan)
             }

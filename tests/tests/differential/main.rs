@@ -25,6 +25,7 @@ mod policies;
 mod world;
 
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compared::Compared;
@@ -139,7 +140,9 @@ fn captured_packets() {
 fn a_wrong_model_is_found_out() {
     let policies = policies::all();
     let mut world = World::new(&policies[0]);
-    world.misunderstand(|config| config.tenants.iter_mut().for_each(|tenant| tenant.open.clear()));
+    world.misunderstand(|config| {
+        config.tenants.iter_mut().for_each(|tenant| Arc::make_mut(tenant).open.clear())
+    });
     let mut generator = generate::Generator::new(world.config(), seed());
     let packets = generator.batch(policies[0].start_ns, 0);
     let difference = world.compare(&packets).expect_err("the programs hold to another policy");

@@ -1,11 +1,10 @@
 //! `[[detect.allow]]`: sources that may do what others may not, on a written justification, for a time.
 
-use jiff::Timestamp;
-
 use super::{AllowReason, Allowance, OffenceKind};
 use crate::config::Tenant;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::expiry::{read_expiry, report_no_approver};
+use crate::config::moment::Moment;
 use crate::config::network::PREFIX;
 use crate::config::reader::Table;
 use crate::config::source::{IntoValues, Span};
@@ -49,7 +48,7 @@ impl Kind for OffenceKindName {
 pub(in crate::config) type WrittenAllowance = (Allowance, Vec<Span>);
 
 /// Reads one allowance; none if it has expired or is refused.
-pub(super) fn read_allowance(table: &mut Table<'_>, now: Timestamp) -> Option<WrittenAllowance> {
+pub(super) fn read_allowance(table: &mut Table<'_>, moment: &Moment) -> Option<WrittenAllowance> {
     let sources = table.required_list("sources", &PREFIX);
     let kinds = table.list("kinds", &OffenceKindName).into_values();
     let reason = table.required("reason", &REASON);
@@ -60,7 +59,7 @@ pub(super) fn read_allowance(table: &mut Table<'_>, now: Timestamp) -> Option<Wr
         Some(ticket) => format!("the allowance {}", ticket.value),
         None => "an allowance".to_owned(),
     };
-    let expires = read_expiry(table, &name, now, "its sources are watched like any other then");
+    let expires = read_expiry(table, &name, moment, "its sources are watched like any other then");
     let spans = sources.iter().map(|source| source.span.clone()).collect();
     let allowance = Allowance {
         sources: sources.into_values(),

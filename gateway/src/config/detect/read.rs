@@ -1,10 +1,9 @@
 //! `[detect]`, `[detect.KIND]` and `[detect.class.NAME.KIND]`, read.
 
-use jiff::Timestamp;
-
 use super::allow::{WrittenAllowance, read_allowance};
 use super::{DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold};
 use crate::config::diagnostic::Diagnostic;
+use crate::config::moment::Moment;
 use crate::config::reader::Table;
 use crate::config::source::At;
 use crate::config::units::DurationWithin;
@@ -42,7 +41,7 @@ pub(in crate::config) struct DetectSection {
     pub(in crate::config) are_classes_known: bool,
 }
 
-pub(in crate::config) fn read_detect(root: &mut Table<'_>, now: Timestamp) -> DetectSection {
+pub(in crate::config) fn read_detect(root: &mut Table<'_>, moment: &Moment) -> DetectSection {
     root.table("detect", |table| {
         let default = read_rules(table, &built_in_rules());
         let mut classes = vec![DetectClass { name: DetectClass::DEFAULT.to_owned(), rules: default.clone() }];
@@ -53,7 +52,11 @@ pub(in crate::config) fn read_detect(root: &mut Table<'_>, now: Timestamp) -> De
         DetectSection {
             are_classes_known: table.is_whole() && names_are_valid,
             drop_lists: table.list("drop_lists", &TEXT),
-            allow: table.tables("allow", |allow| read_allowance(allow, now)).into_iter().flatten().collect(),
+            allow: table
+                .tables("allow", |allow| read_allowance(allow, moment))
+                .into_iter()
+                .flatten()
+                .collect(),
             settings: Detection {
                 sources: table.or("sources", &SOURCES, 10_000),
                 contacts: table.or("contacts", &CONTACTS, 262_144),

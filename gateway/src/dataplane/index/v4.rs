@@ -1,11 +1,11 @@
 //! Builds the IPv4 trie.
 
 use gateway_ebpf::lookup::Slot;
-use gateway_ebpf::lookup::v4::{Decoded, Entry, NODE_ENTRIES, Node, ROOT_NODES};
+use gateway_ebpf::lookup::v4::{Decoded, Entry, NODE_ENTRIES, Node, ROOT_NODES, SECOND_NODES};
 use ipnetwork::Ipv4Network;
 
 /// The trie for these prefixes; the root comes first. The longest prefix wins, whatever the order.
-pub(in super::super) fn build(prefixes: &[(Ipv4Network, Slot)]) -> Vec<Node> {
+pub(super) fn build(prefixes: &[(Ipv4Network, Slot)]) -> Vec<Node> {
     let mut nodes = vec![[Entry::EMPTY; NODE_ENTRIES]; ROOT_NODES as usize];
     let mut by_length: Vec<_> = prefixes.iter().collect();
     // Shorter prefixes first: longer ones then overwrite them where they overlap.
@@ -16,35 +16,35 @@ pub(in super::super) fn build(prefixes: &[(Ipv4Network, Slot)]) -> Vec<Node> {
     nodes
 }
 
+/// Levels: the bits of the address that they have looked at in the end, and the nodes that they take.
+const LEVELS: [(u8, u32); 4] = [(16, ROOT_NODES), (24, SECOND_NODES), (28, 1), (32, 1)];
+
 fn insert(nodes: &mut Vec<Node>, prefix: Ipv4Network, slot: Slot) {
-    let [a, b, c, d] = prefix.network().octets();
-    let length = prefix.prefix();
-    if length <= 16 {
-        let first = usize::from(a) << 8 | usize::from(b);
-        for entry in first..first + (1 << (16 - length)) {
-            nodes[entry / NODE_ENTRIES][entry % NODE_ENTRIES] = Entry::tenant(slot);
+    let (address, length) = (prefix.network().to_bits(), prefix.prefix());
+    let mut first_node = 0;
+    for (level, (end, count)) in LEVELS.into_iter().enumerate() {
+        // Among the entries of the level, which lie in a row across its nodes.
+        let entry = (address >> (32 - end)) as usize % (count as usize * NODE_ENTRIES);
+        if length <= end {
+            for entry in entry..entry + (1 << (end - length)) {
+                nodes[first_node + entry / NODE_ENTRIES][entry % NODE_ENTRIES] = Entry::tenant(slot);
+            }
+            return;
         }
-        return;
+        let below = LEVELS.get(level + 1).map_or(0, |(_, count)| *count);
+        first_node = child(nodes, first_node + entry / NODE_ENTRIES, entry % NODE_ENTRIES, below);
     }
-    let mut node = child(nodes, usize::from(a), b);
-    let (mut first, mut covered) = (c, 24 - length.min(24));
-    if length > 24 {
-        node = child(nodes, node, c);
-        (first, covered) = (d, 32 - length);
-    }
-    let first = usize::from(first);
-    nodes[node][first..first + (1 << covered)].fill(Entry::tenant(slot));
 }
 
-/// The child node below an entry, made if need be: filled with what the entry said so far.
-fn child(nodes: &mut Vec<Node>, node: usize, index: u8) -> usize {
-    let entry = nodes[node][usize::from(index)];
+/// The first node of the level below an entry, made if need be: filled with what the entry said so far.
+fn child(nodes: &mut Vec<Node>, node: usize, index: usize, count: u32) -> usize {
+    let entry = nodes[node][index];
     if let Decoded::Child(child) = entry.decode() {
         return child as usize;
     }
     let child = nodes.len();
-    nodes.push([entry; NODE_ENTRIES]);
-    nodes[node][usize::from(index)] = Entry::child(child as u32);
+    nodes.resize(child + count as usize, [entry; NODE_ENTRIES]);
+    nodes[node][index] = Entry::child(child as u32);
     child
 }
 
@@ -77,11 +77,11 @@ mod tests {
 
     #[test]
     fn memory_grows_with_the_networks_in_use() {
-        // 1,024 tenants with a /28 each in one /18: one node for the /16, 64 for its /24s.
+        // 1,024 tenants with a /28 each in one /18: 16 nodes for the /16, 64 for its /24s.
         let prefixes: Vec<_> = (0..1_024_u32)
             .map(|i| (Ipv4Network::new(Ipv4Addr::from_bits(0xcb00_0000 + i * 16), 28).unwrap(), Slot(i)))
             .collect();
-        assert_eq!(build(&prefixes).len(), ROOT_NODES as usize + 1 + 64);
+        assert_eq!(build(&prefixes).len(), ROOT_NODES as usize + 16 + 64);
     }
 
     fn prefix() -> impl Strategy<Value = Ipv4Network> {

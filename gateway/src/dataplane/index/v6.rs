@@ -1,7 +1,6 @@
 //! Builds the IPv6 table: every prefix, the markers on its search path, and what each of them matches.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::lookup::v6::{Entry, LEVELS, PROBES, Shape, hash, masked};
@@ -19,7 +18,7 @@ type Key = (u64, u64, u32);
 
 /// The table for these prefixes (each of length 1 to 128, no two the same), hashed with `seed` or, if
 /// that crowds some neighbourhood, with one derived from it.
-pub(in super::super) fn build(prefixes: &[(Ipv6Network, Slot)], seed: u64) -> Table {
+pub(super) fn build(prefixes: &[(Ipv6Network, Slot)], seed: u64) -> Table {
     let lengths: BTreeSet<u8> = prefixes.iter().map(|(prefix, _)| prefix.prefix()).collect();
     let mut shape = Shape { levels: lengths.len() as u32, ..Shape::EMPTY };
     shape.lengths.iter_mut().zip(&lengths).for_each(|(place, length)| *place = *length);
@@ -41,15 +40,21 @@ pub(in super::super) fn build(prefixes: &[(Ipv6Network, Slot)], seed: u64) -> Ta
 }
 
 /// All keys of the table, prefixes and markers, with the slot that each matches best.
-fn matches(prefixes: &[(Ipv6Network, Slot)], shape: &Shape) -> HashMap<Key, Option<Slot>> {
-    let own: HashMap<Key, Slot> = prefixes.iter().map(|(prefix, slot)| (key(prefix), *slot)).collect();
+fn matches(prefixes: &[(Ipv6Network, Slot)], shape: &Shape) -> Vec<(Key, Option<Slot>)> {
+    let own = || prefixes.iter().map(|(prefix, slot)| (key(prefix), *slot));
+    let mut all: Vec<(Key, Option<Slot>)> = own().map(|(key, slot)| (key, Some(slot))).collect();
     let lengths = &shape.lengths[..shape.levels as usize];
-    let mut all: HashMap<Key, Option<Slot>> = own.iter().map(|(key, slot)| (*key, Some(*slot))).collect();
-    for &(high, low, length) in own.keys() {
-        for marker_length in search_path(lengths, length) {
-            let (high, low) = masked(high, low, marker_length);
-            all.entry((high, low, marker_length))
-                .or_insert_with(|| best(&own, lengths, high, low, marker_length));
+    if lengths.len() > 1 {
+        let own: HashMap<Key, Slot> = own().collect();
+        let mut markers = HashSet::new();
+        for &(high, low, length) in own.keys() {
+            for marker_length in search_path(lengths, length) {
+                let (high, low) = masked(high, low, marker_length);
+                let marker = (high, low, marker_length);
+                if !own.contains_key(&marker) && markers.insert(marker) {
+                    all.push((marker, best(&own, lengths, high, low, marker_length)));
+                }
+            }
         }
     }
     all
@@ -84,9 +89,9 @@ fn search_path(lengths: &[u8], length: u32) -> Vec<u32> {
     path
 }
 
-fn place(values: &HashMap<Key, Option<Slot>>, shape: &Shape, size: usize) -> Option<Vec<Entry>> {
+fn place(values: &[(Key, Option<Slot>)], shape: &Shape, size: usize) -> Option<Vec<Entry>> {
     let mut entries = vec![Entry::default(); size];
-    for (&(high, low, length), slot) in values {
+    for &((high, low, length), slot) in values {
         let start = hash(shape.seed, high, low, length);
         let free = (0..PROBES)
             .map(|step| (start.wrapping_add(step) & shape.mask) as usize)

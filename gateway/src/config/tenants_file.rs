@@ -1,0 +1,140 @@
+//! Files of tenants, read: several at once, and those that have not changed not at all.
+//!
+//! What a file says depends on its text, on the main file, and on the time ([`Moment`]); while none of them
+//! has changed, what was made of it before is taken again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use jiff::Timestamp;
+
+use super::diagnostic::Diagnostics;
+use super::files::Contents;
+use super::main_file::MainFile;
+use super::moment::Moment;
+use super::reader::read_file;
+use super::source::Source;
+use super::tenant::{WrittenTenant, read_tenant};
+
+/// What was made of a file of tenants.
+pub(super) struct TenantsFile {
+    source: Arc<Source>,
+    pub(super) tenants: Vec<WrittenTenant>,
+    pub(super) found: Diagnostics,
+    same_until: Timestamp,
+}
+
+impl TenantsFile {
+    fn read(contents: Contents, main: &MainFile, now: Timestamp) -> Self {
+        let (moment, mut found) = (Moment::new(now), Diagnostics::default());
+        let source = contents.into_source(&mut found);
+        let tenants = read_file(&source, &mut found, |root| {
+            root.refuse_sections(&MainFile::SECTIONS);
+            root.tables("tenant", |table| read_tenant(table, main, &moment))
+        });
+        Self { source, tenants, found, same_until: moment.same_until() }
+    }
+
+    fn still_says(&self, contents: &Contents, now: Timestamp) -> bool {
+        now < self.same_until && self.source.text().as_bytes() == contents.bytes
+    }
+}
+
+/// Files as they were read last, under one main file.
+#[derive(Default)]
+pub(super) struct Cache {
+    main_text: String,
+    files: HashMap<PathBuf, Arc<TenantsFile>>,
+}
+
+/// A file whose bytes have been read.
+pub(super) enum Fetched {
+    /// It says what it said before.
+    Same(Arc<TenantsFile>),
+    /// It is to be read.
+    Changed(Contents),
+}
+
+impl Cache {
+    /// Forgets everything that was read under another main file.
+    pub(super) fn keep_if_under(&mut self, main_text: &str) {
+        if self.main_text != main_text {
+            self.files.clear();
+            main_text.clone_into(&mut self.main_text);
+        }
+    }
+
+    /// Looks whether the file has changed. If not, its bytes are let go at once: a hundred thousand tenants
+    /// have twenty megabytes of them.
+    pub(super) fn compare(&self, contents: Contents, now: Timestamp) -> Fetched {
+        match self.files.get(&contents.path) {
+            Some(file) if file.still_says(&contents, now) => {
+                file.source.set_order(contents.order);
+                Fetched::Same(Arc::clone(file))
+            }
+            _ => Fetched::Changed(contents),
+        }
+    }
+
+    /// What these files say, in their order; it is kept for the next time.
+    pub(super) fn read(
+        &mut self,
+        files: Vec<Fetched>,
+        main: &MainFile,
+        now: Timestamp,
+    ) -> Vec<Arc<TenantsFile>> {
+        let files = in_parallel(files, |file| match file {
+            Fetched::Same(file) => file,
+            Fetched::Changed(contents) => Arc::new(TenantsFile::read(contents, main, now)),
+        });
+        self.files = files.iter().map(|file| (file.source.path().to_owned(), Arc::clone(file))).collect();
+        files
+    }
+}
+
+/// Does `work` on all of them, on as many processors as there are; the results are in their order.
+fn in_parallel<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(all.len());
+    let all: Vec<_> = all.into_iter().map(|one| Mutex::new(Some(one))).collect();
+    let next = AtomicUsize::new(0);
+    let take_turns = || {
+        let mut done = Vec::new();
+        while let Some((index, one)) = {
+            let index = next.fetch_add(1, Relaxed);
+            all.get(index).map(|one| (index, one))
+        } {
+            let one = one.lock().unwrap_or_else(PoisonError::into_inner).take();
+            done.extend(one.map(|one| (index, work(one))));
+        }
+        done
+    };
+    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(take_turns)).collect();
+        let mut done = take_turns();
+        for other in others {
+            match other.join() {
+                Ok(theirs) => done.extend(theirs),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_parallel;
+
+    #[test]
+    fn results_come_in_order() {
+        let doubled = in_parallel((0..1_000).collect(), |number: u32| number * 2);
+        assert_eq!(doubled, (0..1_000).map(|number| number * 2).collect::<Vec<_>>());
+        assert!(in_parallel(Vec::<u32>::new(), |number| number).is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! Reading a configuration again: what has not changed is taken from before, and nothing shows that.
+
+#![expect(clippy::unwrap_used, reason = "a test may fall over")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gateway::config::{BitRate, Config, Diagnostics, Loader, load};
+use tempfile::TempDir;
+
+const NOW: &str = "2026-11-01T12:00:00Z";
+
+/// A main file with `files` of tenants beside it, and who reads them.
+struct Bed {
+    directory: TempDir,
+    loader: Loader,
+}
+
+impl Bed {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let bed = Self { directory: tempfile::tempdir().unwrap(), loader: Loader::default() };
+        fs::create_dir(bed.directory.path().join("tenants.d")).unwrap();
+        bed.write_main("");
+        files.iter().for_each(|(name, text)| bed.write(name, text));
+        bed
+    }
+
+    fn main_file(&self) -> PathBuf {
+        self.directory.path().join("gateway.toml")
+    }
+
+    fn write_main(&self, more: &str) {
+        let interface = |name, side| format!("[[interface]]\nname = \"{name}\"\nside = \"{side}\"\n");
+        let interfaces = interface("eth1", "tenant") + &interface("eth0", "uplink");
+        let gateway = "[gateway]\nname = \"edge1\"\ntenants = [\"tenants.d/*.toml\"]\n";
+        fs::write(self.main_file(), format!("{gateway}{interfaces}{more}")).unwrap();
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.directory.path().join("tenants.d").join(name), text).unwrap();
+    }
+
+    /// Reads all anew, and makes sure that it comes to the same as reading it for the first time.
+    fn read_at(&mut self, now: &str) -> Result<(Config, Diagnostics), Diagnostics> {
+        let (file, now) = (self.main_file(), now.parse().unwrap());
+        let again = self.loader.load(&file, now).map(|loaded| (loaded.config, loaded.warnings));
+        let first = load(&file, now).map(|loaded| (loaded.config, loaded.warnings));
+        match (&again, &first) {
+            (Ok((config, warnings)), Ok((first, first_warnings))) => {
+                assert_eq!(config.tenants, first.tenants);
+                assert_eq!(config.digest, first.digest);
+                assert_eq!(warnings.render(false), first_warnings.render(false));
+            }
+            (Err(mistakes), Err(first)) => assert_eq!(mistakes.render(false), first.render(false)),
+            _ => panic!("again: {again:?}\nfor the first time: {first:?}"),
+        }
+        again
+    }
+
+    fn read(&mut self) -> Result<(Config, Diagnostics), Diagnostics> {
+        self.read_at(NOW)
+    }
+}
+
+fn tenant(id: &str, number: u8, more: &str) -> String {
+    format!(
+        "[[tenant]]\nid = \"{id}\"\nprefixes = [\"203.0.113.{number}/32\"]\ncontact = \"a@b.example\"\n{more}\n"
+    )
+}
+
+#[test]
+fn tenants_of_files_that_did_not_change_are_shared() {
+    let mut bed = Bed::new(&[("a.toml", &tenant("a", 1, "")), ("b.toml", &tenant("b", 2, ""))]);
+    let (before, _) = bed.read().unwrap();
+    bed.write("b.toml", &tenant("b", 2, "name = \"Beta\""));
+    let (after, _) = bed.read().unwrap();
+    assert!(Arc::ptr_eq(&before.tenants[0], &after.tenants[0]));
+    assert_eq!(after.tenants[1].name, "Beta");
+    assert_ne!(before.digest, after.digest);
+}
+
+#[test]
+fn another_main_file_changes_tenants_too() {
+    let mut bed = Bed::new(&[("a.toml", &tenant("a", 1, ""))]);
+    bed.read().unwrap();
+    bed.write_main("[fair_use]\nceiling = \"5 Mbit/s\"\n");
+    let (config, _) = bed.read().unwrap();
+    assert_eq!(Some(config.tenants[0].cap_up), BitRate::from_bits_per_sec(5_000_000));
+}
+
+#[test]
+fn mistakes_are_told_again_in_the_order_of_the_files() {
+    let mistake = tenant("b", 2, "vlan = 0");
+    let mut bed = Bed::new(&[("b.toml", &mistake), ("d.toml", &tenant("b", 2, ""))]);
+    // The vlan; the second tenant of the id and of the network.
+    assert_eq!(bed.read().unwrap_err().errors(), 3);
+    // Files before, between and after them come and go.
+    bed.write("a.toml", &tenant("a", 1, "vlan = 4095"));
+    bed.write("c.toml", &tenant("c", 3, "vlan = 4096"));
+    assert_eq!(bed.read().unwrap_err().errors(), 5);
+    bed.write("b.toml", "");
+    bed.write("a.toml", "");
+    assert_eq!(bed.read().unwrap_err().errors(), 1);
+    bed.write("c.toml", &tenant("c", 3, ""));
+    assert_eq!(bed.read().unwrap().0.tenants.len(), 2);
+}
+
+#[test]
+fn exemptions_expire_in_files_that_nobody_changes() {
+    let exemption = "[[tenant.smtp_exemption]]\ndirection = \"out\"\nticket = \"T-1\"\n\
+        approved_by = \"j.doe\"\nexpires = 2026-12-31";
+    let mut bed = Bed::new(&[("a.toml", &tenant("a", 1, exemption))]);
+    let held = |(config, warnings): (Config, Diagnostics)| {
+        (config.tenants[0].smtp_exemptions.len(), warnings.warnings())
+    };
+    assert_eq!(held(bed.read_at("2026-11-01T12:00:00Z").unwrap()), (1, 0));
+    assert_eq!(held(bed.read_at("2026-12-20T12:00:00Z").unwrap()), (1, 1), "expires soon");
+    assert_eq!(held(bed.read_at("2026-12-29T12:00:00Z").unwrap()), (1, 1), "in other words");
+    assert_eq!(held(bed.read_at("2027-01-01T00:00:00Z").unwrap()), (0, 1), "has expired");
+}

@@ -1,0 +1,148 @@
+//! Side by side with what else Linux offers: the same policy in nftables and in tc, the same packets.
+//!
+//! Frames are sent at full speed into each router's stack (`BPF_F_TEST_XDP_LIVE_FRAMES`), and whatever is
+//! let through is forwarded over a cable to a host that throws it away. Fairway's program runs before the
+//! stack, as in a driver; the others see what a program that does nothing lets pass. All of it happens in
+//! the thread that sends, so rates are per second of its processor time, whatever else the machine does.
+
+use anyhow::{Context, Result, ensure};
+use aya::programs::ProgramFd;
+use gateway::config::{Config, Side};
+use gateway::dataplane::{Engine, ProgramClock};
+
+use crate::figure::{Aim, Figure};
+use crate::measure::{Effort, Spread, Trial, in_turns, processor_time};
+use crate::packet::tcp;
+use crate::router::{Caps, Router};
+use crate::scale::{LARGE, Scale};
+use crate::traffic::Generator;
+
+const ROUNDS: usize = 9;
+const REPEATS: u32 = 300_000;
+
+pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (name, scale) in
+        [("1,000 tenants", Scale { tenants: 1_000, networks_each: 1 }), ("100,000 tenants", LARGE)]
+    {
+        figures.extend(dropping(name, "port 25", scale, scale, Caps::Wide, 25, 10.0, effort)?);
+        // Few enough senders for each to be over its cap, however slowly packets are judged.
+        let senders = Scale { tenants: 100, networks_each: 1 };
+        figures.extend(dropping(name, "over the cap", scale, senders, Caps::Narrow, 443, 6.0, effort)?);
+        figures.extend(forwarding(name, scale, effort)?);
+    }
+    Ok(figures)
+}
+
+/// Fairway's rate of dropping against that of nftables.
+#[expect(clippy::too_many_arguments, reason = "one case, said in full by each call")]
+fn dropping(
+    scale_name: &str,
+    what: &str,
+    scale: Scale,
+    senders: Scale,
+    caps: Caps,
+    port: u16,
+    aim: f64,
+    effort: Effort,
+) -> Result<Vec<Figure>> {
+    let config = match caps {
+        Caps::Wide => scale.config(),
+        Caps::Narrow => scale.config_over_cap(),
+    };
+    let fairway = Contender::fairway(Router::without_policy()?, &config)?;
+    let nftables = Contender::stack(Router::with_nftables(scale, caps)?)?;
+    let values = turns(&[&fairway, &nftables], senders, port, effort, |sent, forwarded| {
+        // The router speaks for itself, too. Bursts pass, and what the caps allow meanwhile: in nftables a
+        // second's worth more than it is told, which is 20 packets of each sender.
+        let most = if port == 25 { 8 } else { sent / 20 };
+        ensure!(forwarded <= most, "{forwarded} of {sent} packets were not dropped");
+        Ok(sent)
+    })?;
+    let figure = Figure::more(
+        format!("peers/{scale_name}/drops, {what}"),
+        "packets/s of CPU time",
+        Spread::of(&values[0]),
+    );
+    Ok(vec![figure.beside("nftables", Spread::of(&values[1])).aim(Aim::RatioAtLeast(aim))])
+}
+
+/// Everybody's rate of forwarding against that without any policy.
+fn forwarding(scale_name: &str, scale: Scale, effort: Effort) -> Result<Vec<Figure>> {
+    let mut contenders = vec![
+        ("no policy", Contender::stack(Router::without_policy()?)?),
+        ("Fairway", Contender::fairway(Router::without_policy()?, &scale.config())?),
+        ("nftables", Contender::stack(Router::with_nftables(scale, Caps::Wide)?)?),
+    ];
+    // A classful queueing discipline numbers its classes with 16 bits.
+    if scale.tenants < u32::from(u16::MAX) {
+        contenders.push(("tc (HTB, u32)", Contender::stack(Router::with_htb(scale)?)?));
+    }
+    let all: Vec<_> = contenders.iter().map(|(_, contender)| contender).collect();
+    let values = turns(&all, scale, 443, effort, |sent, forwarded| {
+        ensure!(forwarded > sent / 2, "only {forwarded} of {sent} packets were forwarded");
+        Ok(forwarded)
+    })?;
+    let without = Spread::of(&values[0]);
+    let figures = contenders.iter().zip(&values).skip(1).map(|((name, _), values)| {
+        let figure = Figure::more(
+            format!("peers/{scale_name}/forwarded, {name}"),
+            "packets/s of CPU time",
+            Spread::of(values),
+        )
+        .beside("no policy", without);
+        if *name == "Fairway" { figure.aim(Aim::RatioAtLeast(0.95)) } else { figure }
+    });
+    Ok(figures.collect())
+}
+
+/// A router, and the program that its packets meet first.
+struct Contender {
+    router: Router,
+    program: ProgramFd,
+    /// Keeps what `program` needs.
+    _engine: Option<Engine>,
+}
+
+impl Contender {
+    /// Policed by Fairway's program.
+    fn fairway(router: Router, config: &Config) -> Result<Self> {
+        let mut engine = Engine::detached(config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+        engine.register(&config.interfaces[0], router.ingress()?)?;
+        let program = engine.program_fd(Side::Tenant)?.try_clone()?;
+        Ok(Self { router, program, _engine: Some(engine) })
+    }
+
+    /// Policed by its stack alone.
+    fn stack(router: Router) -> Result<Self> {
+        let program = Generator::load()?.empty()?;
+        Ok(Self { router, program, _engine: None })
+    }
+}
+
+/// Lets the contenders take turns; `count` says how many of the packets sent and forwarded count.
+fn turns(
+    contenders: &[&Contender],
+    senders: Scale,
+    port: u16,
+    effort: Effort,
+    count: impl Fn(u64, u64) -> Result<u64>,
+) -> Result<Vec<Vec<f64>>> {
+    let mut trials: Vec<Trial<'_>> = Vec::new();
+    for contender in contenders {
+        let mut generator = Generator::load()?;
+        let mut frame = tcp(4, 64, port);
+        frame[..6].copy_from_slice(&contender.router.ingress_mac()?);
+        let count = &count;
+        trials.push(Box::new(move || {
+            let router = &contender.router;
+            let before = router.forwarded()?;
+            let ifindex = router.ingress()?;
+            let send = || generator.send_live(&frame, senders, &contender.program, REPEATS, ifindex);
+            let took = router.enter(|| processor_time(send))?;
+            let counted = count(u64::from(REPEATS), router.forwarded()? - before)?;
+            Ok(counted as f64 / took.as_secs_f64())
+        }));
+    }
+    in_turns(effort.rounds(ROUNDS), &mut trials)
+}

@@ -1,0 +1,124 @@
+//! The programs that send (`gateway-ebpf/src/bin/bench_traffic.rs`), loaded and set up.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::maps::{Array, MapData, ProgramArray};
+use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use gateway_ebpf::traffic::Traffic;
+
+use crate::scale::{FIRST_V4, FIRST_V6, Scale, V4_STEP};
+
+/// Programs of the object.
+const PROGRAMS: [&str; 8] = [
+    "empty",
+    "from_ipv4",
+    "from_ipv6",
+    "clock_jiffies",
+    "clock_coarse",
+    "clock_nanoseconds",
+    "add_plain",
+    "add_by_swap",
+];
+
+/// Frames that a driver hands to the stack at once (NAPI's budget).
+const BATCH: u32 = 64;
+
+/// [`Traffic`] as words, which is what aya takes.
+type Words = [u64; size_of::<Traffic>() / 8];
+
+/// The loaded programs.
+pub(crate) struct Generator {
+    object: Ebpf,
+    traffic: Array<MapData, Words>,
+    next: ProgramArray<MapData>,
+    /// Sets one run's sequence off from the last one's.
+    seed: u64,
+}
+
+impl Generator {
+    pub(crate) fn load() -> Result<Self> {
+        let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bench-traffic.o"));
+        let object =
+            fs::read(file).with_context(|| format!("{}: `cargo xtask build` makes it", file.display()))?;
+        let mut object = Ebpf::load(&object)?;
+        for name in PROGRAMS {
+            let program: &mut Xdp =
+                object.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?;
+            program.load()?;
+        }
+        let mut map = |name: &str| object.take_map(name).with_context(|| format!("no map {name}"));
+        let (traffic, next) = (map("TRAFFIC")?.try_into()?, map("NEXT")?.try_into()?);
+        Ok(Self { object, traffic, next, seed: 0 })
+    }
+
+    /// Runs one of the programs that send nothing.
+    pub(crate) fn run(&self, name: &str, frame: &[u8], repeat: u32) -> Result<()> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        self.program(name)?.test_run(options)?;
+        Ok(())
+    }
+
+    /// The program that does nothing, to be handed the packets.
+    pub(crate) fn empty(&self) -> Result<ProgramFd> {
+        Ok(self.program("empty")?.fd()?.try_clone()?)
+    }
+
+    /// Sends frames like `frame` from the networks of `scale`, one picked at random for each, to `next`.
+    pub(crate) fn send(&mut self, frame: &[u8], scale: Scale, next: &ProgramFd, repeat: u32) -> Result<()> {
+        let program = self.prepare(frame, scale, next)?;
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        self.program(program)?.test_run(options)?;
+        Ok(())
+    }
+
+    /// As [`Self::send`], but what the program lets pass goes on into the stack of this thread's network
+    /// namespace, as if it had come in by the interface `ifindex`.
+    pub(crate) fn send_live(
+        &mut self,
+        frame: &[u8],
+        scale: Scale,
+        next: &ProgramFd,
+        repeat: u32,
+        ifindex: u32,
+    ) -> Result<()> {
+        let program = self.prepare(frame, scale, next)?;
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context: [u32; 6] = [0, frame.len() as u32, 0, ifindex, 0, 0];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            repeat,
+            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            ..TestRunOptions::default()
+        };
+        self.program(program)?.test_run(options)?;
+        Ok(())
+    }
+
+    fn prepare(&mut self, frame: &[u8], scale: Scale, next: &ProgramFd) -> Result<&'static str> {
+        let mut bytes = [0; Traffic::HEADER_BYTES];
+        bytes.copy_from_slice(frame.get(..Traffic::HEADER_BYTES).context("a frame of at least 64 bytes")?);
+        let is_v4 = bytes[12..14] == [0x08, 0x00];
+        let words = bytes[14..34].chunks_exact(2).enumerate();
+        let rest = words.filter(|(index, _)| ![5, 6, 7].contains(index));
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15).max(1);
+        let traffic = Traffic {
+            header: bytemuck::cast(bytes),
+            random: self.seed,
+            first_source: if is_v4 { FIRST_V4 } else { FIRST_V6 },
+            source_step: if is_v4 { V4_STEP } else { 1 },
+            networks: scale.networks(),
+            checksum_rest: rest.map(|(_, word)| u32::from(word[0]) << 8 | u32::from(word[1])).sum(),
+        };
+        self.traffic.set(0, bytemuck::cast::<_, Words>(traffic), 0)?;
+        self.next.set(0, next, 0)?;
+        Ok(if is_v4 { "from_ipv4" } else { "from_ipv6" })
+    }
+
+    fn program(&self, name: &str) -> Result<&Xdp> {
+        Ok(self.object.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
+    }
+}
