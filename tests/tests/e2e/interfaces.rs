@@ -78,7 +78,7 @@ fn an_interface_that_is_made_anew_is_policed_again_and_counts_on() {
             assert_eq!(outside.receive(beta, address).unwrap(), Outcome::NoAnswer);
             // Networks far apart need larger tables.
             let mut grown = config;
-            for index in 0..100 {
+            for index in 0..200 {
                 let id = format!("t{index}");
                 grown.set_tenant(
                     &id,
