@@ -123,7 +123,10 @@ fn check_evidence(attack: &Attack, topology: &Topology, offence: &Value) {
 }
 
 fn check_consequences(attack: &Attack, topology: &Topology, gateway: &Gateway<'_>, host: &str) {
-    let Attack { tenant, command, measure, .. } = attack;
+    let Attack { tenant, command, kind, measure } = attack;
+    let labels = [("tenant", *tenant), ("kind", *kind)];
+    let offences = gateway.metrics().unwrap().sum("fairway_offences_total", &labels);
+    assert!(offences >= 1.0, "{command}: {offences}");
     let of = topology.tenant(tenant);
     let (garden, elsewhere, reason) = match *measure {
         "quarantine" => (true, false, "quarantined"),

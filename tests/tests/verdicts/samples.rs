@@ -28,6 +28,7 @@ fn drop_times(engine: &Engine, side: Side, frame: &[u8], times: usize) {
 fn told(events: &[Event]) -> Vec<(Option<&str>, Direction, DropReason)> {
     let one = |event: &Event| match event.kind {
         EventKind::Drop(reason, _) => reason,
+        EventKind::Suspect(_) => panic!("nobody is suspected here: {event:?}"),
     };
     events.iter().map(|event| (event.tenant.as_deref(), event.direction, one(event))).collect()
 }
@@ -56,7 +57,7 @@ fn a_sample_tells_what_was_dropped_and_when() {
         ]
     );
     for (event, (frame, at_ns)) in events.iter().zip([(&short, START_NS), (&long, START_NS + 1)]) {
-        let EventKind::Drop(_, packet) = &event.kind;
+        let EventKind::Drop(_, packet) = &event.kind else { panic!("a drop: {event:?}") };
         assert_eq!(event.at.as_nanosecond(), i128::from(at_ns));
         assert_eq!(packet.frame_bytes as usize, frame.len());
         assert_eq!(packet.head, frame[..frame.len().min(EVENT_TAIL_BYTES)]);
