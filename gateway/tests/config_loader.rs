@@ -49,6 +49,7 @@ impl Bed {
         match (&again, &first) {
             (Ok((config, warnings)), Ok((first, first_warnings))) => {
                 assert_eq!(config.tenants, first.tenants);
+                assert_eq!(config.detection, first.detection);
                 assert_eq!(config.digest, first.digest);
                 assert_eq!(warnings.render(false), first_warnings.render(false));
             }
@@ -118,4 +119,30 @@ fn exemptions_expire_in_files_that_nobody_changes() {
     assert_eq!(held(bed.read_at("2026-12-20T12:00:00Z").unwrap()), (1, 1), "expires soon");
     assert_eq!(held(bed.read_at("2026-12-29T12:00:00Z").unwrap()), (1, 1), "in other words");
     assert_eq!(held(bed.read_at("2027-01-01T00:00:00Z").unwrap()), (0, 1), "has expired");
+}
+
+#[test]
+fn detection_is_read_again_beside_tenants_that_are_not() {
+    let mut bed = Bed::new(&[("a.toml", &tenant("acme", 1, ""))]);
+    bed.write_main(
+        "[detect]\ndrop_lists = [\"drop.txt\"]\n[[detect.allow]]\nsources = [\"203.0.113.1\"]\nreason = \"crawler\"\n\
+         ticket = \"T-1\"\napproved_by = \"j.doe\"\nexpires = 2026-12-31\n",
+    );
+    let list = bed.directory.path().join("drop.txt");
+    fs::write(&list, "198.51.100.0/24\n").unwrap();
+    let (before, warnings) = bed.read().unwrap();
+    assert_eq!((before.detection.listed.len(), before.detection.allow.len()), (1, 1));
+    assert_eq!(warnings.warnings(), 0, "{}", warnings.render(false));
+
+    fs::write(&list, "198.51.100.0/24\n192.0.2.0/24\n").unwrap();
+    let (after, _) = bed.read().unwrap();
+    assert_eq!(after.detection.listed.len(), 2);
+    assert_ne!(after.digest, before.digest);
+    assert!(Arc::ptr_eq(&before.tenants[0], &after.tenants[0]));
+
+    let (_, warnings) = bed.read_at("2026-12-24T12:00:00Z").unwrap();
+    assert_eq!(warnings.warnings(), 1, "{}", warnings.render(false));
+    let (lapsed, _) = bed.read_at("2027-01-01T00:00:00Z").unwrap();
+    assert_eq!(lapsed.detection.allow, []);
+    assert!(Arc::ptr_eq(&before.tenants[0], &lapsed.tenants[0]));
 }
