@@ -91,7 +91,7 @@ impl Controller {
         state.read_events();
         let mut offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
         state.suspects.forget_before(Timestamp::now() - Suspects::KEPT);
-        for offence in &mut offences {
+        for offence in offences.iter_mut().filter(|offence| offence.frames.is_empty()) {
             offence.frames = state.suspects.frames(offence.source);
         }
         if state.are_measures_held {

@@ -136,6 +136,9 @@ pub(crate) struct Hour {
     pub(crate) verdicts: Vec<&'static str>,
 }
 
+/// What is sent when: time, order, stream, peer's address and port, how often it was sent before.
+type Sending = (u64, u64, usize, u32, u16, usize);
+
 /// When a SYN is repeated (RFC 6298, 2.1 and 5.5).
 const REPEATS_NS: [u64; 3] = [SECOND_NS, 2 * SECOND_NS, 4 * SECOND_NS];
 
@@ -151,8 +154,7 @@ pub(crate) fn run(program: &Program, more: &str, duration_s: u64, rng: &mut Rng)
         delayed: 0,
         verdicts: Vec::new(),
     };
-    // What is sent when: time, order, stream, peer, how often it was sent before.
-    let mut queue: BinaryHeap<Reverse<(u64, u64, usize, u32, u16, usize)>> = BinaryHeap::new();
+    let mut queue: BinaryHeap<Reverse<Sending>> = BinaryHeap::new();
     let mut order = 0;
     for (index, stream) in program.streams.iter().enumerate() {
         queue.push(Reverse((next(world.now_ns(), stream, rng), order, index, 0, 0, 0)));

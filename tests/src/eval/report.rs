@@ -227,10 +227,10 @@ impl Evaluation {
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#27c\"/><text x=\"{cx:.1}\" y=\"{label_y:.1}\">times {factor}</text>"
             );
         }
-        _ = write!(
+        _ = writeln!(
             svg,
             "<text x=\"200\" y=\"385\">false verdicts per source-hour (0 to {most:.1})</text>\
-             <text x=\"60\" y=\"18\">scans detected, by a factor on all thresholds</text></svg>\n"
+             <text x=\"60\" y=\"18\">scans detected, by a factor on all thresholds</text></svg>"
         );
         svg
     }
