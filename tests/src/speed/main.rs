@@ -5,6 +5,7 @@
 //! of packets that took another path than the one meant is an error, not a figure.
 
 mod cpus;
+mod detection;
 mod figure;
 mod measure;
 mod packet;
@@ -47,6 +48,8 @@ struct Arguments {
 enum Section {
     /// What one packet costs, over a program that does nothing
     Packet,
+    /// What detection adds to a packet
+    Detection,
     /// The same policy in nftables and tc
     Peers,
     /// A change of the policy
@@ -63,6 +66,7 @@ impl Section {
     fn measure(self, effort: measure::Effort) -> Result<Vec<Figure>> {
         match self {
             Self::Packet => packet::measure(effort),
+            Self::Detection => detection::measure(effort),
             Self::Peers => peers::measure(effort),
             Self::Reload => reload::measure(effort),
             Self::Scrape => scrape::measure(effort),

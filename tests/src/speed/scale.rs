@@ -35,10 +35,10 @@ impl Scale {
         self.tenants * self.networks_each
     }
 
-    /// Its policy: port 25 closed, and a cap that nobody reaches for an hour.
+    /// Its policy: port 25 closed, and a cap that nobody reaches for an hour. Detection is measured apart.
     pub(crate) fn config(self) -> Config {
         let mut config = bench::config(
-            "[fair_use]\nceiling = '10 Gbit/s'\n[[tenant]]\nid = 'a'\nprefixes = ['192.0.2.0/24']\ncontact = 'a@b.example'",
+            "[fair_use]\nceiling = '10 Gbit/s'\n[detect]\nmode = 'off'\n[[tenant]]\nid = 'a'\nprefixes = ['192.0.2.0/24']\ncontact = 'a@b.example'",
         );
         let template = Tenant { burst: Duration::from_secs(3_600), ..Tenant::clone(&config.tenants[0]) };
         let tenants = (0..self.tenants).map(|tenant| {
