@@ -12,6 +12,10 @@ use super::{KIND_SLOTS, Kind, Measure, Mode};
 /// and after two more (RFC 6298, 2), so an answer that comes at all has mostly come.
 pub const CONFIRM_NS: u64 = 3_000_000_000;
 
+/// An offence that the breaker held back is judged anew after this time, not after its whole duration: who
+/// goes on is still stopped.
+pub const HELD_FOR_NS: u64 = 60_000_000_000;
+
 /// Classes of tenants, each with rules of its own; 0 is the default one.
 pub const CLASSES: u32 = 16;
 

@@ -5,6 +5,7 @@
 mod broken;
 mod clock;
 mod command;
+mod labelled;
 mod links;
 mod published;
 mod sides;

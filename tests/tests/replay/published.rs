@@ -37,7 +37,7 @@ const CHOSEN: [(&str, &str); 12] = [
 const VERDICTS_UP_TO: u64 = 100;
 
 /// The captures' directory. Without one the tests are skipped, but not where CI is there to run them.
-fn published() -> Option<PathBuf> {
+pub(crate) fn published() -> Option<PathBuf> {
     let directory = captures::directory();
     if !directory.is_dir() {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is not there", directory.display());
@@ -117,7 +117,7 @@ fn of_tenants(report: &Report) -> u64 {
     directions.map(|direction| direction.packets - direction.dropped_packets).sum()
 }
 
-fn files_below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let (directories, mut files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     files.extend(directories.iter().flat_map(|directory| files_below(directory)));

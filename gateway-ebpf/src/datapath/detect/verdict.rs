@@ -204,6 +204,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
     let mut flags = 0;
     if measure != Measure::None && !breaker_admits(&tables, now_ns) {
         (measure, flags) = (Measure::None, Report::HELD);
+        source.reported_ns[kind_slot] = now_ns + rules::HELD_FOR_NS;
     }
     if measure != Measure::None {
         let measure_slot = core::hint::black_box(measure.slot()) & (MEASURE_SLOTS - 1);

@@ -21,7 +21,7 @@ use gateway_ebpf::cap;
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::hash::Keys;
 use gateway_ebpf::detect::record::{self, Detection, REPORTS, Report};
-use gateway_ebpf::detect::rules::{CLASSES, Rules};
+use gateway_ebpf::detect::rules::{CLASSES, HELD_FOR_NS, Rules};
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{Kind, Measure};
 use ipnetwork::IpNetwork;
@@ -174,6 +174,9 @@ impl DetectionTables {
         let due = rule.measure();
         let is_held = due != Measure::None && !self.breaker_admits(now_ns);
         let measure = if is_held { Measure::None } else { due };
+        if is_held {
+            words[offset_of!(Source, reported_ns) / 8 + kind.slot()].store(now_ns + HELD_FOR_NS, Relaxed);
+        }
         if measure != Measure::None {
             words[offset_of!(Source, measures_ns) / 8 + measure.slot()].fetch_max(until_ns, Relaxed);
         }
