@@ -90,4 +90,8 @@ fn the_breaker_holds_the_21st_measure_of_a_minute() {
     assert_eq!(offend(&mut scene, 22), None);
     // Those in quarantine stay there.
     assert_eq!(scene.up(&probe(&nested(0), 9)), Some(Quarantined));
+    // Who was spared and goes on is judged anew after a minute, not after an hour.
+    scene.pass((10..14).map(|target| probe(&nested(20), target)));
+    scene.wait(60 * SECOND_NS);
+    assert_eq!(scene.up(&probe(&nested(20), 20)), Some(Quarantined));
 }
