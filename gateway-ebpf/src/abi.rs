@@ -11,15 +11,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::assignment::Assignment;
 use crate::cap::Cap;
 use crate::lookup::{v4, v6};
 use crate::parse::Tags;
 use crate::port::{Actions, ServiceClass};
-use crate::standing::Standing;
+use crate::samples::Samples;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -41,8 +42,12 @@ pub mod map {
     pub const CONTROL: &str = "CONTROL";
     /// `[BankHeader; BANKS]`.
     pub const BANK_HEADERS: &str = "BANK_HEADERS";
-    /// `[TenantPolicy; BANKS x tenants]`, bank-major.
+    /// `[TenantState; 2 x tenants]`, by direction, then slot. Outlives reloads.
     pub const TENANTS: &str = "TENANTS";
+    /// `[Policy; BANKS x policies]`, bank-major.
+    pub const POLICIES: &str = "POLICIES";
+    /// `[TagPair; BANKS x tenants]`, bank-major.
+    pub const TAGS: &str = "TAGS";
     /// `[lookup::v4::Node; BANKS x nodes]`, bank-major.
     pub const V4_NODES: &str = "V4_NODES";
     /// `[lookup::v6::Entry; BANKS x entries]`, bank-major.
@@ -51,13 +56,17 @@ pub mod map {
     pub const PORT_CLASSES: &str = "PORT_CLASSES";
     /// Longest-prefix match from `PeerKey` to `PeerGrant`; keys name their bank.
     pub const PEERS: &str = "PEERS";
-    /// `[Bucket; (tenants + 1) x 2]`, by slot, then direction. Outlives reloads. The slot after the last
-    /// is for packets of no tenant, of which only samples are limited.
-    pub const BUCKETS: &str = "BUCKETS";
-    /// `[Tally; (1 + CPUs) x tenants x 2]`, by stripe, slot, direction: packets let through. Stripe 0 is
+    /// `[Allowance; 2 x (tenants + 1)]`, by direction, then slot. Outlives reloads. The slot after the last
+    /// is for packets of no tenant.
+    pub const ALLOWANCES: &str = "ALLOWANCES";
+    /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends; see
+    /// [`Assignment::is_measured`](super::Assignment::is_measured).
+    pub const MEASURES_END: &str = "MEASURES_END";
+    /// `[Tally; (1 + CPUs) x 2 x tenants]`, by stripe, direction, slot: packets let through. Stripe 0 is
     /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
     pub const PASSED: &str = "PASSED";
-    /// `[Drops; tenants x 2]`, by slot, then direction; shared by all CPUs, added to atomically.
+    /// `[Tally; REASON_SLOTS x 2 x tenants]`, by [`DropReason::slot`](crate::DropReason::slot), direction,
+    /// slot; shared by all CPUs, added to atomically.
     pub const DROPPED: &str = "DROPPED";
     /// `[InterfaceEntry; ifindexes]`.
     pub const INTERFACES: &str = "INTERFACES";
@@ -90,8 +99,10 @@ pub mod map {
 
 /// Constants that the controller sets when it loads the object.
 pub mod constant {
-    /// `u32`: slots per bank and per counter stripe.
+    /// `u32`: tenants' slots.
     pub const TENANT_CAPACITY: &str = "TENANT_CAPACITY";
+    /// `u32`: policies per bank.
+    pub const POLICY_CAPACITY: &str = "POLICY_CAPACITY";
     /// `u32`: IPv4 nodes per bank.
     pub const V4_NODE_CAPACITY: &str = "V4_NODE_CAPACITY";
     /// `u32`: IPv6 entries per bank, a power of two.
@@ -147,8 +158,6 @@ impl BankHeader {
     pub const COUNT_UNKNOWN_ONLY: u64 = 1;
     /// There is a drop list.
     pub const HAS_DROP_LIST: u64 = 2;
-    /// Some detector is on.
-    pub const DETECTS: u64 = 4;
     /// Where the bits of the service classes begin.
     pub const REFUSE_SHIFT: u32 = 16;
 
@@ -160,27 +169,26 @@ impl BankHeader {
     }
 }
 
-/// What a bank says of one tenant: one cache line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+/// What a bank says of the tenants that are [`Assignment`]ed to it: one cache line, which all tenants of a plan
+/// share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub struct TenantPolicy {
+pub struct Policy {
     caps: [Cap; 2],
     actions: [Actions; 2],
-    tags: Tags,
-    standing: Standing,
     flags: u32,
     class: u32,
-    reserved: [u32; 2],
+    reserved: [u32; 4],
 }
 
-impl TenantPolicy {
-    /// A tenant's policy; arrays in the order of [`Direction::ALL`].
+impl Policy {
+    /// A policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
-    pub const fn new(caps: [Cap; 2], actions: [Actions; 2], tags: Tags, standing: Standing) -> Self {
-        Self { caps, actions, tags, standing, flags: 0, class: 0, reserved: [0; 2] }
+    pub const fn new(caps: [Cap; 2], actions: [Actions; 2]) -> Self {
+        Self { caps, actions, flags: 0, class: 0, reserved: [0; 4] }
     }
 
-    /// The same, with [`Self::DROP_FRAGMENTS`] or without.
+    /// The same, with these flags.
     #[must_use]
     pub const fn with_flags(self, flags: u32) -> Self {
         Self { flags, ..self }
@@ -188,6 +196,10 @@ impl TenantPolicy {
 
     /// Every fragment is dropped, not only those that could hide a port.
     pub const DROP_FRAGMENTS: u32 = 1;
+    /// Some detector is on.
+    pub const DETECTS: u32 = 2;
+    /// Its tenants have VLAN tags, which are checked where the interface asks for it.
+    pub const HAS_TAGS: u32 = 4;
 
     /// Whether every fragment is dropped.
     #[inline(always)]
@@ -196,10 +208,18 @@ impl TenantPolicy {
         self.flags & Self::DROP_FRAGMENTS != 0
     }
 
-    /// The same with another standing.
+    /// Whether some detector is on.
+    #[inline(always)]
     #[must_use]
-    pub const fn with_standing(self, standing: Standing) -> Self {
-        Self { standing, ..self }
+    pub const fn detects(&self) -> bool {
+        self.flags & Self::DETECTS != 0
+    }
+
+    /// Whether its tenants have VLAN tags.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_tags(&self) -> bool {
+        self.flags & Self::HAS_TAGS != 0
     }
 
     /// The same in a class of its own for detection, below [`CLASSES`](crate::detect::rules::CLASSES).
@@ -215,13 +235,6 @@ impl TenantPolicy {
         self.class
     }
 
-    /// What is suspended.
-    #[inline(always)]
-    #[must_use]
-    pub const fn standing(&self) -> &Standing {
-        &self.standing
-    }
-
     /// The cap of one direction.
     #[inline(always)]
     #[must_use]
@@ -235,13 +248,16 @@ impl TenantPolicy {
     pub const fn actions(&self, direction: Direction) -> Actions {
         self.actions[direction.index()]
     }
+}
 
-    /// VLAN tags that the tenant's packets carry; 0: any.
-    #[inline(always)]
-    #[must_use]
-    pub const fn tags(&self) -> Tags {
-        self.tags
-    }
+/// VLAN tags that a tenant's packets carry; 0: any. Padded to a word, as the controller writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TagPair {
+    /// The tags.
+    pub tags: Tags,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Service classes of all ports of one protocol, four bits each, sixteen to a word.
@@ -303,23 +319,25 @@ pub struct PeerGrant {
     pub expires_ns: u64,
 }
 
-/// Cap state of one tenant and direction: a cache line of its own, so that CPUs that police different
-/// tenants do not share one.
+/// What every packet of a tenant in one direction looks up of it: a quarter of a cache line, so that a
+/// processor's caches hold many tenants (see docs/performance.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub struct Bucket {
+#[repr(C)]
+pub struct TenantState {
     /// Theoretical arrival time of the next packet.
     pub arrival_ns: u64,
-    /// The same of the next refusal that is sent.
+    /// Which policy applies. Changed by single atomic operations only.
+    pub assignment: Assignment,
+}
+
+/// Allowances of one tenant and direction that few packets need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Allowance {
+    /// Theoretical arrival time of the next refusal that is sent.
     pub refusal_ns: u64,
-    /// The same of the next event: of packets that a rule refused, of packets over the cap, and of contacts
-    /// of suspects.
-    pub sample_ns: [u64; 3],
-    /// Of the direction up: when the last measure against one of the tenant's sources ends; 0: there is
-    /// none. Then its packets need no look at the source.
-    pub measures_end_ns: u64,
-    /// Room for what the cap's successors need.
-    pub reserved: [u64; 2],
+    /// Events of this second.
+    pub samples: Samples,
 }
 
 /// Packets and bytes (Ethernet frames without FCS).
@@ -331,9 +349,6 @@ pub struct Tally {
     /// Bytes.
     pub bytes: u64,
 }
-
-/// Drops of one tenant and direction, by [`DropReason::slot`](crate::DropReason::slot).
-pub type Drops = [Tally; REASON_SLOTS];
 
 /// What the programs know of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -416,7 +431,7 @@ pub type TenantId = [u8; 64];
 #[repr(C)]
 pub struct Clock {
     /// Virtual time: nanoseconds since the Unix epoch. Else what [`program::READ_CLOCK`] read last: the
-    /// coarse clock of [`Bucket`]s.
+    /// coarse clock of [`TenantState::arrival_ns`].
     pub now_ns: u64,
 }
 
@@ -444,13 +459,14 @@ impl LastVerdict {
 const _: () = {
     assert!(size_of::<Control>() == 16);
     assert!(size_of::<BankHeader>() == 152);
-    assert!(size_of::<TenantPolicy>() == 64);
+    assert!(size_of::<Policy>() == 64);
+    assert!(size_of::<TagPair>() == 8);
+    assert!(size_of::<TenantState>() == 16);
+    assert!(size_of::<Allowance>() == 16);
     assert!(size_of::<PortClasses>() == 32_768);
     assert!(size_of::<PeerKey>() == 24);
     assert!(size_of::<PeerGrant>() == 8);
-    assert!(size_of::<Bucket>() == 64);
     assert!(size_of::<Tally>() == 16);
-    assert!(size_of::<Drops>() == 256);
     assert!(size_of::<InterfaceEntry>() == 8);
     assert!(size_of::<InterfaceTallies>() == 304);
     assert!(size_of::<v4::Node>() == 64);

@@ -10,7 +10,7 @@
 pub const NS_PER_BYTE_FRACTION_BITS: u32 = 20;
 
 /// One direction's cap as the data plane keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Cap {
     /// Time that one byte takes, in 2^-20 ns.

@@ -12,6 +12,7 @@
 #![no_std]
 
 pub mod abi;
+pub mod assignment;
 pub mod cap;
 pub mod detect;
 pub mod lookup;
@@ -19,6 +20,7 @@ pub mod parse;
 pub mod port;
 mod reason;
 pub mod refusal;
+pub mod samples;
 pub mod standing;
 pub mod traffic;
 

@@ -54,7 +54,7 @@ pub enum Action {
 }
 
 /// A tenant's actions for all classes in one direction, two bits each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub struct Actions(u32);
 

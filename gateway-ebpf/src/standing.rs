@@ -6,9 +6,8 @@
 use crate::Direction;
 use crate::parse::Opening;
 
-/// A tenant's standing: one 32-bit word in its policy, so that it changes between two packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(transparent)]
+/// A tenant's standing, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing(u32);
 
 impl Standing {
@@ -22,6 +21,13 @@ impl Standing {
     pub const NO_OUTBOUND: Self = Self(2);
     /// Nothing passes in either direction.
     pub const NOTHING: Self = Self(3);
+
+    /// The standing with this number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
 
     /// As a number: what metrics export.
     #[must_use]

@@ -3,7 +3,7 @@
 //! `bpfel-unknown-none` declares no atomic compare-and-swap, so `AtomicU64` offers none; the
 //! intrinsics compile to BPF's own instructions all the same (cpu v3, Linux 5.12).
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_and, atomic_cxchg, atomic_or, atomic_xadd};
 
 /// Adds to a shared counter.
 ///
@@ -33,4 +33,24 @@ pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
 pub unsafe fn next(counter: *mut u64) -> u64 {
     // SAFETY: as the caller promises. The result is used, so this is `lock xadd` (BPF_FETCH, Linux 5.12).
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, 1) + 1 }
+}
+
+/// Sets bits of a shared word.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn set_bits(word: *mut u64, bits: u64) {
+    // SAFETY: as the caller promises. The result is unused, so this is one `lock or`.
+    unsafe { atomic_or::<u64, u64, { AtomicOrdering::Relaxed }>(word, bits) };
+}
+
+/// Clears bits of a shared word.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn clear_bits(word: *mut u64, bits: u64) {
+    // SAFETY: as the caller promises. The result is unused, so this is one `lock and`.
+    unsafe { atomic_and::<u64, u64, { AtomicOrdering::Relaxed }>(word, !bits) };
 }

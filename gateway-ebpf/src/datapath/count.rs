@@ -11,7 +11,7 @@ use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::{Direction, DropReason, REASON_SLOTS};
 
 use super::atomic;
-use super::maps::{DROPPED, INTERFACE_TALLIES, PASSED, tenant_capacity};
+use super::maps::{DROPPED, INTERFACE_TALLIES, INTERFACES, PASSED, tenant_capacity};
 
 /// This CPU's stripe; stripe 0 is the controller's.
 #[inline(always)]
@@ -29,7 +29,7 @@ fn add(tally: &mut Tally, bytes: u32) {
 /// A tenant's packet went through.
 #[inline(always)]
 pub fn passed(slot: Slot, direction: Direction, bytes: u32) {
-    let index = (stripe() * tenant_capacity() + slot.0) * 2 + direction.index() as u32;
+    let index = (stripe() * 2 + direction.index() as u32) * tenant_capacity() + slot.0;
     if let Some(tally) = PASSED.get_ptr_mut(index) {
         // SAFETY: a live map value in this CPU's stripe; see the module's docs.
         add(unsafe { &mut *tally }, bytes);
@@ -39,11 +39,10 @@ pub fn passed(slot: Slot, direction: Direction, bytes: u32) {
 /// A tenant's packet was dropped.
 #[inline(always)]
 pub fn dropped(slot: Slot, direction: Direction, reason: DropReason, bytes: u32) {
-    if let Some(drops) = DROPPED.get_ptr_mut(slot.0 * 2 + direction.index() as u32) {
-        // SAFETY: a live map value, eight-byte aligned, that programs only touch through these two
-        // additions; the index is below the array's length.
+    let index = (reason.slot() as u32 * 2 + direction.index() as u32) * tenant_capacity() + slot.0;
+    if let Some(tally) = DROPPED.get_ptr_mut(index) {
+        // SAFETY: a live map value, eight-byte aligned, that programs only touch through these two additions.
         unsafe {
-            let tally = &raw mut (*drops)[index(reason)];
             atomic::add(&raw mut (*tally).packets, 1);
             atomic::add(&raw mut (*tally).bytes, u64::from(bytes));
         }
@@ -57,10 +56,11 @@ pub fn index(reason: DropReason) -> usize {
     core::hint::black_box(reason.slot()) & (REASON_SLOTS - 1)
 }
 
-/// A packet that belongs to no tenant; `which` picks its tally.
+/// A packet that belongs to no tenant, on the interface with this index; `which` picks its tally.
 #[inline(always)]
-pub fn interface(interface_slot: u32, bytes: u32, which: impl FnOnce(&mut InterfaceTallies) -> &mut Tally) {
-    if let Some(tallies) = INTERFACE_TALLIES.get_ptr_mut(stripe() * INTERFACE_SLOTS + interface_slot) {
+pub fn interface(ifindex: u32, bytes: u32, which: impl FnOnce(&mut InterfaceTallies) -> &mut Tally) {
+    let slot = INTERFACES.get(ifindex).map_or(0, |interface| interface.slot);
+    if let Some(tallies) = INTERFACE_TALLIES.get_ptr_mut(stripe() * INTERFACE_SLOTS + slot) {
         // SAFETY: a live map value in this CPU's stripe.
         add(which(unsafe { &mut *tallies }), bytes);
     }

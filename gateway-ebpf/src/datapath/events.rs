@@ -7,16 +7,14 @@
 
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
-use gateway_ebpf::abi::{Bucket, EVENT_TAIL_BYTES, Event, EventTallies};
-use gateway_ebpf::{Direction, DropReason, cap};
+use gateway_ebpf::abi::{Allowance, EVENT_TAIL_BYTES, Event, EventTallies};
+use gateway_ebpf::samples::{Samples, Sort};
+use gateway_ebpf::{Direction, DropReason};
 
-use super::maps::{BUCKETS, EVENT_TALLIES, EVENTS, tenant_capacity};
+use super::maps::{ALLOWANCES, EVENT_TALLIES, EVENTS, tenant_capacity};
 use super::{atomic, clock, count};
 
-/// Five samples a second on each allowance...
-const INTERVAL_NS: u64 = 200_000_000;
-/// ...and five at once.
-const BURST_NS: u64 = 4 * INTERVAL_NS;
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Reports a packet, with the beginning of its frame, if the allowance of its tenant permits; 0 in the place
 /// of a slot: it is nobody's.
@@ -39,8 +37,9 @@ pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
 extern "C" fn report(context: *mut xdp_md, what: u32, slot_plus_one: u32) -> u32 {
     let (kind, direction, reason) = ((what >> 16) as u16, (what >> 8) as u8 & 1, what as u8);
     let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
-    let Some(bucket) = BUCKETS.get_ptr_mut(slot * 2 + u32::from(direction)) else { return 0 };
-    if !is_allowed(bucket, kind, reason) {
+    let index = u32::from(direction) * (tenant_capacity() + 1) + slot;
+    let Some(allowance) = ALLOWANCES.get_ptr_mut(index) else { return 0 };
+    if !is_allowed(allowance, kind, reason) {
         tally(|tallies| &mut tallies.suppressed);
         return 0;
     }
@@ -92,16 +91,23 @@ unsafe fn copy_head(context: *mut xdp_md, frame_bytes: u32, to: *mut core::ffi::
 
 /// Takes one sample from an allowance, if there is one left.
 #[inline(always)]
-fn is_allowed(bucket: *mut Bucket, kind: u16, reason: u8) -> bool {
-    let which = if kind == Event::SUSPECT { 2 } else { usize::from(reason == DropReason::OverCap as u8) };
-    // SAFETY: a live, aligned map value, which programs only touch through these words' atomics.
-    let word = unsafe { &raw mut (*bucket).sample_ns[which] };
+fn is_allowed(allowance: *mut Allowance, kind: u16, reason: u8) -> bool {
+    let sort = if kind == Event::SUSPECT {
+        Sort::Suspect
+    } else if reason == DropReason::OverCap as u8 {
+        Sort::OverCap
+    } else {
+        Sort::Refused
+    };
+    let second = (clock::coarse_ns() / SECOND_NS) as u32;
+    // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
+    let word = unsafe { (&raw mut (*allowance).samples).cast::<u64>() };
     // SAFETY: as above; an aligned 64-bit load is atomic.
-    let arrival_ns = unsafe { word.read_volatile() };
-    match cap::admit(arrival_ns, clock::coarse_ns(), INTERVAL_NS, BURST_NS) {
+    let samples = Samples::from_word(unsafe { word.read_volatile() });
+    match samples.take(sort, second) {
         // Another CPU may win; then its packet is the sample.
         // SAFETY: as above.
-        Some(next_ns) => unsafe { atomic::replace(word, arrival_ns, next_ns) },
+        Some(next) => unsafe { atomic::replace(word, samples.word(), next.word()) },
         None => false,
     }
 }

@@ -1,13 +1,16 @@
 //! Whose packet is it? The tenant is told by the source address on the tenant side (policy rule S4)
 //! and by the destination on the uplink, and by its VLAN tags where the interface checks them.
 
-use gateway_ebpf::DropReason;
-use gateway_ebpf::abi::{BankHeader, InterfaceEntry, TenantPolicy};
+use gateway_ebpf::abi::{BankHeader, InterfaceEntry, Policy, TenantState};
+use gateway_ebpf::assignment::Assignment;
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::parse::{self, Address, Ip, Tags};
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::{Direction, DropReason};
 
-use super::maps::{BANK_HEADERS, CONTROL, TENANTS, V4Bank, V6Bank, tenant_capacity};
+use super::maps::{
+    BANK_HEADERS, CONTROL, INTERFACES, POLICIES, TAGS, TENANTS, V4Bank, V6Bank, policy_capacity, start,
+    tenant_capacity,
+};
 use super::packet::Packet;
 use super::{Pass, Side};
 
@@ -17,16 +20,23 @@ pub struct Tenant {
     pub slot: Slot,
     /// The bank that this packet is judged by.
     pub bank: u32,
+    /// Its state in the direction of the packet.
+    pub state: *mut TenantState,
+    /// What [`Self::state`] says of the policy, read once.
+    pub assignment: Assignment,
     /// Its policy.
-    pub policy: &'static TenantPolicy,
+    pub policy: &'static Policy,
 }
 
 impl Tenant {
-    /// What is suspended. Volatile: the controller changes this word in the active bank.
     #[inline(always)]
-    pub fn standing(&self) -> Standing {
-        // SAFETY: a reference to a live map value is valid and aligned; any bytes are a `Standing`.
-        unsafe { core::ptr::from_ref(self.policy.standing()).read_volatile() }
+    fn new(slot: Slot, bank: u32, direction: Direction) -> Option<Self> {
+        let state = TENANTS.get_ptr_mut(start(direction.index() as u32, tenant_capacity()) + slot.0)?;
+        // SAFETY: a live, aligned map value; an aligned 64-bit load is atomic. Volatile: it is never
+        // repeated, so that a change of the standing comes between two packets.
+        let assignment = unsafe { (&raw const (*state).assignment).read_volatile() };
+        let policy = POLICIES.get(start(bank, policy_capacity()) + assignment.policy(bank))?;
+        Some(Self { slot, bank, state, assignment, policy })
     }
 }
 
@@ -40,20 +50,13 @@ pub enum Owner {
 
 /// Finds the owner of a packet.
 #[inline(always)]
-pub fn owner(
-    packet: &Packet,
-    side: Side,
-    interface: InterfaceEntry,
-    tags: Tags,
-    ip: &Ip,
-) -> Result<Owner, DropReason> {
+pub fn owner(packet: &Packet, side: Side, ifindex: u32, tags: Tags, ip: &Ip) -> Result<Owner, DropReason> {
     // Without its maps the program could not judge anything; they exist whenever it is loaded.
     let unmatched = Ok(Owner::Nobody(Pass::Unmatched));
     let Some(control) = CONTROL.get_ptr(0) else { return unmatched };
     // SAFETY: a live, aligned map value. Volatile: one load that is never repeated, so that everything
     // below sees one bank.
     let bank = unsafe { core::ptr::read_volatile(&raw const (*control).active_bank) };
-    let Some(header) = BANK_HEADERS.get(bank) else { return unmatched };
     let address = match side {
         Side::Tenant => ip.source,
         Side::Uplink => ip.destination,
@@ -63,26 +66,34 @@ pub fn owner(
     if side == Side::Tenant && ip.destination.is_link_scope() && parse::is_neighbour_discovery(packet, ip) {
         return Ok(Owner::Nobody(Pass::LinkControl));
     }
-    let tenant = slot(bank, address).and_then(|slot| {
-        let policy = TENANTS.get(bank * tenant_capacity() + slot.0)?;
-        Some(Tenant { slot, bank, policy })
-    });
+    let tenant = slot(bank, address).and_then(|slot| Tenant::new(slot, bank, side.direction()));
     let stranger = match tenant {
-        Some(tenant) => {
-            let wanted = tenant.policy.tags();
-            if interface.flags & InterfaceEntry::MATCH_VLAN == 0 || tags.satisfy(wanted) {
-                return Ok(Owner::Tenant(tenant));
-            }
-            DropReason::WrongVlan
-        }
+        Some(tenant) if carries_its_tags(&tenant, ifindex, tags) => return Ok(Owner::Tenant(tenant)),
+        Some(_) => DropReason::WrongVlan,
         None if side == Side::Uplink => return unmatched,
         None if is_link_control(packet, ip) => return Ok(Owner::Nobody(Pass::LinkControl)),
         None => DropReason::UnknownSource,
     };
-    if side == Side::Tenant && header.flags & BankHeader::COUNT_UNKNOWN_ONLY != 0 {
+    let counts_only = |header: &BankHeader| header.flags & BankHeader::COUNT_UNKNOWN_ONLY != 0;
+    if side == Side::Tenant && BANK_HEADERS.get(bank).is_some_and(counts_only) {
         return Ok(Owner::Nobody(Pass::UnknownSource));
     }
     Err(stranger)
+}
+
+/// Whether a packet carries the tags of its tenant, or the interface does not ask.
+#[inline(always)]
+fn carries_its_tags(tenant: &Tenant, ifindex: u32, tags: Tags) -> bool {
+    if !tenant.policy.has_tags() {
+        return true;
+    }
+    match INTERFACES.get(ifindex) {
+        Some(interface) if interface.flags & InterfaceEntry::MATCH_VLAN != 0 => {
+            let wanted = TAGS.get(start(tenant.bank, tenant_capacity()) + tenant.slot.0);
+            wanted.is_some_and(|wanted| tags.satisfy(wanted.tags))
+        }
+        _ => true,
+    }
 }
 
 /// The slot of the tenant that an address belongs to.

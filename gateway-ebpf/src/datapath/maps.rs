@@ -7,8 +7,8 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use gateway_ebpf::abi::{
-    BankHeader, Bucket, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, InterfaceEntry,
-    InterfaceTallies, LastVerdict, PeerGrant, PeerKey, PortClasses, Tally, TenantId, TenantPolicy,
+    Allowance, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
+    LastVerdict, PeerGrant, PeerKey, Policy, PortClasses, TagPair, Tally, TenantId, TenantState,
 };
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS as REPORT_COUNT, Report};
@@ -22,7 +22,11 @@ pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static BANK_HEADERS: Array<BankHeader> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 #[map]
-pub static TENANTS: Array<TenantPolicy> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static TENANTS: Array<TenantState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static POLICIES: Array<Policy> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static TAGS: Array<TagPair> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static V4_NODES: Array<v4::Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -32,11 +36,13 @@ pub static PORT_CLASSES: Array<PortClasses> = Array::with_max_entries(4, BPF_F_M
 #[map]
 pub static PEERS: LpmTrie<PeerKey, PeerGrant> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]
-pub static BUCKETS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static ALLOWANCES: Array<Allowance> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static MEASURES_END: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static PASSED: Array<Tally> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static DROPPED: Array<Drops> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static DROPPED: Array<Tally> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -82,8 +88,10 @@ macro_rules! constants {
 }
 
 constants! {
-    /// Slots per bank and per stripe.
+    /// Tenants' slots.
     tenant_capacity = TENANT_CAPACITY: u32;
+    /// Policies per bank.
+    policy_capacity = POLICY_CAPACITY: u32;
     /// IPv4 nodes per bank.
     v4_node_capacity = V4_NODE_CAPACITY: u32;
     /// IPv6 entries per bank.
@@ -96,13 +104,20 @@ constants! {
     ns_per_jiffy = NS_PER_JIFFY: u64;
 }
 
+/// Where a bank starts in a table of two, of so many entries each. A mask, because a multiplication takes three
+/// times as long and everything waits for it.
+#[inline(always)]
+pub fn start(bank: u32, capacity: u32) -> u32 {
+    capacity & bank.wrapping_neg()
+}
+
 /// One bank of the IPv4 trie.
 pub struct V4Bank(pub u32);
 
 impl v4::Nodes for V4Bank {
     #[inline(always)]
     fn entry(&self, node: u32, index: u8) -> Option<v4::Entry> {
-        V4_NODES.get(self.0 * v4_node_capacity() + node).map(|node| node[index as usize])
+        V4_NODES.get(start(self.0, v4_node_capacity()) + node).map(|node| node[index as usize])
     }
 }
 
@@ -112,7 +127,7 @@ pub struct V6Bank(pub u32);
 impl v6::Table for V6Bank {
     #[inline(always)]
     fn entry(&self, index: u32) -> Option<&v6::Entry> {
-        V6_ENTRIES.get(self.0 * v6_entry_capacity() + index)
+        V6_ENTRIES.get(start(self.0, v6_entry_capacity()) + index)
     }
 
     #[inline(always)]

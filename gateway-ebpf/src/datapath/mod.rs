@@ -17,12 +17,11 @@ pub use clock::read_clock;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
 use decide::Denied;
-use gateway_ebpf::abi::{Event, InterfaceEntry, LastVerdict};
+use gateway_ebpf::abi::{Event, LastVerdict};
 use gateway_ebpf::lookup::Slot;
-use gateway_ebpf::parse::{self, Frame as _, Ip, Network, Tags};
+use gateway_ebpf::parse::{self, Ethernet, Ip, Network};
 use gateway_ebpf::{Direction, DropReason};
 use identify::Owner;
-use maps::INTERFACES;
 use packet::Packet;
 
 /// Which side of the gateway a program stands on.
@@ -78,31 +77,30 @@ impl From<DropReason> for Refusal {
 #[inline(always)]
 pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
     let packet = Packet::new(context.ctx);
-    let bytes = packet.length();
     let direction = side.direction();
-    let interface = INTERFACES.get(context.ingress_ifindex() as u32).copied().unwrap_or_default();
-    match judge(&packet, side, interface) {
+    let ifindex = context.ingress_ifindex() as u32;
+    match judge(&packet, side, ifindex) {
         Ok(Pass::Tenant(slot)) => {
-            count::passed(slot, direction, bytes);
+            count::passed(slot, direction, packet.length());
             last::passed(slot);
         }
         Ok(Pass::LinkControl) => {
-            count::interface(interface.slot, bytes, |t| &mut t.link_control);
+            count::interface(ifindex, packet.measure(), |t| &mut t.link_control);
             last::nobodys(LastVerdict::LINK_CONTROL);
         }
         Ok(Pass::Unmatched) => {
-            count::interface(interface.slot, bytes, |t| &mut t.unmatched);
+            count::interface(ifindex, packet.measure(), |t| &mut t.unmatched);
             last::nobodys(LastVerdict::UNMATCHED);
         }
         Ok(Pass::UnknownSource) => {
-            count::interface(interface.slot, bytes, |t| &mut t.unknown_source_passed);
+            count::interface(ifindex, packet.measure(), |t| &mut t.unknown_source_passed);
             last::nobodys(LastVerdict::UNKNOWN_SOURCE);
         }
         Err(Refusal { reason, slot_plus_one, answer_at }) => {
             if slot_plus_one != 0 {
-                count::dropped(Slot(slot_plus_one - 1), direction, reason, bytes);
+                count::dropped(Slot(slot_plus_one - 1), direction, reason, packet.length());
             } else {
-                count::interface(interface.slot, bytes, |t| &mut t.dropped[count::index(reason)]);
+                count::interface(ifindex, packet.measure(), |t| &mut t.dropped[count::index(reason)]);
             }
             last::dropped(slot_plus_one, reason);
             // Before it may be made into its answer.
@@ -118,40 +116,57 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
 
 /// Decides, without side effects but for the tenant's bucket.
 #[inline(always)]
-fn judge(packet: &Packet, side: Side, interface: InterfaceEntry) -> Result<Pass, Refusal> {
-    let (tags, network, ip) = match (ip_header(packet), side) {
-        (Ok(Some(found)), _) => found,
-        (Ok(None), _) => return Ok(Pass::LinkControl),
-        (Err(reason), Side::Tenant) => return Err(reason.into()),
-        // No address to tell a tenant by. Nobody forwards such a packet as IP either: Linux drops a
-        // header that lies (ip_rcv_core, ip6_rcv_core).
-        (Err(_), Side::Uplink) => return Ok(Pass::Unmatched),
+fn judge(packet: &Packet, side: Side, ifindex: u32) -> Result<Pass, Refusal> {
+    let link = match parse::ethernet(packet) {
+        Ok(link) => link,
+        Err(reason) => return unreadable(side, reason),
     };
-    match identify::owner(packet, side, interface, tags, &ip)? {
-        Owner::Nobody(pass) => Ok(pass),
-        Owner::Tenant(tenant) => match decide::decide(packet, network, side.direction(), &ip, &tenant) {
-            Ok(sign) => match detect::observe(packet, network, side.direction(), sign, &tenant) {
-                Ok(()) => Ok(Pass::Tenant(tenant.slot)),
-                Err(reason) => Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at: 0 }),
-            },
-            // Only tenants are told: the sender of an inbound packet may be forged.
-            Err(Denied { reason, tell }) => {
-                let answer_at = if tell && side == Side::Tenant { network as u32 } else { 0 };
-                Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at })
-            }
-        },
+    // Each version takes a way of its own to the end: where they meet, the compiler would have to carry
+    // what only one of them has, on the stack.
+    match link.network {
+        Network::Ipv4 => judge_ip(packet, side, ifindex, &link, parse::ipv4(packet, link.next)),
+        Network::Ipv6 => judge_ip(packet, side, ifindex, &link, parse::ipv6(packet, link.next)),
+        Network::LinkControl => Ok(Pass::LinkControl),
+        Network::Unknown => unreadable(side, DropReason::Ethertype),
     }
 }
 
-/// Tags of a packet, where its IP header is, and the header; none for control traffic of the link.
+/// A packet without an address to tell a tenant by. From the uplink it goes on: nobody forwards it as IP,
+/// for Linux drops a header that lies (`ip_rcv_core`, `ip6_rcv_core`).
 #[inline(always)]
-fn ip_header(packet: &Packet) -> Result<Option<(Tags, usize, Ip)>, DropReason> {
-    let link = parse::ethernet(packet)?;
-    match link.network {
-        Network::Ipv4 => parse::ipv4(packet, link.next),
-        Network::Ipv6 => parse::ipv6(packet, link.next),
-        Network::LinkControl => return Ok(None),
-        Network::Unknown => Err(DropReason::Ethertype),
+fn unreadable(side: Side, reason: DropReason) -> Result<Pass, Refusal> {
+    match side {
+        Side::Tenant => Err(reason.into()),
+        Side::Uplink => Ok(Pass::Unmatched),
     }
-    .map(|ip| Some((link.tags, link.next, ip)))
+}
+
+#[inline(always)]
+fn judge_ip(
+    packet: &Packet,
+    side: Side,
+    ifindex: u32,
+    link: &Ethernet,
+    ip: Result<Ip, DropReason>,
+) -> Result<Pass, Refusal> {
+    let ip = match ip {
+        Ok(ip) => ip,
+        Err(reason) => return unreadable(side, reason),
+    };
+    let tenant = match identify::owner(packet, side, ifindex, link.tags, &ip)? {
+        Owner::Nobody(pass) => return Ok(pass),
+        Owner::Tenant(tenant) => tenant,
+    };
+    let (network, direction) = (link.next, side.direction());
+    match decide::decide(packet, network, direction, &ip, &tenant) {
+        Ok(sign) => match detect::observe(packet, network, direction, sign, &tenant) {
+            Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+            Err(reason) => Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at: 0 }),
+        },
+        // Only tenants are told: the sender of an inbound packet may be forged.
+        Err(Denied { reason, tell }) => {
+            let answer_at = if tell && side == Side::Tenant { network as u32 } else { 0 };
+            Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at })
+        }
+    }
 }

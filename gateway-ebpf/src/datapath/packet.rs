@@ -1,26 +1,28 @@
 //! A packet in the kernel's memory, read through the verifier's bounds checks.
 
+use core::cell::Cell;
+
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_get_buff_len;
 use gateway_ebpf::DropReason;
-use gateway_ebpf::parse::{self, Fragment, Frame, Payload};
+use gateway_ebpf::parse::{self, Fragment, Frame, Ip, Payload};
 
-/// The linear part of a packet, and the length of all of it.
+/// The linear part of a packet.
 pub struct Packet {
     context: *mut xdp_md,
     data: usize,
     data_end: usize,
-    length: u32,
+    /// Length of what is known of the frame: at first, of the linear part.
+    length: Cell<u32>,
 }
 
 impl Packet {
     /// `data` and `data_end` are read once: reading them again would lose the verifier's proof.
     #[inline(always)]
     pub fn new(context: *mut xdp_md) -> Self {
-        // SAFETY: the kernel passed this context in; the helper only reads it.
-        let (length, data, data_end) =
-            unsafe { (bpf_xdp_get_buff_len(context), (*context).data, (*context).data_end) };
-        Self { context, data: data as usize, data_end: data_end as usize, length: length as u32 }
+        // SAFETY: the kernel passed this context in.
+        let (data, data_end) = unsafe { ((*context).data as usize, (*context).data_end as usize) };
+        Self { context, data, data_end, length: Cell::new((data_end - data) as u32) }
     }
 
     /// What the kernel passed in, to make the packet of again.
@@ -29,20 +31,34 @@ impl Packet {
         self.context
     }
 
-    /// Words in host byte order, under one bounds check: the verifier does not carry the proof of one
-    /// over to the next where their offset is not constant.
+    /// Length of the frame in bytes, without FCS, once its IP header has been read: of a packet in several
+    /// buffers that ends in the first, without the padding in the others, which no router forwards.
     #[inline(always)]
-    pub fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+    pub fn length(&self) -> u32 {
+        self.length.get()
+    }
+
+    /// Takes the length of the whole frame. Not for every packet: the call costs 3 to 6 ns.
+    #[inline(always)]
+    pub fn measure(&self) -> u32 {
+        // SAFETY: the kernel passed this context in; the helper only reads it (Linux 5.18).
+        self.length.set(unsafe { bpf_xdp_get_buff_len(self.context) } as u32);
+        self.length.get()
+    }
+
+    /// Unsigned integers in a row.
+    #[inline(always)]
+    fn row<T: Copy + Default, const N: usize>(&self, at: usize) -> Option<[T; N]> {
         let start = self.data + at;
-        if start + N * 4 > self.data_end {
+        if start + N * size_of::<T>() > self.data_end {
             return None;
         }
-        let mut words = [0; N];
-        for (index, word) in words.iter_mut().enumerate() {
+        let mut row = [T::default(); N];
+        for (index, item) in row.iter_mut().enumerate() {
             // SAFETY: as in `read`; all of them lie within the bounds that were just checked.
-            *word = u32::from_be(unsafe { core::ptr::read_volatile((start + index * 4) as *const u32) });
+            *item = unsafe { core::ptr::read_volatile((start + index * size_of::<T>()) as *const T) };
         }
-        Some(words)
+        Some(row)
     }
 
     #[inline(always)]
@@ -62,8 +78,8 @@ impl Packet {
 
 impl Frame for Packet {
     #[inline(always)]
-    fn length(&self) -> u32 {
-        self.length
+    fn reaches(&self, end: u32) -> bool {
+        end <= self.length() || end <= self.measure()
     }
 
     #[inline(always)]
@@ -82,9 +98,31 @@ impl Frame for Packet {
     }
 
     #[inline(always)]
+    fn be32s<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        self.row(at).map(|row| row.map(u32::from_be))
+    }
+
+    #[inline(always)]
+    fn be64s<const N: usize>(&self, at: usize) -> Option<[u64; N]> {
+        self.row(at).map(|row| row.map(u64::from_be))
+    }
+
+    #[inline(always)]
     fn walk(&self, start: Payload) -> Result<Payload, DropReason> {
         unpack(walk_extension_headers(self.context, start.protocol, start.at as u32, start.length))
     }
+}
+
+/// The IP header at `network`, for global functions, which read it again.
+#[inline(always)]
+pub fn ip_header(packet: &Packet, network: u32) -> Option<Ip> {
+    // At most Ethernet and two tags; unknown here, so bounded for the verifier.
+    let network = (network & 0x1f) as usize;
+    match packet.be16(network)? >> 12 {
+        4 => parse::ipv4(packet, network),
+        _ => parse::ipv6(packet, network),
+    }
+    .ok()
 }
 
 /// [`parse::extension_headers`] as a global function (Linux 5.6), which the verifier checks once and by

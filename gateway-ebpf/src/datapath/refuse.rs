@@ -11,8 +11,8 @@ use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
 use gateway_ebpf::{Direction, cap};
 
-use super::maps::BUCKETS;
-use super::packet::Packet;
+use super::maps::{ALLOWANCES, tenant_capacity};
+use super::packet::{self, Packet};
 use super::{atomic, clock};
 
 /// IP protocol number.
@@ -31,24 +31,24 @@ const LEAST_FRAME: u32 = 60;
 #[inline(always)]
 pub fn refuse(context: *mut xdp_md, network: u32, slot_plus_one: u32) -> bool {
     // Only what a tenant sends is refused.
-    let bucket = slot_plus_one.wrapping_sub(1).wrapping_mul(2) + Direction::Up as u32;
-    refuse_segment(context, network, bucket) != 0 || refuse_datagram(context, network, bucket) != 0
+    let slot = slot_plus_one.wrapping_sub(1);
+    refuse_segment(context, network, slot) != 0 || refuse_datagram(context, network, slot) != 0
 }
 
 /// Makes a TCP segment into a reset: 1, else 0. A global function (Linux 5.6), verified once; two of
 /// them, as one would take more of the stack than is left (512 bytes for a chain of calls).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn refuse_segment(context: *mut xdp_md, network: u32, bucket: u32) -> u32 {
+extern "C" fn refuse_segment(context: *mut xdp_md, network: u32, slot: u32) -> u32 {
     // At most Ethernet and two tags; unknown here, so bounded for the verifier.
-    reset(context, (network & 0x1f) as usize, bucket).is_some() as u32
+    reset(context, (network & 0x1f) as usize, slot).is_some() as u32
 }
 
 /// Makes a UDP datagram into an ICMP error: 1, else 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn refuse_datagram(context: *mut xdp_md, network: u32, bucket: u32) -> u32 {
-    prohibit(context, (network & 0x1f) as usize, bucket).is_some() as u32
+extern "C" fn refuse_datagram(context: *mut xdp_md, network: u32, slot: u32) -> u32 {
+    prohibit(context, (network & 0x1f) as usize, slot).is_some() as u32
 }
 
 /// The header of a packet that may be answered at all.
@@ -58,11 +58,7 @@ fn answerable(packet: &Packet, network: usize) -> Option<Ip> {
     if packet.be16(0)? & 0x0100 != 0 {
         return None;
     }
-    let ip = match packet.be16(network)? >> 12 {
-        4 => parse::ipv4(packet, network),
-        _ => parse::ipv6(packet, network),
-    }
-    .ok()?;
+    let ip = packet::ip_header(packet, network as u32)?;
     let is_answerable = ip.fragment == Fragment::Whole
         && refusal::is_unicast(ip.source)
         && refusal::is_unicast(ip.destination);
@@ -70,7 +66,7 @@ fn answerable(packet: &Packet, network: usize) -> Option<Ip> {
 }
 
 #[inline(always)]
-fn reset(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
+fn reset(context: *mut xdp_md, network: usize, slot: u32) -> Option<()> {
     let packet = Packet::new(context);
     let ip = answerable(&packet, network)?;
     let payload = parse::payload(&packet, &ip).ok()?;
@@ -78,14 +74,14 @@ fn reset(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
     if payload.fragment != Fragment::Whole || transport.protocol != Protocol::Tcp {
         return None;
     }
-    let [ports, sequence, acknowledgement, offset_and_flags] = packet.words(payload.at)?;
+    let [ports, sequence, acknowledgement, offset_and_flags] = packet.be32s(payload.at)?;
     let flags = (offset_and_flags >> 16) as u8;
     if flags & flag::RST != 0 {
         return None;
     }
     let data_length = payload.length - (offset_and_flags >> 28) * 4;
     let segment = Segment { ports, sequence, acknowledgement, flags, data_length };
-    allowance(bucket)?;
+    allowance(slot)?;
     match (ip.source, ip.destination) {
         (Address::V4(source), Address::V4(destination)) => {
             send(context, &packet, network, &refusal::reset_v4(source, destination, &segment))
@@ -99,7 +95,7 @@ fn reset(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
 }
 
 #[inline(always)]
-fn prohibit(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
+fn prohibit(context: *mut xdp_md, network: usize, slot: u32) -> Option<()> {
     let packet = Packet::new(context);
     let ip = answerable(&packet, network)?;
     // Behind options or extension headers, more than the fixed header would have to be quoted.
@@ -108,13 +104,13 @@ fn prohibit(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
     }
     match (ip.source, ip.destination) {
         (Address::V4(source), Address::V4(destination)) if ip.next == network + 20 => {
-            let quote = packet.words::<QUOTE_V4>(network)?;
-            allowance(bucket)?;
+            let quote = packet.be32s::<QUOTE_V4>(network)?;
+            allowance(slot)?;
             send(context, &packet, network, &refusal::prohibited_v4(source, destination, quote))
         }
         (Address::V6(source_high, source_low), Address::V6(high, low)) if ip.next == network + 40 => {
-            let quote = packet.words::<QUOTE_V6>(network)?;
-            allowance(bucket)?;
+            let quote = packet.be32s::<QUOTE_V6>(network)?;
+            allowance(slot)?;
             let words = refusal::prohibited_v6((source_high, source_low), (high, low), quote);
             send(context, &packet, network, &words)
         }
@@ -124,10 +120,11 @@ fn prohibit(context: *mut xdp_md, network: usize, bucket: u32) -> Option<()> {
 
 /// Takes one answer from the tenant's allowance, if there is one left.
 #[inline(always)]
-fn allowance(bucket: u32) -> Option<()> {
-    let bucket = BUCKETS.get_ptr_mut(bucket)?;
+fn allowance(slot: u32) -> Option<()> {
+    let index = Direction::Up as u32 * (tenant_capacity() + 1) + slot;
+    let allowance = ALLOWANCES.get_ptr_mut(index)?;
     // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
-    let word = unsafe { &raw mut (*bucket).refusal_ns };
+    let word = unsafe { &raw mut (*allowance).refusal_ns };
     // SAFETY: as above; an aligned 64-bit load is atomic.
     let arrival_ns = unsafe { word.read_volatile() };
     let next_ns = cap::admit(arrival_ns, clock::coarse_ns(), INTERVAL_NS, BURST_NS)?;
@@ -146,7 +143,7 @@ fn send<const N: usize>(
 ) -> Option<()> {
     let needed = (network + N * 4) as u32;
     let length = if needed < LEAST_FRAME { LEAST_FRAME } else { needed };
-    let delta = length as i32 - packet.length() as i32;
+    let delta = length as i32 - packet.measure() as i32;
     // SAFETY: the kernel passed this context in; it checks the length itself. All packet pointers of
     // before are void from here on.
     if unsafe { bpf_xdp_adjust_tail(context, delta) } != 0 {

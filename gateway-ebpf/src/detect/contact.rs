@@ -133,6 +133,21 @@ pub enum Found {
     Full = 3,
 }
 
+/// The state of a contact in the words of its set, as `load` reads them; `None` if it is not there. Cheaper
+/// than [`find`], for it looks for no place.
+#[inline(always)]
+pub fn state(hash: u64, second: u32, load: impl Fn(usize) -> u64) -> Option<State> {
+    let mut index = 0;
+    while index < WAYS {
+        let word = load(index);
+        if tag(word) == tag(hash) && word != 0 && age_s(word, second) <= LIFETIME_S {
+            return Some(Entry(word).state());
+        }
+        index += 1;
+    }
+    None
+}
+
 /// Looks a contact up in the words of its set, as `load` reads them.
 #[inline(always)]
 pub fn find(hash: u64, second: u32, load: impl Fn(usize) -> u64) -> Place {

@@ -25,15 +25,11 @@ const SHIM6: u8 = 140;
 /// [`DropReason::Malformed`] for a wrong version or a length that reaches beyond the frame.
 #[inline(always)]
 pub fn ipv6(frame: &(impl Frame + ?Sized), at: usize) -> Result<Ip, DropReason> {
-    let first = frame.be32(at).ok_or(DropReason::Malformed)?;
-    let second = frame.be32(at + 4).ok_or(DropReason::Malformed)?;
-    let source_high = frame.be64(at + 8).ok_or(DropReason::Malformed)?;
-    let source_low = frame.be64(at + 16).ok_or(DropReason::Malformed)?;
-    let destination_high = frame.be64(at + 24).ok_or(DropReason::Malformed)?;
-    let destination_low = frame.be64(at + 32).ok_or(DropReason::Malformed)?;
+    let [first, source_high, source_low, destination_high, destination_low] =
+        frame.be64s(at).ok_or(DropReason::Malformed)?;
+    let second = first as u32;
     let remaining = second >> 16;
-    let in_frame = frame.length() - at as u32;
-    if first >> 28 != 6 || remaining + HEADER_LENGTH as u32 > in_frame {
+    if first >> 60 != 6 || !frame.reaches((at + HEADER_LENGTH) as u32 + remaining) {
         return Err(DropReason::Malformed);
     }
     Ok(Ip {

@@ -23,15 +23,27 @@ use crate::DropReason;
 /// A frame that can be read anywhere, with a bounds check each time. Multi-byte reads convert from
 /// network to host byte order.
 pub trait Frame {
-    /// Length of the whole frame in bytes, without FCS. Not all of it need be readable: of a packet in
+    /// Whether the frame, without FCS, is at least this long. Not all of it need be readable: of a packet in
     /// several buffers, only the first is.
-    fn length(&self) -> u32;
+    fn reaches(&self, end: u32) -> bool;
     /// Two bytes.
     fn be16(&self, at: usize) -> Option<u16>;
     /// Four bytes.
     fn be32(&self, at: usize) -> Option<u32>;
     /// Eight bytes.
     fn be64(&self, at: usize) -> Option<u64>;
+
+    /// Several times four bytes in a row.
+    #[inline(always)]
+    fn be32s<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        row(|n| self.be32(at + 4 * n))
+    }
+
+    /// Several times eight bytes in a row.
+    #[inline(always)]
+    fn be64s<const N: usize>(&self, at: usize) -> Option<[u64; N]> {
+        row(|n| self.be64(at + 8 * n))
+    }
 
     /// Walks IPv6 extension headers: [`extension_headers`], unless the frame has a better way to call it.
     ///
@@ -44,8 +56,8 @@ pub trait Frame {
 }
 
 impl Frame for [u8] {
-    fn length(&self) -> u32 {
-        self.len() as u32
+    fn reaches(&self, end: u32) -> bool {
+        end as usize <= self.len()
     }
 
     fn be16(&self, at: usize) -> Option<u16> {
@@ -59,6 +71,14 @@ impl Frame for [u8] {
     fn be64(&self, at: usize) -> Option<u64> {
         array(self, at).map(u64::from_be_bytes)
     }
+}
+
+fn row<T: Copy + Default, const N: usize>(item: impl Fn(usize) -> Option<T>) -> Option<[T; N]> {
+    let mut row = [T::default(); N];
+    for (n, place) in row.iter_mut().enumerate() {
+        *place = item(n)?;
+    }
+    Some(row)
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

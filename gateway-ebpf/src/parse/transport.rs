@@ -40,8 +40,8 @@ pub enum Opening {
     Unknown,
 }
 
-const SYN: u16 = 0x02;
-const ACK: u16 = 0x10;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
 
 /// Reads the ports of a packet; `None` for protocols without ports and for later fragments.
 ///
@@ -61,20 +61,20 @@ pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Opt
     if payload.length < least {
         return Err(cut);
     }
-    let ports = frame.be32(payload.at).ok_or(cut)?;
-    let mut opening = Opening::Unknown;
-    let mut flags = 0;
-    if protocol == Protocol::Tcp {
-        let offset_and_flags = frame.be16(payload.at + 12).ok_or(cut)?;
-        flags = offset_and_flags as u8;
-        opening = if offset_and_flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No };
-        let header_length = u32::from(offset_and_flags >> 12) * 4;
-        if header_length < least {
-            return Err(DropReason::Malformed);
+    let (ports, opening, flags) = match protocol {
+        Protocol::Udp => (frame.be32(payload.at).ok_or(cut)?, Opening::Unknown, 0),
+        Protocol::Tcp => {
+            let [ports, _, _, offset_and_flags] = frame.be32s(payload.at).ok_or(cut)?;
+            let header_length = (offset_and_flags >> 28) * 4;
+            if header_length < least {
+                return Err(DropReason::Malformed);
+            }
+            if header_length > payload.length {
+                return Err(cut);
+            }
+            let flags = (offset_and_flags >> 16) as u8;
+            (ports, if flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No }, flags)
         }
-        if header_length > payload.length {
-            return Err(cut);
-        }
-    }
+    };
     Ok(Some(Transport { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening, flags }))
 }

@@ -62,8 +62,8 @@ struct Head<'a> {
 }
 
 impl Frame for Head<'_> {
-    fn length(&self) -> u32 {
-        self.frame_bytes
+    fn reaches(&self, end: u32) -> bool {
+        end <= self.frame_bytes
     }
 
     fn be16(&self, at: usize) -> Option<u16> {

@@ -1,9 +1,12 @@
 //! How large the kernel's tables are made, and what that costs.
 
+use gateway_ebpf::REASON_SLOTS;
 use gateway_ebpf::abi::{
-    BANKS, BankHeader, Bucket, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
-    InterfaceEntry, InterfaceTallies, LastVerdict, PortClasses, Tally, TenantId, TenantPolicy, map,
+    Allowance, BANKS, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
+    InterfaceEntry, InterfaceTallies, LastVerdict, Policy, PortClasses, TagPair, Tally, TenantId,
+    TenantState, map,
 };
+use gateway_ebpf::assignment::MOST_POLICIES;
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS, Report, region};
 use gateway_ebpf::detect::rules::{CLASSES, Rules};
@@ -23,11 +26,16 @@ const PEERS: u32 = 1 << 20;
 /// Smallest table for tenants.
 const LEAST_TENANTS: usize = 1_024;
 
+/// Smallest table for policies, so that a small provider may invent some without its tables being replaced.
+const LEAST_POLICIES: usize = 256;
+
 /// Sizes that depend on the config. The rest follows from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capacity {
     /// Tenant slots.
     pub(super) tenants: u32,
+    /// Policies per bank.
+    pub(super) policies: u32,
     /// IPv4 nodes per bank.
     pub(super) v4_nodes: u32,
     /// IPv6 entries per bank, a power of two.
@@ -50,6 +58,7 @@ impl Capacity {
         let tenants = wanted_tenants.map_or(image.tenants.len() * 2, |wanted| wanted as usize);
         Self {
             tenants: tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32,
+            policies: (image.policies.len() * 2).max(LEAST_POLICIES).min(MOST_POLICIES as usize) as u32,
             v4_nodes: (image.index.v4_nodes.len() + image.index.v4_nodes.len() / 2) as u32,
             v6_entries: (image.index.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
             source_sets: source_sets(image.detection.sources),
@@ -60,12 +69,21 @@ impl Capacity {
 
     /// Room for next to nothing.
     pub(super) fn smallest(cpus: u32) -> Self {
-        Self { tenants: 1, v4_nodes: 1, v6_entries: 1, source_sets: 1, contact_sets: 1, stripes: cpus + 1 }
+        Self {
+            tenants: 1,
+            policies: 1,
+            v4_nodes: 1,
+            v6_entries: 1,
+            source_sets: 1,
+            contact_sets: 1,
+            stripes: cpus + 1,
+        }
     }
 
     /// Whether `image` fits.
     pub(super) fn fits(&self, image: &Image) -> bool {
         image.tenants.len() <= self.tenants as usize
+            && image.policies.len() <= self.policies as usize
             && image.index.v4_nodes.len() <= self.v4_nodes as usize
             && image.index.v6.entries.len() <= self.v6_entries as usize
             && source_sets(image.detection.sources) <= self.source_sets
@@ -73,19 +91,22 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 23] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 26] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
-            (map::TENANTS, BANKS * self.tenants, size_of::<TenantPolicy>()),
+            (map::TENANTS, 2 * self.tenants, size_of::<TenantState>()),
+            (map::POLICIES, BANKS * self.policies, size_of::<Policy>()),
+            (map::TAGS, BANKS * self.tenants, size_of::<TagPair>()),
             (map::V4_NODES, BANKS * self.v4_nodes, size_of::<v4::Node>()),
             (map::V6_ENTRIES, BANKS * self.v6_entries, size_of::<v6::Entry>()),
             (map::PORT_CLASSES, BANKS * 2, size_of::<PortClasses>()),
             // Allocated as exemptions are written.
             (map::PEERS, PEERS, 0),
-            (map::BUCKETS, (self.tenants + 1) * 2, size_of::<Bucket>()),
+            (map::ALLOWANCES, 2 * (self.tenants + 1), size_of::<Allowance>()),
+            (map::MEASURES_END, self.tenants, size_of::<u64>()),
             (map::PASSED, self.stripes * self.tenants * 2, size_of::<Tally>()),
-            (map::DROPPED, self.tenants * 2, size_of::<Drops>()),
+            (map::DROPPED, REASON_SLOTS as u32 * 2 * self.tenants, size_of::<Tally>()),
             (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
@@ -130,6 +151,7 @@ mod tests {
         let v4_nodes = 4_096 + 16 * 391 + 100_000;
         let capacity = Capacity {
             tenants: 200_000,
+            policies: 256,
             v4_nodes: v4_nodes * 3 / 2,
             v6_entries: 524_288,
             source_sets: source_sets(10_000),
@@ -148,6 +170,7 @@ mod tests {
         // A small provider.
         let capacity = Capacity {
             tenants: 1_024,
+            policies: 256,
             v4_nodes: 6_500,
             v6_entries: 64,
             source_sets: source_sets(512),

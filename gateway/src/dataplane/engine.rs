@@ -78,6 +78,7 @@ impl Engine {
         let mut loader = EbpfLoader::new();
         loader
             .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
+            .override_global(constant::POLICY_CAPACITY, &capacity.policies, true)
             .override_global(constant::V4_NODE_CAPACITY, &capacity.v4_nodes, true)
             .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
             .override_global(constant::SOURCE_SETS, &capacity.source_sets, true)
@@ -170,7 +171,7 @@ impl Engine {
             let is_kept = |id: &str| config.tenants.binary_search_by(|tenant| (*tenant.id).cmp(id)).is_ok();
             self.slots.release(is_kept).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
         }
-        let slots = image.tenants.iter().map(|(slot, _)| *slot);
+        let slots = image.tenants.iter().map(|tenant| tenant.slot);
         self.tenants = config.tenants.iter().cloned().zip(slots).collect();
         self.prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
         Ok(self.applied())
@@ -231,7 +232,7 @@ impl Engine {
     /// each tenant's cap stands.
     pub fn take_over(&mut self, old: &Self) {
         self.adopt_sources(old);
-        self.copy_buckets(old);
+        self.copy_states(old);
     }
 
     fn adopt_sources(&mut self, old: &Self) {
@@ -287,7 +288,7 @@ impl Engine {
                 link_control: tally(counters.link_control),
                 unmatched: tally(counters.unmatched),
                 unknown_source_passed: tally(counters.unknown_source_passed),
-                dropped: by_reason(&counters.dropped),
+                dropped: by_reason(|slot| counters.dropped[slot]),
                 ..InterfaceCounters::none(&registered.target.interface)
             }
         });
@@ -409,9 +410,9 @@ impl Engine {
         })
     }
 
-    fn copy_buckets(&self, old: &Self) {
+    fn copy_states(&self, old: &Self) {
         for (slot, old_slot) in self.common_slots(old) {
-            self.tables.copy_buckets(slot, &old.tables, old_slot);
+            self.tables.copy_state(slot, &old.tables, old_slot);
         }
     }
 

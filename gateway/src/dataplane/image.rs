@@ -1,9 +1,10 @@
 //! A policy as the data plane keeps it: compiled from the config in memory, before anything is touched.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_ebpf::abi::{BankHeader, PeerKey, PortClasses, TenantPolicy};
+use gateway_ebpf::abi::{BankHeader, PeerKey, Policy, PortClasses};
 use gateway_ebpf::cap::Cap;
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::lookup::Slot;
@@ -28,12 +29,23 @@ pub(crate) const RELAY_PORT: u16 = 25;
 /// Everything that one bank holds.
 pub(super) struct Image {
     pub(super) header: BankHeader,
-    pub(super) tenants: Vec<(Slot, TenantPolicy)>,
+    pub(super) tenants: Vec<Assigned>,
+    /// Each once, however many tenants it applies to.
+    pub(super) policies: Vec<Policy>,
     pub(super) index: Arc<Index>,
     /// By [`parse::Protocol`].
     pub(super) port_classes: [Box<PortClasses>; 2],
     pub(super) peers: Vec<Peer>,
     pub(super) detection: DetectionImage,
+}
+
+/// What one tenant has of its own.
+pub(super) struct Assigned {
+    pub(super) slot: Slot,
+    /// Index among [`Image::policies`].
+    pub(super) policy: u32,
+    pub(super) standing: Standing,
+    pub(super) tags: Tags,
 }
 
 /// One entry of the peers' longest-prefix match; the bank is filled in when it is written.
@@ -53,12 +65,15 @@ impl Image {
         slots: &[Slot],
         before: Option<&Arc<Index>>,
     ) -> Self {
+        let detection = DetectionImage::compile(config);
         let mut tenants = Vec::with_capacity(config.tenants.len());
+        let mut policies = Policies::default();
         let mut peers = walled_garden(config);
         let mut networks = Networks::default();
         for (tenant, &slot) in config.tenants.iter().zip(slots) {
             let standing = standings.get(&tenant.id).copied().unwrap_or_default();
-            tenants.push((slot, policy(config, tenant, standing)));
+            let policy = policies.number(policy(config, tenant, detection.is_on()));
+            tenants.push(Assigned { slot, policy, standing, tags: tags(tenant) });
             peers.extend(mail_peers(config, tenant, slot));
             for prefix in &tenant.prefixes {
                 match prefix {
@@ -73,15 +88,12 @@ impl Image {
             Some(index) if index.is_for(&networks) => Arc::clone(index),
             _ => Arc::new(Index::new(networks)),
         };
-        let detection = DetectionImage::compile(config);
         let mut header = BankHeader { flags: flags(config), v6: index.v6.shape };
-        if detection.is_on() {
-            header.flags |= BankHeader::DETECTS;
-        }
         if !config.detection.listed.is_empty() {
             header.flags |= BankHeader::HAS_DROP_LIST;
         }
-        Self { header, tenants, index, port_classes: port_classes(config), peers, detection }
+        let (policies, port_classes) = (policies.all, port_classes(config));
+        Self { header, tenants, policies, index, port_classes, peers, detection }
     }
 }
 
@@ -96,22 +108,40 @@ fn flags(config: &Config) -> u64 {
     refused.fold(unknown, |flags, (class, _)| flags | BankHeader::refuse(class))
 }
 
-fn policy(config: &Config, tenant: &Tenant, standing: Standing) -> TenantPolicy {
+/// Policies, each once.
+#[derive(Default)]
+struct Policies {
+    all: Vec<Policy>,
+    numbers: HashMap<Policy, u32>,
+}
+
+impl Policies {
+    fn number(&mut self, policy: Policy) -> u32 {
+        *self.numbers.entry(policy).or_insert_with(|| {
+            self.all.push(policy);
+            self.all.len() as u32 - 1
+        })
+    }
+}
+
+fn policy(config: &Config, tenant: &Tenant, detects: bool) -> Policy {
     let cap = |rate: BitRate| Cap::new(rate.bits_per_sec(), nanoseconds(tenant.burst));
-    let tags = tenant
-        .vlan
-        .map_or(Tags::default(), |vlan| Tags { outer: vlan.outer, inner: vlan.inner.unwrap_or(0) });
-    TenantPolicy::new(
+    let flags = [
+        (tenant.fragments == Fragments::Drop, Policy::DROP_FRAGMENTS),
+        (detects, Policy::DETECTS),
+        (tenant.vlan.is_some(), Policy::HAS_TAGS),
+    ];
+    let flags = flags.into_iter().filter(|(applies, _)| *applies).fold(0, |flags, (_, flag)| flags | flag);
+    Policy::new(
         [cap(tenant.cap_up), cap(tenant.cap_down)],
         Direction::ALL.map(|direction| actions(config, tenant, direction)),
-        tags,
-        standing,
     )
-    .with_flags(match tenant.fragments {
-        Fragments::Allow => 0,
-        Fragments::Drop => TenantPolicy::DROP_FRAGMENTS,
-    })
+    .with_flags(flags)
     .with_class(config.detection.class_index(tenant.detect_class.as_deref()) as u32)
+}
+
+fn tags(tenant: &Tenant) -> Tags {
+    tenant.vlan.map_or(Tags::default(), |vlan| Tags { outer: vlan.outer, inner: vlan.inner.unwrap_or(0) })
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -205,6 +205,7 @@ impl Generation {
         let tenants = entries(map::TENANT_IDS)?;
         Ok(Capacity {
             tenants,
+            policies: entries(map::POLICIES)? / BANKS,
             v4_nodes: entries(map::V4_NODES)? / BANKS,
             v6_entries: entries(map::V6_ENTRIES)? / BANKS,
             source_sets: entries(map::SOURCES)? / SOURCE_WAYS,

@@ -6,8 +6,7 @@
 
 use gateway_ebpf::DropReason;
 use gateway_ebpf::abi::{
-    self, ABI_VERSION, BANKS, Control, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies, MAGIC,
-    TenantId,
+    self, ABI_VERSION, BANKS, Control, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies, MAGIC, TenantId,
 };
 
 use super::snapshot::Tally;
@@ -69,10 +68,11 @@ pub fn passed(stripes: impl IntoIterator<Item = abi::Tally>) -> Tally {
     })
 }
 
-/// The reasons that occurred, in the order of [`DropReason::ALL`].
+/// The reasons that occurred, in the order of [`DropReason::ALL`], from the tally of each
+/// [`DropReason::slot`].
 #[must_use]
-pub fn by_reason(drops: &Drops) -> Vec<(DropReason, Tally)> {
-    let all = DropReason::ALL.iter().map(|reason| (*reason, tally(drops[reason.slot()])));
+pub fn by_reason(drops: impl Fn(usize) -> abi::Tally) -> Vec<(DropReason, Tally)> {
+    let all = DropReason::ALL.iter().map(|reason| (*reason, tally(drops(reason.slot()))));
     all.filter(|(_, tally)| tally.packets > 0).collect()
 }
 

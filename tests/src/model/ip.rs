@@ -31,7 +31,7 @@ pub(super) struct Ip {
     hops: u8,
     part: Part,
     /// What follows the fixed header, as far as the packet's own length goes.
-    body: Range<usize>,
+    pub(super) body: Range<usize>,
 }
 
 /// Which part of a datagram a packet is.

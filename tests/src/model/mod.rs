@@ -60,6 +60,19 @@ pub struct Arrival<'f> {
     pub readable: usize,
 }
 
+impl Arrival<'_> {
+    /// Bytes that the packet counts with this outcome. On a tenant's account padding counts for nothing if it lies
+    /// beyond the first buffer, and the IP packet does not: no router forwards it.
+    #[must_use]
+    pub fn bytes(&self, outcome: &Outcome<usize>) -> usize {
+        let is_tenants = matches!(outcome, Outcome::Passed(_) | Outcome::Dropped(..));
+        match Model::dissect(self) {
+            Ok(Some((_, ip))) if is_tenants && ip.body.end <= self.readable => self.readable,
+            _ => self.frame.len(),
+        }
+    }
+}
+
 /// Why a packet is not a tenant's, or not let through.
 type Judged<T> = Result<T, DropReason>;
 
@@ -150,7 +163,7 @@ impl Model {
             Direction::Down => tenant.cap_down,
         };
         let bucket = &mut self.buckets[index][direction.index()];
-        bucket.charge(rate, tenant.burst, arrival.now_ns, arrival.frame.len())
+        bucket.charge(rate, tenant.burst, arrival.now_ns, arrival.bytes(&Outcome::Passed(index)))
     }
 }
 

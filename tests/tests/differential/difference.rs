@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fairway_tests::model::Arrival;
 use fairway_tests::outcome::Outcome;
 use gateway::dataplane::Snapshot;
 use gateway_ebpf::DropReason;
@@ -40,7 +41,7 @@ impl fmt::Display for Difference {
 }
 
 /// What the programs counted a packet as: the only outcome that moves the counters so.
-pub(crate) fn counted(before: &Snapshot, after: &Snapshot, packet: &Packet) -> Option<Outcome<usize>> {
+pub(crate) fn counted(before: &Snapshot, after: &Snapshot, packet: &Arrival<'_>) -> Option<Outcome<usize>> {
     let tenants = 0..before.tenants.len();
     let reasons = DropReason::ALL.iter().copied();
     let of_tenants = tenants.flat_map(|tenant| {
@@ -51,7 +52,7 @@ pub(crate) fn counted(before: &Snapshot, after: &Snapshot, packet: &Packet) -> O
     let refused = reasons.clone().map(Outcome::Refused);
     of_tenants.chain(of_nobody).chain(refused).find(|outcome| {
         let mut moved = before.clone();
-        outcome.count(&mut moved, packet.side, packet.frame.len());
+        outcome.count(&mut moved, packet.side, packet.bytes(outcome));
         moved == *after
     })
 }

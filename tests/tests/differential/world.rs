@@ -45,6 +45,13 @@ pub(crate) struct Packet {
     pub(crate) frame: Vec<u8>,
 }
 
+impl Packet {
+    fn arrival(&self, match_vlan: bool) -> Arrival<'_> {
+        let readable = self.frame.len().min(FIRST_BUFFER);
+        Arrival { side: self.side, match_vlan, now_ns: self.at_ns, frame: &self.frame, readable }
+    }
+}
+
 /// The programs and the model under one policy.
 pub(crate) struct World {
     name: String,
@@ -108,7 +115,7 @@ impl World {
         let mut verdicts_agree = true;
         for packet in packets {
             let (outcome, verdict) = self.judge(packet);
-            outcome.count(&mut wanted, packet.side, packet.frame.len());
+            outcome.count(&mut wanted, packet.side, packet.arrival(self.match_vlan).bytes(&outcome));
             verdicts_agree &= outcome.passes() == (verdict == Verdict::Pass);
         }
         if verdicts_agree && self.bench.engine().snapshot() == wanted {
@@ -119,13 +126,7 @@ impl World {
     }
 
     fn judge(&mut self, packet: &Packet) -> (Outcome<usize>, Verdict) {
-        let outcome = self.model.judge(&Arrival {
-            side: packet.side,
-            match_vlan: self.match_vlan,
-            now_ns: packet.at_ns,
-            frame: &packet.frame,
-            readable: packet.frame.len().min(FIRST_BUFFER),
-        });
+        let outcome = self.model.judge(&packet.arrival(self.match_vlan));
         let engine = self.bench.engine();
         engine.set_clock(packet.at_ns);
         (outcome, engine.run(packet.side, &packet.frame).unwrap())
@@ -140,7 +141,7 @@ impl World {
             let before = self.bench.engine().snapshot();
             let (model, verdict) = self.judge(&later);
             let after = self.bench.engine().snapshot();
-            let programs = counted(&before, &after, packet);
+            let programs = counted(&before, &after, &packet.arrival(self.match_vlan));
             if programs != Some(model) || model.passes() != (verdict == Verdict::Pass) {
                 let counted = programs.map_or("counters that make no sense".into(), |found| self.told(found));
                 return self.difference(index, packet, self.told(model), format!("{verdict:?}, {counted}"));

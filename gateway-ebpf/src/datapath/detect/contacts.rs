@@ -73,6 +73,14 @@ impl Tables {
     }
 }
 
+/// [`contact::state`] in a region.
+#[inline(always)]
+pub fn state(which: usize, hash: u64, second: u32) -> Option<State> {
+    let set = CONTACTS.get(which as u32 * contact_sets() + (hash as u32 & (contact_sets() - 1)))?;
+    // SAFETY: a reference to a live map value is valid and aligned; the way is below the set's length.
+    contact::state(hash, second, |way| unsafe { (&raw const set.0[way]).read_volatile() })
+}
+
 /// [`contact::find`] in a region, as a global function (Linux 5.6), verified once: [`Found`] 8 bits,
 /// [`State`] 8, the number of the word 32.
 #[unsafe(no_mangle)]

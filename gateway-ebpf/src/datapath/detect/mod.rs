@@ -10,11 +10,11 @@
 
 mod contacts;
 mod datagrams;
+mod measures;
 mod sources;
 mod verdict;
 
 use aya_ebpf::bindings::xdp_md;
-use gateway_ebpf::abi::BankHeader;
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::detect::contact::State;
 use gateway_ebpf::detect::record::region;
@@ -25,9 +25,9 @@ use gateway_ebpf::port::ServiceClass;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::identify::Tenant;
-use super::maps::{BANK_HEADERS, BUCKETS, PORT_CLASSES, SIGHTING, TENANTS, tenant_capacity};
-use super::packet::Packet;
-use super::{atomic, clock, events};
+use super::maps::{PORT_CLASSES, SIGHTING};
+use super::packet::{self, Packet};
+use super::{clock, events};
 use contacts::Tables;
 use verdict::Question;
 
@@ -46,11 +46,16 @@ pub fn sign(
     ip: &Ip,
     payload: &Payload,
     transport: Option<Transport>,
+    tenant: &Tenant,
 ) -> Sign {
+    if !tenant.policy.detects() {
+        return Sign::NONE;
+    }
     let v6 = matches!(ip.source, Address::V6(..));
     match transport {
         Some(transport) => match transport.protocol {
             Protocol::Tcp => Sign::of_segment(direction, transport.flags),
+            Protocol::Udp if is_settled(direction, ip, &transport) => Sign::NONE,
             Protocol::Udp => Sign::of_datagram(direction),
         },
         None if payload.protocol == if v6 { 58 } else { 1 } => match packet.be16(payload.at) {
@@ -59,6 +64,19 @@ pub fn sign(
         },
         None => Sign::NONE,
     }
+}
+
+/// Whether nothing is to be noted of a datagram: neither is it the first of a contact, nor the first answer,
+/// nor the one in so many that stands for the others.
+#[inline(always)]
+fn is_settled(direction: Direction, ip: &Ip, transport: &Transport) -> bool {
+    let (source, peer, peer_port) = match direction {
+        Direction::Up => (ip.source, ip.destination, transport.destination),
+        Direction::Down => (ip.destination, ip.source, transport.source),
+    };
+    let (source, peer) = (source_key(halves(source)), halves(peer));
+    let port = u64::from(peer_port) | u64::from(UDP) << 16 | (direction as u64) << 63;
+    datagrams::is_settled(source.high, source.low, peer[0], peer[1], port) != 0
 }
 
 /// Takes note of a packet with a sign that is about to pass; an error if it must not after all.
@@ -70,10 +88,10 @@ pub fn observe(
     sign: Sign,
     tenant: &Tenant,
 ) -> Result<(), DropReason> {
-    if sign == Sign::NONE || !is_on(tenant) {
+    if sign == Sign::NONE {
         return Ok(());
     }
-    let packed = network as u32 | sign.number() << 8 | (direction.index() as u32) << 16;
+    let packed = network as u32 | sign.number() << 8 | tenant.policy.class() << 16;
     if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 {
         return Ok(());
     }
@@ -95,15 +113,9 @@ pub fn observe(
     }
 }
 
-/// Whether some detector is on.
-#[inline(always)]
-fn is_on(tenant: &Tenant) -> bool {
-    BANK_HEADERS.get(tenant.bank).is_some_and(|header| header.flags & BankHeader::DETECTS != 0)
-}
-
 /// Reads the addresses and ports of a packet again, into [`SIGHTING`]; 0 if they cannot be read. A global
 /// function: to carry them all the way here would take more of the stack than there is (512 bytes for a
-/// chain of calls). `packed`: where the network layer starts, the sign, the direction.
+/// chain of calls). `packed`: where the network layer starts, the sign, the tenant's class.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn look(context: *mut xdp_md, packed: u32, slot: u32, bank: u32) -> u32 {
@@ -116,7 +128,7 @@ extern "C" fn look(context: *mut xdp_md, packed: u32, slot: u32, bank: u32) -> u
 #[inline(always)]
 fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut Sighting) -> Option<()> {
     let packet = Packet::new(context);
-    let ip = ip_header(&packet, (packed & 0x1f) as usize)?;
+    let ip = packet::ip_header(&packet, packed & 0xff)?;
     let sign = Sign::from_number(packed >> 8 & 0xff);
     let (mut source_port, mut peer_port, mut protocol) = (0, 0, TCP);
     if sign != Sign::ECHO && sign != Sign::ECHO_REPLY {
@@ -144,20 +156,9 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
     sighting.sign = sign.number();
     sighting.slot = slot;
     sighting.bank = bank;
-    sighting.class = TENANTS.get(bank * tenant_capacity() + slot)?.class();
+    sighting.class = packed >> 16;
     sighting.is_mail = (protocol == TCP && is_mail(bank, sighting.peer_port)) as u32;
-    sighting.ticks = sighting.ticks.wrapping_add(1);
     Some(())
-}
-
-/// The IP header at an offset: at most Ethernet and two tags, which whoever calls bounds for the verifier.
-#[inline(always)]
-fn ip_header(packet: &Packet, network: usize) -> Option<Ip> {
-    match packet.be16(network)? >> 12 {
-        4 => parse::ipv4(packet, network),
-        _ => parse::ipv6(packet, network),
-    }
-    .ok()
 }
 
 #[inline(always)]
@@ -195,8 +196,7 @@ pub fn hold(
     if direction == Direction::Down {
         return Ok(());
     }
-    let Some(bucket) = BUCKETS.get(tenant.slot.0 * 2 + Direction::Up.index() as u32) else { return Ok(()) };
-    if bucket.measures_end_ns == 0 {
+    if !tenant.assignment.is_measured() {
         return Ok(());
     }
     verdict::result(held(packet.context(), network as u32, tenant.slot.0, tenant.bank))
@@ -208,19 +208,11 @@ pub fn hold(
 #[inline(never)]
 extern "C" fn held(context: *mut xdp_md, network: u32, slot: u32, bank: u32) -> u32 {
     let now_ns = clock::boot_ns();
-    if let Some(bucket) = BUCKETS.get_ptr_mut(slot.wrapping_mul(2)) {
-        // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
-        let word = unsafe { &raw mut (*bucket).measures_end_ns };
-        // SAFETY: as above; an aligned 64-bit load is atomic.
-        let end_ns = unsafe { word.read_volatile() };
-        if end_ns <= now_ns {
-            // SAFETY: as above. If somebody else just raised it, this does nothing.
-            unsafe { atomic::replace(word, end_ns, 0) };
-            return 0;
-        }
+    if measures::have_ended(slot, now_ns) {
+        return 0;
     }
     let packet = Packet::new(context);
-    let Some(ip) = ip_header(&packet, (network & 0x1f) as usize) else { return 0 };
+    let Some(ip) = packet::ip_header(&packet, network) else { return 0 };
     let Some(index) = sources::find(sources::key(halves(ip.source))) else { return 0 };
     let Ok(payload) = parse::payload(&packet, &ip) else { return 0 };
     let transport = parse::transport(&packet, &payload).ok().flatten();

@@ -1,16 +1,16 @@
 //! From counts to offences, and from offences to measures.
 
+use gateway_ebpf::DropReason;
 use gateway_ebpf::cap;
 use gateway_ebpf::detect::record::{self, REPORTS as REPORT_COUNT, Report, region};
 use gateway_ebpf::detect::rules::{self, CLASSES, Rule, Rules};
 use gateway_ebpf::detect::sighting::{Sighting, Sign};
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
-use gateway_ebpf::{Direction, DropReason};
 
 use super::contacts::Tables;
-use super::{Traffic, count_attempt, sources};
-use crate::datapath::maps::{BUCKETS, REPORTS, RULES, SIGHTING, SOURCES};
+use super::{Traffic, count_attempt, measures, sources};
+use crate::datapath::maps::{REPORTS, RULES, SIGHTING, SOURCES};
 use crate::datapath::{atomic, clock};
 
 /// A reason by number as a result; 0 is none.
@@ -211,7 +211,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         if source.measures_ns[measure_slot] < until_ns {
             source.measures_ns[measure_slot] = until_ns;
         }
-        flag_tenant(sighting.slot, until_ns);
+        measures::begin(sighting.slot, until_ns);
     }
     report(&tables, source, kind, measure, flags, now_ns, until_ns);
     let what = match Sign::from_number(sighting.sign) {
@@ -264,21 +264,6 @@ fn breaker_admits(tables: &Tables, now_ns: u64) -> bool {
         match cap::admit(arrival_ns, now_ns, interval_ns, burst_ns) {
             Some(next_ns) => atomic::replace(word, arrival_ns, next_ns),
             None => false,
-        }
-    }
-}
-
-/// Says that a source of the tenant is under a measure.
-#[inline(always)]
-fn flag_tenant(slot: u32, until_ns: u64) {
-    if let Some(bucket) = BUCKETS.get_ptr_mut(slot * 2 + Direction::Up.index() as u32) {
-        // SAFETY: a live, aligned map value; the word is only stored whole. If two CPUs raise it at
-        // once, the lower may win: then the other measure ends as early, no later.
-        unsafe {
-            let word = &raw mut (*bucket).measures_end_ns;
-            if word.read_volatile() < until_ns {
-                word.write_volatile(until_ns);
-            }
         }
     }
 }

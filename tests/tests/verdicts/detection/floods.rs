@@ -20,7 +20,8 @@ fn answers_speak_for_those_who_send_fast() {
     assert_eq!(scene.offences(), []);
 }
 
-/// One datagram in sixteen is counted, for all of them, on each CPU by itself: hence the tolerance.
+/// One datagram in 32 is counted, for all of them, on each CPU by itself, at intervals of up to 55: hence the
+/// tolerance.
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn datagrams_without_answers_are_a_flood() {
@@ -28,7 +29,7 @@ fn datagrams_without_answers_are_a_flood() {
     let cpus = std::thread::available_parallelism().unwrap().get() as u32;
     let mut scene = Scene::new(flood);
     let sent = (0..10_000_u32).find(|_| scene.up(&send(1, 5_000)) == Some(Flood)).unwrap();
-    assert!(sent.abs_diff(1_600) <= 16 * cpus, "{sent}");
+    assert!(sent.abs_diff(1_600) <= 2 * 55 * cpus, "{sent}");
     assert_eq!(scene.kinds(), [(UdpFlood, Measure::DropUdp)]);
 
     let mut scene = Scene::new(flood);
