@@ -70,8 +70,9 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
         Some(suspension) => {
             let until = suspension.until.map(|until| format!("for another {}", left(until, now)));
             format!(
-                "SUSPENDED ({}) since {:.0}, {}: {}",
+                "SUSPENDED ({}){} since {:.0}, {}: {}",
                 suspension.scope.label(),
+                suspension.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default(),
                 suspension.since,
                 until.as_deref().unwrap_or("until somebody restores it"),
                 suspension.reason

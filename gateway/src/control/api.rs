@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config;
-use crate::controller::{
-    FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded, Scope, Suspension,
-};
+use crate::controller::{FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded};
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
+use crate::standing::{Scope, Suspension};
 use gateway_ebpf::DropReason;
 
 /// The version of the shapes below.

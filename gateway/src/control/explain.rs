@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{DirectionStatus, VERSION};
 use crate::config::{self, BitRate, Measure, PolicyRule, SmtpExemption};
-use crate::controller::{Explained, Owner, Sample, Suspension};
+use crate::controller::{Explained, Owner, Sample};
 use crate::detect::{Count, Watched};
 use crate::link::name_of;
+use crate::standing::Suspension;
 
 /// Everything that decides about an address's packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]

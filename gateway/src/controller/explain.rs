@@ -7,10 +7,11 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::{Policer, Policy, Sample, Samples, Suspension, Suspensions};
+use super::{Policer, Policy, Sample, Samples, Suspensions};
 use crate::config::Config;
 use crate::dataplane::TenantCounters;
 use crate::detect::Watched;
+use crate::standing::Suspension;
 
 /// Why the packets of an address pass or are dropped.
 #[derive(Clone, Debug)]

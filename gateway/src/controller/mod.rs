@@ -30,7 +30,7 @@ pub use policer::Policer;
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
-pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
+pub use suspension::{Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
@@ -39,6 +39,7 @@ use crate::dataplane::{
 };
 use crate::detect::OffenceTally;
 use crate::ledger::{Health, Ledger};
+use crate::standing::{StandingChange, Suspension};
 use suspects::Suspects;
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
@@ -211,8 +212,10 @@ impl Controller {
     pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<(), StandingError> {
         let mut state = self.state();
         state.must_know(tenant)?;
+        let change = StandingChange::suspended(&suspension);
         let changed = state.suspensions.with(tenant, suspension);
         state.put_into_force(changed)?;
+        self.ledger.record_standing(tenant, change, state.policy.config.digest);
         self.changed.notify_one();
         Ok(())
     }
@@ -220,10 +223,18 @@ impl Controller {
     /// Ends the suspensions whose time is over at `now`; says whose.
     pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<String>, StandingError> {
         let mut state = self.state();
-        let over = state.suspensions.over_at(now);
-        if !over.is_empty() {
-            let kept = over.iter().fold((*state.suspensions).clone(), |kept, tenant| kept.without(tenant));
-            state.put_into_force(kept)?;
+        let before = Arc::clone(&state.suspensions);
+        let over = before.over_at(now);
+        if over.is_empty() {
+            return Ok(over);
+        }
+        let kept = over.iter().fold((*before).clone(), |kept, tenant| kept.without(tenant));
+        state.put_into_force(kept)?;
+        for tenant in &over {
+            if let Some(suspension) = before.get(tenant) {
+                let change = StandingChange::expired(suspension, now);
+                self.ledger.record_standing(tenant, change, state.policy.config.digest);
+            }
         }
         Ok(over)
     }

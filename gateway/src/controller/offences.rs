@@ -9,13 +9,14 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::suspects::Suspects;
-use super::{Controller, Policer, StandingError, Suspension};
+use super::{Controller, Policer, StandingError};
 use crate::config::Config;
 use crate::dataplane::DetectionCounters;
 use crate::detect::{
     BREAKER_EVERY, Breaker, ContactTotals, Lift, MeasureInForce, Offence, OffenceTally, Turn,
 };
-use crate::ledger::{Ledger, LedgerError, PastOffence};
+use crate::ledger::{Ledger, LedgerError, PastEntry};
+use crate::standing::{Change, StandingChange, Suspension};
 
 /// Measures are held back this long at a time: a look may come late.
 const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
@@ -152,22 +153,27 @@ impl Controller {
         let tally = Arc::make_mut(&mut state.offences);
         tally.expire(at);
         let lifted = tally.lift(&lift);
+        let change = StandingChange {
+            at,
+            change: Change::Restored,
+            scope: suspension.as_ref().map(|suspension| suspension.scope),
+            source,
+            until: None,
+            by: Some(lift.by.clone()),
+            reason: lift.reason.clone(),
+        };
+        self.ledger.record_standing(tenant, change, state.policy.config.digest);
         self.ledger.record_lift(lift);
         Ok(Released { suspension, lifted })
     }
 
-    /// The newest `limit` offences of a tenant, newest first. A tenant that left the configuration keeps
-    /// its history.
-    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, HistoryError> {
+    /// The newest `limit` entries of the ledger about a tenant, newest first. A tenant that left the
+    /// configuration keeps its history.
+    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastEntry>, HistoryError> {
         let history = self.ledger.history(tenant, limit)?;
         if history.is_empty() && self.state().must_know(tenant).is_err() {
             return Err(HistoryError::Unknown(tenant.to_owned()));
         }
         Ok(history)
-    }
-
-    /// The ledger, to find captures in.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
     }
 }

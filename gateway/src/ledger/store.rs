@@ -15,6 +15,7 @@ use rusqlite_migration::{M, Migrations};
 
 use super::error::LedgerError;
 use crate::detect::{Lift, Offence, Target};
+use crate::standing::{Scope, StandingChange};
 
 const FILE: &str = "ledger.sqlite";
 
@@ -22,7 +23,8 @@ const FILE: &str = "ledger.sqlite";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Each release's changes, in order; never edited once released.
-const STEPS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
+const STEPS: &[M<'_>] =
+    &[M::up(include_str!("schema/1-offences.sql")), M::up(include_str!("schema/2-standings.sql"))];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// One thing to record.
@@ -36,6 +38,13 @@ pub(super) enum Entry {
         capture: Option<String>,
     },
     Lift(Lift),
+    Standing {
+        /// Id of the tenant.
+        tenant: String,
+        change: StandingChange,
+        /// SHA-256 of the configuration in force then, lower-case hex.
+        config_digest: String,
+    },
 }
 
 /// Where the ledger of `state_dir` is.
@@ -83,6 +92,9 @@ impl Store {
                     insert_offence(&transaction, offence, config_digest, capture.as_deref())
                 }
                 Entry::Lift(lift) => insert_lift(&transaction, lift),
+                Entry::Standing { tenant, change, config_digest } => {
+                    insert_standing(&transaction, tenant, change, config_digest)
+                }
             }
             .map_err(failed)?;
         }
@@ -140,6 +152,31 @@ fn insert_lift(transaction: &Transaction<'_>, lift: &Lift) -> rusqlite::Result<(
     Ok(())
 }
 
+fn insert_standing(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    change: &StandingChange,
+    config_digest: &str,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO standings (at, tenant, change, scope, source, ends_at, done_by, reason, config_digest)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            change.at.as_microsecond(),
+            tenant,
+            change.change.label(),
+            change.scope.map(Scope::label),
+            change.source.map(|source| source.to_string()),
+            change.until.map(Timestamp::as_microsecond),
+            change.by,
+            change.reason,
+            config_digest,
+        ])?;
+    Ok(())
+}
+
 fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
@@ -167,12 +204,21 @@ pub(super) fn conversion(column: &str, error: Box<dyn std::error::Error + Send +
 /// Counters by name.
 pub(super) type Counters = BTreeMap<String, u64>;
 
+/// A ledger as it was after the first `steps` of its changes.
+#[cfg(test)]
+pub(super) fn as_of_step(file: &Path, steps: usize) -> Connection {
+    let mut connection = Connection::open(file).unwrap();
+    Migrations::from_slice(&STEPS[..steps]).to_latest(&mut connection).unwrap();
+    connection
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::detect::fake::offence;
+    use crate::detect::fake::{at, offence};
+    use crate::standing::Suspension;
 
     #[test]
     fn only_the_owner_may_read_it() {
@@ -196,7 +242,16 @@ mod tests {
             config_digest: "d".into(),
             capture: None,
         };
-        store.append([&entry]).unwrap();
+        let suspension = Suspension {
+            scope: Scope::Mail,
+            reason: "spam run".into(),
+            by: Some("j.doe".into()),
+            since: at(0),
+            until: None,
+        };
+        let change = StandingChange::suspended(&suspension);
+        let standing = Entry::Standing { tenant: "acme".into(), change, config_digest: "d".into() };
+        store.append([&entry, &standing]).unwrap();
         for change in [
             "UPDATE offences SET tenant = 'beta'",
             "DELETE FROM offences",
@@ -204,6 +259,8 @@ mod tests {
             "DELETE FROM measures",
             "DELETE FROM lifts",
             "UPDATE lifts SET reason = ''",
+            "DELETE FROM standings",
+            "UPDATE standings SET done_by = 'nobody'",
         ] {
             // Triggers fire for each row: there must be one to protect.
             let lift = "INSERT OR IGNORE INTO lifts VALUES (1, 0, 'a', 'b')";

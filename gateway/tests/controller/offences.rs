@@ -38,11 +38,13 @@ fn happen(gateway: &Gateway, tenant: &str, offences: &[Offence]) {
     eventually("the offences in the history", || history(gateway, tenant).len() == before + offences.len());
 }
 
+/// Its offences, newest first.
 fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
     let output = gateway.fairway(&["history", tenant, "--json"]);
     let mut history: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!((&history["version"], &history["tenant"]), (&1.into(), &tenant.into()));
-    history["offences"].take().as_array().unwrap().clone()
+    let entries = history["entries"].take();
+    entries.as_array().unwrap().iter().filter(|entry| entry["entry"] == "offence").cloned().collect()
 }
 
 #[test]
@@ -61,6 +63,7 @@ fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
     let digest = gateway.json("status")["config"]["digest"].clone();
     let file = gateway.files.path("state/evidence").join(shown[1]["capture"].as_str().unwrap());
     let expected = json!({
+        "entry": "offence",
         "at": first.at.to_string(),
         "source": "198.51.100.1/32",
         "kind": "scan_sensitive",
