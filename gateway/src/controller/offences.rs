@@ -13,7 +13,7 @@ use super::{Controller, Policer, StandingError};
 use crate::config::Config;
 use crate::dataplane::DetectionCounters;
 use crate::detect::{
-    BREAKER_EVERY, Breaker, ContactTotals, Lift, MeasureInForce, Offence, OffenceTally, Turn,
+    BREAKER_EVERY, Breaker, ContactTotals, Learned, Lift, MeasureInForce, Offence, OffenceTally, Turn,
 };
 use crate::ledger::{Ledger, LedgerError, PastEntry};
 use crate::standing::{Change, StandingChange, Suspension};
@@ -165,6 +165,16 @@ impl Controller {
         self.ledger.record_standing(tenant, change, state.policy.config.digest);
         self.ledger.record_lift(lift);
         Ok(Released { suspension, lifted })
+    }
+
+    /// Has what was learned of the tenants' use kept for the next controller; returns at once.
+    pub fn keep_baselines(&self, baselines: Vec<Learned>) {
+        self.ledger.keep_baselines(baselines);
+    }
+
+    /// What an earlier controller had learned of the tenants' use.
+    pub fn baselines(&self) -> Result<Vec<Learned>, LedgerError> {
+        self.ledger.baselines()
     }
 
     /// The newest `limit` entries of the ledger about a tenant, newest first. A tenant that left the

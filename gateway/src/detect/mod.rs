@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use breaker::{BREAKER_EVERY, Breaker, ContactTotals, Turn};
-pub use rise::{RiseDetector, SAMPLE_EVERY};
+pub use rise::{Baseline, KEEP_EVERY, Learned, RiseDetector, SAMPLE_EVERY};
 pub use tally::OffenceTally;
 
 use crate::config::{DetectMode, Measure, OffenceKind};

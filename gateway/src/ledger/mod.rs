@@ -23,7 +23,7 @@ pub use queue::Health;
 pub use read::{Lifted, PastEntry, PastOffence, PastStanding, Taken};
 
 use crate::config::{Digest, EvidenceLimits, OffenceKind};
-use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::detect::{Learned, Lift, MeasureInForce, Offence};
 use crate::standing::StandingChange;
 use captures::Captures;
 use queue::Queue;
@@ -68,6 +68,17 @@ impl Ledger {
     pub fn record_standing(&self, tenant: &str, change: StandingChange, digest: Digest) {
         let (tenant, config_digest) = (tenant.to_owned(), digest.to_string());
         self.queue.push(Entry::Standing { tenant, change, config_digest });
+    }
+
+    /// Has what was learned of the tenants' use kept, in the place of what was kept before; returns at once.
+    pub fn keep_baselines(&self, baselines: Vec<Learned>) {
+        self.queue.keep_baselines(baselines);
+    }
+
+    /// What was learned of the tenants' use, as it was last written. Blocks.
+    pub fn baselines(&self) -> Result<Vec<Learned>, LedgerError> {
+        self.queue.settle();
+        read::baselines(&self.file)
     }
 
     /// Changes what evidence is kept, from the next look on.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::LedgerError;
 use super::store::{self, Counters, conversion, time};
 use crate::config::{DetectMode, Measure, OffenceKind};
-use crate::detect::MeasureInForce;
+use crate::detect::{Baseline, Learned, MeasureInForce};
 use crate::standing::StandingChange;
 
 /// One entry of the ledger about a tenant.
@@ -150,6 +150,23 @@ pub(super) fn counts(file: &Path) -> Result<BTreeMap<(String, OffenceKind), u64>
         Ok(((row.get("tenant")?, labelled(row, "kind")?), offences.unsigned_abs()))
     };
     rows(file, query, [], counted).map(|rows| rows.into_iter().collect())
+}
+
+/// What was learned of the tenants' use, as it was last kept.
+pub(super) fn baselines(file: &Path) -> Result<Vec<Learned>, LedgerError> {
+    rows(file, "SELECT * FROM baselines ORDER BY tenant", [], |row| {
+        let baseline = |rate, minutes| -> rusqlite::Result<_> {
+            Ok(Baseline { bytes_per_sec: row.get(rate)?, minutes: row.get(minutes)? })
+        };
+        Ok(Learned {
+            tenant: row.get("tenant")?,
+            baselines: [
+                baseline("up_bytes_per_second", "up_minutes")?,
+                baseline("down_bytes_per_second", "down_minutes")?,
+            ],
+            quiet_until: time(row, "quiet_until")?,
+        })
+    })
 }
 
 fn rows<T>(

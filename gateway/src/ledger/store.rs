@@ -1,6 +1,7 @@
-//! The ledger's file: an SQLite database that is only ever added to.
+//! The ledger's file: an SQLite database that is only ever added to, but for one table of notes.
 //!
 //! Triggers refuse to change or remove what is recorded; that a measure was lifted is a row of its own.
+//! Baselines are no record: they are what the next controller is to know.
 //! Times are microseconds since 1970, UTC.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use rusqlite::{Connection, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
 use super::error::LedgerError;
-use crate::detect::{Lift, Offence, Target};
+use crate::detect::{Learned, Lift, Offence, Target};
 use crate::standing::{Scope, StandingChange};
 
 const FILE: &str = "ledger.sqlite";
@@ -23,8 +24,11 @@ const FILE: &str = "ledger.sqlite";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Each release's changes, in order; never edited once released.
-const STEPS: &[M<'_>] =
-    &[M::up(include_str!("schema/1-offences.sql")), M::up(include_str!("schema/2-standings.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("schema/1-offences.sql")),
+    M::up(include_str!("schema/2-standings.sql")),
+    M::up(include_str!("schema/3-baselines.sql")),
+];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// One thing to record.
@@ -100,6 +104,33 @@ impl Store {
         }
         transaction.commit().map_err(failed)
     }
+
+    /// Puts these baselines in the place of all before, or changes nothing.
+    pub(super) fn keep_baselines(&mut self, baselines: &[Learned]) -> Result<(), LedgerError> {
+        let transaction = self.connection.transaction();
+        transaction
+            .and_then(|transaction| {
+                replace_baselines(&transaction, baselines)?;
+                transaction.commit()
+            })
+            .map_err(|error| LedgerError::new("keep baselines in", &self.file, &error))
+    }
+}
+
+fn replace_baselines(transaction: &Transaction<'_>, baselines: &[Learned]) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM baselines", [])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO baselines VALUES (?, ?, ?, ?, ?, ?)")?;
+    for Learned { tenant, baselines: [up, down], quiet_until } in baselines {
+        insert.execute(params![
+            tenant,
+            up.bytes_per_sec,
+            up.minutes,
+            down.bytes_per_sec,
+            down.minutes,
+            quiet_until.map(Timestamp::as_microsecond),
+        ])?;
+    }
+    Ok(())
 }
 
 fn insert_offence(

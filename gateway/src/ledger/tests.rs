@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{DetectMode, Measure};
+use crate::detect::Baseline;
 use crate::detect::fake::{at, offence};
 use crate::standing::{Change, Scope, Suspension};
 
@@ -160,6 +161,61 @@ fn what_is_in_force_ends_by_time_and_by_lift_and_is_prolonged_by_repetition() {
     assert_eq!(in_force(3_600), [all[0].clone()]);
     ledger.record_lift(lift("acme", None, 3_601));
     assert_eq!(in_force(3_602), []);
+}
+
+fn learned(tenant: &str, minutes: u32) -> Learned {
+    let baseline = |bytes_per_sec| Baseline { bytes_per_sec, minutes };
+    let quiet_until = (minutes > 1_440).then_some(at(9));
+    Learned { tenant: tenant.into(), baselines: [baseline(1_000.5), baseline(125_000_000.0)], quiet_until }
+}
+
+#[test]
+fn baselines_are_the_last_that_were_kept_even_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), LIMITS);
+    assert_eq!(ledger.baselines().unwrap(), []);
+    ledger.keep_baselines(vec![learned("acme", 7), learned("gone", 9)]);
+    let last = [learned("acme", 1_500), learned("beta", 5)];
+    ledger.keep_baselines(last.to_vec());
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while ledger.baselines().unwrap() != last {
+        assert!(std::time::Instant::now() < deadline, "never written");
+    }
+    // What the disk holds while the writer is at work is what a killed one leaves behind.
+    let crashed = tempfile::tempdir().unwrap();
+    for file in
+        fs::read_dir(directory.path()).unwrap().map(Result::unwrap).filter(|file| file.path().is_file())
+    {
+        fs::copy(file.path(), crashed.path().join(file.file_name())).unwrap();
+    }
+    assert_eq!(Ledger::open(crashed.path(), LIMITS).baselines().unwrap(), last);
+
+    ledger.keep_baselines(vec![learned("beta", 6)]);
+    drop(ledger);
+    let next = Ledger::open(directory.path(), LIMITS);
+    assert_eq!(next.baselines().unwrap(), [learned("beta", 6)], "the end writes what waits");
+}
+
+#[test]
+fn offences_are_recorded_once_where_there_is_no_room_for_baselines() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), LIMITS);
+    assert_eq!(ledger.baselines().unwrap(), []);
+    let full = "CREATE TRIGGER full BEFORE INSERT ON baselines BEGIN SELECT RAISE(ABORT, 'full'); END";
+    let connection = rusqlite::Connection::open(store::file(directory.path())).unwrap();
+    connection.execute_batch(full).unwrap();
+    ledger.keep_baselines(vec![learned("acme", 7)]);
+    ledger.record(offence("acme", "192.0.2.1/32", 0), DIGEST);
+    drop(ledger);
+    let ledger = Ledger::open(directory.path(), LIMITS);
+    assert_eq!(offences(&ledger, "acme").len(), 1);
+    ledger.keep_baselines(vec![learned("acme", 8)]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while ledger.health().trouble.is_none() {
+        assert!(std::time::Instant::now() < deadline, "nobody was told");
+    }
+    assert!(ledger.health().trouble.unwrap().contains("cannot keep baselines in the ledger"));
+    assert_eq!((ledger.health().lost, ledger.baselines().unwrap()), (0, vec![]));
 }
 
 /// What waited in memory is written once the file can be written again.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
 use gateway::controller::{Controller, Suspensions};
-use gateway::detect::{BREAKER_EVERY, Breaker, Frame, Offence, Target};
+use gateway::detect::{BREAKER_EVERY, Baseline, Breaker, Frame, Learned, Offence, Target};
 use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -134,6 +134,32 @@ fn metrics_count_offences_across_restarts_and_show_what_holds() {
     assert!(gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success());
     assert_eq!(gateway.json("tenants")["tenants"][0]["measures"], json!([]));
     assert!(gateway.scrape().contains(&format!("{quarantined} 0\n")));
+}
+
+#[test]
+fn what_was_learned_of_the_tenants_use_outlasts_a_restart() {
+    let files = Files::new();
+    let baseline = Baseline { bytes_per_sec: 1_000_000.0, minutes: 2_000 };
+    let learned = |tenant: &str, baseline| {
+        let quiet_until = Some(Timestamp::from_second(1_790_000_000).unwrap());
+        Learned { tenant: tenant.into(), baselines: [baseline; 2], quiet_until }
+    };
+    let limits = gateway::config::load(&files.config(), Timestamp::now()).unwrap().config.evidence;
+    let ledger = Ledger::open(&files.path("state"), limits);
+    ledger.keep_baselines(vec![learned("acme", baseline), learned("gone", baseline)]);
+    drop(ledger);
+
+    let gateway = Gateway::start(files);
+    // By then counters have been looked at, for the first time since the start.
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let ledger = Ledger::open(&files.path("state"), limits);
+    assert_eq!(
+        ledger.baselines().unwrap(),
+        [learned("acme", baseline)],
+        "a tenant that is gone is forgotten"
+    );
 }
 
 #[test]
