@@ -79,8 +79,16 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
             )
         }
     };
+    let held = owner.lowered_cap.as_ref().map(|held| {
+        let cap = held.lowered_cap.map(|cap| cap.to_string()).unwrap_or_default();
+        format!(
+            ", UNDER A MEASURE for {}: cap {cap}, for another {}",
+            held.kind.label(),
+            left(held.until, now)
+        )
+    });
     let facts = [
-        ("standing", standing),
+        ("standing", standing + &held.unwrap_or_default()),
         ("network", owner.prefix.clone()),
         ("VLAN", owner.vlan.clone().unwrap_or_else(|| "any".into())),
         ("contact", owner.contact.clone().unwrap_or_else(|| "none".into())),

@@ -87,14 +87,16 @@ fn source(source: Option<IpNetwork>) -> String {
 /// `quarantine until ...`, and how it came to nothing or to its end.
 fn measure(offence: &PastOffence) -> String {
     let PastOffence { measure, taken, counters, .. } = offence;
+    let cap = taken.as_ref().and_then(|taken| taken.lowered_cap);
+    let done = cap.map_or(measure.label().to_owned(), |cap| format!("{} {cap}", measure.label()));
     if counters.contains_key(Offence::HELD) {
         return "held back: too many at once".to_owned();
     }
     match (taken, measure) {
         (Some(Taken { lifted: Some(lifted), .. }), _) => {
-            format!("{}, lifted {:.0} by {}: {}", measure.label(), lifted.at, lifted.by, lifted.reason)
+            format!("{done}, lifted {:.0} by {}: {}", lifted.at, lifted.by, lifted.reason)
         }
-        (Some(taken), _) => format!("{} until {:.0}", measure.label(), taken.until),
+        (Some(taken), _) => format!("{done} until {:.0}", taken.until),
         (None, Measure::None) => "reported".to_owned(),
         (None, _) => format!("watched: would be {}", measure.label()),
     }

@@ -72,7 +72,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
     }
     for MeasureInForce { source, kind, measure, since, .. } in lifted {
         let (measure, kind) = (measure.label(), kind.label());
-        eprintln!("restored {source} of {tenant}: {measure} since {since:.0} for {kind}");
+        let what = source.map_or(tenant.clone(), |source| format!("{source} of {tenant}"));
+        eprintln!("restored {what}: {measure} since {since:.0} for {kind}");
     }
     Ok(())
 }

@@ -152,7 +152,7 @@ pub struct TenantStatus {
     /// How it is suspended; none: it is in good standing.
     #[serde(default)]
     pub suspension: Option<Suspension>,
-    /// Measures in force against its sources.
+    /// Measures in force against it and its sources.
     #[serde(default)]
     pub measures: Vec<MeasureInForce>,
     /// From the tenant to the Internet.
@@ -366,8 +366,8 @@ impl From<&Policy> for RunningConfig {
         Self {
             version: VERSION,
             digest: policy.config.digest.to_string(),
-            fixed: FixedSettings::from(&policy.config),
-            policy: config::view(&policy.config),
+            fixed: FixedSettings::from(&*policy.configured),
+            policy: config::view(&policy.configured),
         }
     }
 }

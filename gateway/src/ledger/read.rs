@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::LedgerError;
 use super::store::{self, Counters, conversion, time};
 use crate::config::{DetectMode, Measure, OffenceKind};
-use crate::detect::{Baseline, Learned, MeasureInForce};
+use crate::detect::{Baseline, Learned, LoweredCap, MeasureInForce};
 use crate::standing::StandingChange;
 
 /// One entry of the ledger about a tenant.
@@ -81,6 +81,8 @@ pub struct Taken {
     pub since: Timestamp,
     /// Until when, unless it was lifted.
     pub until: Timestamp,
+    /// What the tenant is held to, if that is the measure.
+    pub lowered_cap: Option<LoweredCap>,
     /// Who ended it before its time.
     pub lifted: Option<Lifted>,
 }
@@ -108,7 +110,7 @@ pub(super) fn history(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastE
 
 fn offences(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, LedgerError> {
     let query =
-        "SELECT offences.*, starts_at, ends_at, lifts.at AS lifted_at, lifted_by, reason FROM offences
+        "SELECT offences.*, starts_at, ends_at, up_bits_per_second, down_bits_per_second, lifts.at AS lifted_at, lifted_by, reason FROM offences
          LEFT JOIN measures ON measures.offence = offences.id LEFT JOIN lifts ON lifts.measure = measures.id
          WHERE tenant = ? ORDER BY offences.at DESC, offences.id DESC LIMIT ?";
     rows(file, query, params![tenant, limit], past_offence)
@@ -121,15 +123,17 @@ fn standings(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastStanding>,
 
 /// Measures that hold at `now`, by tenant and source.
 pub(super) fn in_force(file: &Path, now: Timestamp) -> Result<Vec<MeasureInForce>, LedgerError> {
-    let query = "SELECT tenant, source, kind, measure, starts_at, ends_at FROM measures
-         JOIN offences ON offences.id = measures.offence
+    let query =
+        "SELECT tenant, source, kind, measure, starts_at, ends_at, up_bits_per_second, down_bits_per_second
+         FROM measures JOIN offences ON offences.id = measures.offence
          WHERE ends_at > ? AND measures.id NOT IN (SELECT measure FROM lifts) ORDER BY measures.id";
     let all = rows(file, query, params![now.as_microsecond()], |row| {
         Ok(MeasureInForce {
             tenant: row.get("tenant")?,
-            source: source(row)?.ok_or_else(|| missing("source"))?,
+            source: source(row)?,
             kind: labelled(row, "kind")?,
             measure: labelled(row, "measure")?,
+            lowered_cap: lowered_cap(row)?,
             since: needed_time(row, "starts_at")?,
             until: needed_time(row, "ends_at")?,
         })
@@ -187,7 +191,7 @@ fn past_offence(row: &Row<'_>) -> rusqlite::Result<PastOffence> {
         None => None,
     };
     let taken = match (time(row, "starts_at")?, time(row, "ends_at")?) {
-        (Some(since), Some(until)) => Some(Taken { since, until, lifted }),
+        (Some(since), Some(until)) => Some(Taken { since, until, lowered_cap: lowered_cap(row)?, lifted }),
         _ => None,
     };
     Ok(PastOffence {
@@ -217,6 +221,15 @@ fn past_standing(row: &Row<'_>) -> rusqlite::Result<PastStanding> {
         reason: row.get("reason")?,
     };
     Ok(PastStanding { change, config_digest: row.get("config_digest")? })
+}
+
+fn lowered_cap(row: &Row<'_>) -> rusqlite::Result<Option<LoweredCap>> {
+    let rate = |column| row.get(column).map(|rate: Option<i64>| rate.map(i64::unsigned_abs));
+    let cap = LoweredCap {
+        up_bits_per_second: rate("up_bits_per_second")?,
+        down_bits_per_second: rate("down_bits_per_second")?,
+    };
+    Ok((cap != LoweredCap::default()).then_some(cap))
 }
 
 fn source(row: &Row<'_>) -> rusqlite::Result<Option<IpNetwork>> {

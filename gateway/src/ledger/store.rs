@@ -24,10 +24,11 @@ const FILE: &str = "ledger.sqlite";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Each release's changes, in order; never edited once released.
-const STEPS: &[M<'_>] = &[
+pub(super) const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema/1-offences.sql")),
     M::up(include_str!("schema/2-standings.sql")),
     M::up(include_str!("schema/3-baselines.sql")),
+    M::up(include_str!("schema/4-lowered-caps.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -159,12 +160,18 @@ fn insert_offence(
             config_digest,
         ])?;
     if let Some(taken) = offence.taken() {
+        let cap = taken.lowered_cap.unwrap_or_default();
         transaction
-            .prepare_cached("INSERT INTO measures (offence, starts_at, ends_at) VALUES (?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO measures (offence, starts_at, ends_at, up_bits_per_second, down_bits_per_second)
+                 VALUES (?, ?, ?, ?, ?)",
+            )?
             .execute(params![
                 transaction.last_insert_rowid(),
                 taken.since.as_microsecond(),
                 taken.until.as_microsecond(),
+                cap.up_bits_per_second.map(u64::cast_signed),
+                cap.down_bits_per_second.map(u64::cast_signed),
             ])?;
     }
     Ok(())

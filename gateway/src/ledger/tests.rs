@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{DetectMode, Measure};
-use crate::detect::Baseline;
 use crate::detect::fake::{at, offence};
+use crate::detect::{Baseline, LoweredCap};
 use crate::standing::{Change, Scope, Suspension};
 
 const LIMITS: EvidenceLimits = EvidenceLimits { max_bytes: u64::MAX, keep: Duration::from_secs(u64::MAX) };
@@ -58,7 +58,10 @@ fn history_tells_offences_measures_and_captures_newest_first_and_survives() {
     assert_eq!((newest.mode, &newest.taken, &newest.capture), (DetectMode::Watch, &None, &None));
     assert_eq!((first.at, first.measure), (at(0), Measure::Quarantine));
     let lifted = Lifted { at: at(3), by: "j.doe".into(), reason: "cleaned up".into() };
-    assert_eq!(first.taken, Some(Taken { since: at(0), until: at(3_600), lifted: Some(lifted) }));
+    assert_eq!(
+        first.taken,
+        Some(Taken { since: at(0), until: at(3_600), lowered_cap: None, lifted: Some(lifted) })
+    );
     assert_eq!(first.targets, ["198.51.100.7:22", "2001:db8::7"]);
     assert_eq!(first.counters, BTreeMap::from([("ports".into(), 32), ("ports_answered".into(), 1)]));
     assert_eq!(first.config_digest, "ab".repeat(32));
@@ -115,25 +118,28 @@ fn history_puts_suspensions_and_restorations_among_offences_by_time() {
 /// As the release before each step left it.
 #[test]
 fn a_ledger_of_an_earlier_release_goes_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let connection = store::as_of_step(&store::file(directory.path()), 1);
-    let (since, until) = (at(0).as_microsecond(), at(3_600).as_microsecond());
-    let offence = format!(
-        "INSERT INTO offences VALUES (1, {since}, 'acme', '192.0.2.1/32', 'scan_vertical', 'enforce', 'quarantine',
-         '{{\"ports\": 32}}', '[]', NULL, 'd'); INSERT INTO measures VALUES (1, 1, {since}, {until});"
-    );
-    connection.execute_batch(&offence).unwrap();
-    drop(connection);
+    for steps in 1..store::STEPS.len() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = store::as_of_step(&store::file(directory.path()), steps);
+        let (since, until) = (at(0).as_microsecond(), at(3_600).as_microsecond());
+        let offence = format!(
+            "INSERT INTO offences VALUES (1, {since}, 'acme', '192.0.2.1/32', 'scan_vertical', 'enforce', 'quarantine',
+             '{{\"ports\": 32}}', '[]', NULL, 'd'); INSERT INTO measures VALUES (1, 1, {since}, {until});"
+        );
+        connection.execute_batch(&offence).unwrap();
+        drop(connection);
 
-    let ledger = Ledger::open(directory.path(), LIMITS);
-    ledger.record_standing("acme", StandingChange::suspended(&suspension(1)), DIGEST);
-    let history = ledger.history("acme", 10).unwrap();
-    assert!(matches!(&history[0], PastEntry::Standing(standing) if standing.change.at == at(1)));
-    let past = &offences(&ledger, "acme")[0];
-    assert_eq!(past.counters, BTreeMap::from([("ports".into(), 32)]));
-    assert_eq!(past.taken, Some(Taken { since: at(0), until: at(3_600), lifted: None }));
-    assert_eq!(ledger.in_force(at(1)).unwrap().len(), 1);
-    assert_eq!(ledger.health(), Health::default());
+        let ledger = Ledger::open(directory.path(), LIMITS);
+        ledger.record_standing("acme", StandingChange::suspended(&suspension(1)), DIGEST);
+        let history = ledger.history("acme", 10).unwrap();
+        assert!(matches!(&history[0], PastEntry::Standing(standing) if standing.change.at == at(1)));
+        let past = &offences(&ledger, "acme")[0];
+        assert_eq!(past.counters, BTreeMap::from([("ports".into(), 32)]));
+        let taken = Taken { since: at(0), until: at(3_600), lowered_cap: None, lifted: None };
+        assert_eq!(past.taken, Some(taken));
+        assert_eq!((ledger.in_force(at(1)).unwrap().len(), ledger.baselines().unwrap()), (1, vec![]));
+        assert_eq!(ledger.health(), Health::default());
+    }
 }
 
 #[test]
@@ -148,7 +154,7 @@ fn what_is_in_force_ends_by_time_and_by_lift_and_is_prolonged_by_repetition() {
     let in_force = |seconds| -> Vec<_> {
         let held = ledger.in_force(at(seconds)).unwrap();
         held.iter()
-            .map(|held| (held.source.to_string(), held.until.as_second() - at(0).as_second()))
+            .map(|held| (held.source.unwrap().to_string(), held.until.as_second() - at(0).as_second()))
             .collect()
     };
     let held = |source: &str, until| (source.to_owned(), until);
@@ -161,6 +167,26 @@ fn what_is_in_force_ends_by_time_and_by_lift_and_is_prolonged_by_repetition() {
     assert_eq!(in_force(3_600), [all[0].clone()]);
     ledger.record_lift(lift("acme", None, 3_601));
     assert_eq!(in_force(3_602), []);
+}
+
+#[test]
+fn a_lowered_cap_is_in_force_until_it_is_lifted() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), LIMITS);
+    let cap = LoweredCap { up_bits_per_second: None, down_bits_per_second: Some(10_000_000_000) };
+    let rise = Offence {
+        source: None,
+        kind: OffenceKind::SuddenRise,
+        measure: Measure::LowerCap,
+        lowered_cap: Some(cap),
+        ..offence("acme", "192.0.2.1/32", 0)
+    };
+    ledger.record(rise.clone(), DIGEST);
+    ledger.record_lift(lift("acme", Some("192.0.2.1/32"), 1));
+    assert_eq!(ledger.in_force(at(2)).unwrap(), [rise.taken().unwrap()]);
+    assert_eq!(offences(&ledger, "acme")[0].taken.as_ref().unwrap().lowered_cap, Some(cap));
+    ledger.record_lift(lift("acme", None, 3));
+    assert_eq!(ledger.in_force(at(4)).unwrap(), []);
 }
 
 fn learned(tenant: &str, minutes: u32) -> Learned {

@@ -78,8 +78,7 @@ impl Watch {
         }
         if let Some(elapsed) = self.looked_for_rises.elapsed() {
             for offence in self.look_for_rises(elapsed) {
-                tell(&offence);
-                self.controller.offended(offence);
+                tell(&self.controller.offended(offence));
             }
         }
     }
@@ -108,7 +107,7 @@ impl Watch {
 
     fn look_for_rises(&mut self, elapsed: Duration) -> Vec<Offence> {
         self.controller.observe().map_or_else(Vec::new, |observation| {
-            let config = &observation.policy.config;
+            let config = &observation.policy.configured;
             self.rises.sample(config, &observation.snapshot, elapsed, Timestamp::now())
         })
     }
@@ -147,12 +146,13 @@ fn tell_turn(turn: Turn) {
 }
 
 fn tell(offence: &Offence) {
-    let Offence { tenant, kind, measure, until, .. } = offence;
+    let Offence { tenant, kind, measure, until, lowered_cap, .. } = offence;
     let (kind, source) = (kind.label(), offence.source.map(|source| source.to_string()));
     let by = source.as_deref().unwrap_or("all its sources");
     match until {
         Some(until) => {
-            let measure = measure.label();
+            let cap = lowered_cap.map(|cap| format!(" {cap}")).unwrap_or_default();
+            let measure = format!("{}{cap}", measure.label());
             tracing::warn!(tenant, kind, source, measure, %until, "{kind} by {by} of {tenant}: {measure} until {until:.0}");
         }
         None => tracing::warn!(tenant, kind, source, "{kind} by {by} of {tenant}: reported only"),

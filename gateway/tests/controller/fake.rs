@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::config::{Config, OnStop};
+use gateway::config::{BitRate, Config, OnStop};
 use gateway::controller::Policer;
 use gateway::dataplane::{
     Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
@@ -52,6 +52,8 @@ pub(crate) struct Record {
 pub(crate) struct Policy {
     pub(crate) tenants: Vec<String>,
     pub(crate) exemptions: usize,
+    /// Of each tenant, up and down, in bits per second.
+    pub(crate) caps: Vec<[u64; 2]>,
 }
 
 impl Policy {
@@ -59,6 +61,11 @@ impl Policy {
         Self {
             tenants: config.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
             exemptions: config.tenants.iter().map(|tenant| tenant.smtp_exemptions.len()).sum(),
+            caps: config
+                .tenants
+                .iter()
+                .map(|tenant| [tenant.cap_up, tenant.cap_down].map(BitRate::bits_per_sec))
+                .collect(),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout, tenant};
 
 /// A quarantine of an hour, from now on.
-fn offence(tenant: &str, source: &str) -> Offence {
+pub(crate) fn offence(tenant: &str, source: &str) -> Offence {
     // The ledger keeps microseconds.
     let at = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
     Offence {
@@ -25,6 +25,7 @@ fn offence(tenant: &str, source: &str) -> Offence {
         mode: DetectMode::Enforce,
         measure: Measure::Quarantine,
         until: Some(at + 1.hour()),
+        lowered_cap: None,
         counters: BTreeMap::from([("hosts_attempted".into(), 31), ("hosts_answered".into(), 2)]),
         targets: vec![Target { address: "192.0.2.7".parse().unwrap(), port: Some(22) }],
         frames: vec![Frame { at, bytes: vec![0; 60], length_bytes: 60 }],
@@ -32,14 +33,14 @@ fn offence(tenant: &str, source: &str) -> Offence {
 }
 
 /// Has the data plane see them, and waits until they are recorded.
-fn happen(gateway: &Gateway, tenant: &str, offences: &[Offence]) {
+pub(crate) fn happen(gateway: &Gateway, tenant: &str, offences: &[Offence]) {
     let before = history(gateway, tenant).len();
     gateway.record.lock().unwrap().offences.extend_from_slice(offences);
     eventually("the offences in the history", || history(gateway, tenant).len() == before + offences.len());
 }
 
 /// Its offences, newest first.
-fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
+pub(crate) fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
     let output = gateway.fairway(&["history", tenant, "--json"]);
     let mut history: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!((&history["version"], &history["tenant"]), (&1.into(), &tenant.into()));
@@ -69,7 +70,7 @@ fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
         "kind": "scan_sensitive",
         "mode": "enforce",
         "measure": "quarantine",
-        "taken": { "since": first.at.to_string(), "until": first.until.unwrap().to_string(), "lifted": null },
+        "taken": { "since": first.at.to_string(), "until": first.until.unwrap().to_string(), "lowered_cap": null, "lifted": null },
         "counters": { "hosts_answered": 2, "hosts_attempted": 31 },
         "targets": ["192.0.2.7:22"],
         "capture": shown[1]["capture"],

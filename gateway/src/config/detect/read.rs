@@ -22,6 +22,9 @@ const MEASURE: Choice<Measure> = Choice(&[
     (Measure::DropSyn.label(), Measure::DropSyn),
     (Measure::DropUdp.label(), Measure::DropUdp),
 ]);
+/// Where it is the tenant's whole traffic that is judged, there is no one source to act on.
+const MEASURE_OF_TENANT: Choice<Measure> =
+    Choice(&[(Measure::None.label(), Measure::None), (Measure::LowerCap.label(), Measure::LowerCap)]);
 
 /// A source takes about 1 KiB of kernel memory.
 const SOURCES: NumberWithin = NumberWithin(1..=1_000_000);
@@ -111,11 +114,8 @@ fn read_rules(
 
 fn read_rule(table: &mut Table<'_>, kind: OffenceKind, inherited: &Rule) -> Rule {
     let mode = table.or("mode", &MODE, inherited.mode);
-    let measure = match kind {
-        // It is the tenant's whole traffic that is judged: there is no one source to act on.
-        OffenceKind::SuddenRise => Measure::None,
-        _ => table.or("measure", &MEASURE, inherited.measure),
-    };
+    let measures = if kind == OffenceKind::SuddenRise { &MEASURE_OF_TENANT } else { &MEASURE };
+    let measure = table.or("measure", measures, inherited.measure);
     let duration = table.or("for", &DurationWithin(OffenceKind::DURATIONS), inherited.duration);
     let mut read = |(threshold, default, range): (Threshold, u32, _)| {
         let inherited = inherited.threshold(threshold).unwrap_or(default);

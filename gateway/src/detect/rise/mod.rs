@@ -6,18 +6,24 @@
 //! - it takes more than an even share of them among the tenants that are active, and
 //! - many times its own baseline: the rate per minute that it exceeded for one minute in a hundred.
 //!
+//! Where the rule's measure is to lower its cap, the tenant is held for a time to what would have been no
+//! rise: the larger of an even share and as many times its baseline. It goes on being learned
+//! meanwhile, so who goes on needing more has it in steps, and nobody is held back for good. At most
+//! `max_measures_per_minute` are held at a look; the others are judged anew at the next.
+//!
 //! A tenant is judged once it has been watched for a day. What was learned outlasts the controller: it is
 //! to be kept every [`KEEP_EVERY`] and resumed at the start.
 
 mod baseline;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Offence;
-use crate::config::{Config, DetectMode, Measure, OffenceKind, Rule, Side, Tenant, Threshold};
+use super::{LoweredCap, Offence};
+use crate::config::{BitRate, Config, DetectMode, Measure, OffenceKind, Rule, Side, Tenant, Threshold};
 use crate::dataplane::{Snapshot, TenantCounters};
 
 pub use baseline::Baseline;
@@ -78,7 +84,8 @@ struct Load {
 }
 
 impl RiseDetector {
-    /// Looks at counters `elapsed` after the last ones; returns who has risen.
+    /// Looks at counters `elapsed` after the last ones; returns who has risen. `config` has the caps that
+    /// the tenants have without measures.
     pub fn sample(
         &mut self,
         config: &Config,
@@ -92,7 +99,18 @@ impl RiseDetector {
         let other = before.map(|before| rates_of(other, before, elapsed));
         let loads = other.and_then(|other| loads(config, rates.iter().flatten(), other));
         let judged = config.tenants.iter().zip(rates);
-        judged.filter_map(|(tenant, rates)| self.judge(config, tenant, rates?, loads, now)).collect()
+        let judge =
+            |(tenant, rates): (&Arc<Tenant>, Option<_>)| self.judge(config, tenant, rates?, loads, now);
+        let mut offences: Vec<_> = judged.filter_map(judge).collect();
+        let at_most = config.detection.max_measures_per_minute as usize;
+        for offence in offences.iter_mut().filter(|offence| offence.until.is_some()).skip(at_most) {
+            offence.spare();
+            offence.counters.insert(Offence::HELD.to_owned(), 1);
+            if let Some(usage) = self.tenants.get_mut(&offence.tenant) {
+                usage.quiet_until = None;
+            }
+        }
+        offences
     }
 
     /// What was learned until now, by ascending tenant.
@@ -155,6 +173,7 @@ impl RiseDetector {
         let class = config.detection.class_index(tenant.detect_class.as_deref());
         let rule = config.detection.classes[class].rule(OffenceKind::SuddenRise);
         let mut counters = BTreeMap::new();
+        let mut lowered = [None; 2];
         for (direction, rate) in rates.into_iter().enumerate() {
             let load = loads.map(|loads| loads[direction]);
             if let (Some(rise), Some(load)) = (usage.rise(direction, rate, load, rule), load) {
@@ -162,6 +181,9 @@ impl RiseDetector {
                 counters.insert(format!("{name}_bits_per_second"), bits(rate));
                 counters.insert(format!("{name}_baseline_bits_per_second"), bits(rise.from_bytes_per_sec));
                 counters.insert(format!("{name}_uplink_load_percent"), load.percent);
+                let no_rise = rise.least_bytes_per_sec(rule).max(load.even_share_bytes_per_sec);
+                let cap = [tenant.cap_up, tenant.cap_down][direction];
+                lowered[direction] = lower_than(cap, no_rise);
             }
             usage.baselines[direction].learn(rate);
         }
@@ -171,18 +193,31 @@ impl RiseDetector {
         }
         usage.quiet_until =
             SignedDuration::try_from(rule.duration).ok().and_then(|quiet| now.checked_add(quiet).ok());
-        Some(Offence {
+        let [up_bits_per_second, down_bits_per_second] = lowered;
+        let mut offence = Offence {
             at: now,
             tenant: tenant.id.clone(),
             source: None,
             kind: OffenceKind::SuddenRise,
             mode: rule.mode,
-            measure: Measure::None,
-            until: None,
+            measure: rule.measure,
+            until: usage.quiet_until.filter(|_| rule.mode == DetectMode::Enforce),
+            lowered_cap: Some(LoweredCap { up_bits_per_second, down_bits_per_second }),
             counters,
             targets: Vec::new(),
             frames: Vec::new(),
-        })
+        };
+        if rule.measure == Measure::None || lowered == [None; 2] {
+            offence.spare();
+        }
+        Some(offence)
+    }
+}
+
+impl Rise {
+    /// The least rate that is one.
+    fn least_bytes_per_sec(&self, rule: &Rule) -> f64 {
+        self.from_bytes_per_sec * f64::from(rule.threshold(Threshold::TimesBaseline).unwrap_or(u32::MAX))
     }
 }
 
@@ -194,7 +229,7 @@ impl Usage {
         let from_bytes_per_sec =
             self.rises[direction].map_or(baseline.bytes_per_sec, |rise| rise.from_bytes_per_sec);
         let is_over = baseline.is_settled()
-            && rate >= from_bytes_per_sec * f64::from(threshold(Threshold::TimesBaseline))
+            && rate >= Rise { minutes: 0, from_bytes_per_sec }.least_bytes_per_sec(rule)
             && load.is_some_and(|load| {
                 load.percent >= u64::from(threshold(Threshold::UplinkLoadPercent))
                     && rate > load.even_share_bytes_per_sec
@@ -263,6 +298,12 @@ fn is_allowed(config: &Config, tenant: &Tenant) -> bool {
     tenant.prefixes.iter().all(|prefix| {
         sources.iter().any(|source| source.prefix() <= prefix.prefix() && source.contains(prefix.network()))
     })
+}
+
+/// A rate in whole kbit/s, in bits per second, if it is less than the tenant may use anyway.
+fn lower_than(cap: BitRate, bytes_per_sec: f64) -> Option<u64> {
+    let rate = bits(bytes_per_sec) / 1_000 * 1_000;
+    (rate < cap.bits_per_sec()).then_some(rate)
 }
 
 fn bits(bytes_per_sec: f64) -> u64 {

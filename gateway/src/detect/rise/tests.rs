@@ -1,3 +1,5 @@
+use jiff::ToSpan as _;
+
 use super::*;
 use crate::config;
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
@@ -187,6 +189,61 @@ fn what_is_resumed_late_replaces_only_what_is_known_for_less_long() {
     let learned = simulation.detector.learned();
     assert!(learned.iter().all(|one| one.tenant != "gone"), "no tenant, nothing to know of it");
     assert_eq!(learned[1].baselines[0].minutes, 2_001);
+}
+
+/// Caps that are no hindrance by themselves.
+const LOWERS: &str = "[fair_use]\nceiling = \"10 Gbit/s\"\n[detect.sudden_rise]\nmeasure = \"lower_cap\"\n";
+
+fn lowered(offence: &Offence) -> [Option<f64>; 2] {
+    let cap = offence.lowered_cap.unwrap();
+    [cap.up_bits_per_second, cap.down_bits_per_second].map(|rate| rate.map(|rate| rate as f64))
+}
+
+#[test]
+fn who_rises_is_held_to_what_would_be_no_rise_and_has_more_in_steps() {
+    let mut simulation = Simulation::new(LOWERS);
+    simulation.pass(DAY + 1, [100.0 * MBIT, 20.0 * MBIT, 300.0 * MBIT]);
+    simulation.pass(5, [500.0 * MBIT, 20.0 * MBIT, 400.0 * MBIT]);
+    let offence = simulation.reported[0].1.clone();
+    assert_eq!((offence.measure, offence.until), (Measure::LowerCap, Some(offence.at + 1.hour())));
+    let [Some(up), None] = lowered(&offence) else { panic!("{offence:?}") };
+    assert_eq!(up as u64 / 4_000, offence.counters["up_baseline_bits_per_second"] / 1_000);
+    simulation.pass(60, [up, 20.0 * MBIT, 400.0 * MBIT]);
+    simulation.pass(10, [600.0 * MBIT, 20.0 * MBIT, 300.0 * MBIT]);
+    assert_eq!(simulation.reports().len(), 1, "what it had meanwhile is usual now");
+
+    let mut simulation = Simulation::new(LOWERS);
+    simulation.pass(DAY + 1, [100.0 * MBIT, 20.0 * MBIT, 300.0 * MBIT]);
+    simulation.pass(5, [100.0 * MBIT, 600.0 * MBIT, 200.0 * MBIT]);
+    let even_share = Some(333_333_000.0);
+    assert_eq!(lowered(&simulation.reported[0].1), [even_share, None], "nobody is held to less");
+}
+
+#[test]
+fn no_cap_is_lowered_where_it_would_change_nothing_or_the_rule_only_watches() {
+    let risen = |more: &str| {
+        let mut simulation = Simulation::new(more);
+        simulation.pass(DAY + 1, [100.0 * MBIT, 100.0 * MBIT, 300.0 * MBIT]);
+        simulation.pass(5, [500.0 * MBIT, 100.0 * MBIT, 300.0 * MBIT]);
+        let offence = simulation.reported[0].1.clone();
+        (offence.measure, offence.taken())
+    };
+    let watches = risen(&format!("{LOWERS}mode = \"watch\"\n"));
+    assert_eq!(watches, (Measure::LowerCap, None));
+    let small_cap = LOWERS.replace("10 Gbit/s", "300 Mbit/s");
+    assert_eq!(risen(&small_cap), (Measure::None, None));
+}
+
+#[test]
+fn more_rises_than_measures_in_a_minute_wait_for_the_next() {
+    let mut simulation = Simulation::new(&format!("{LOWERS}[detect]\nmax_measures_per_minute = 1\n"));
+    simulation.pass(DAY + 1, [80.0 * MBIT, 80.0 * MBIT, 300.0 * MBIT]);
+    let start = simulation.minute;
+    simulation.pass(10, [450.0 * MBIT, 450.0 * MBIT, 50.0 * MBIT]);
+    assert_eq!(simulation.reports(), [(start + 5, "acme"), (start + 5, "beta"), (start + 6, "beta")]);
+    let [first, held, later] = &simulation.reported[..] else { panic!() };
+    assert!(first.1.taken().is_some() && held.1.is_held() && held.1.taken().is_none());
+    assert!(later.1.taken().is_some() && !later.1.is_held());
 }
 
 #[test]
