@@ -10,14 +10,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use gateway::config::{BitRate, Config, OnStop};
-use gateway::controller::Policer;
+use gateway::controller::{Controller, Policer, Suspensions};
 use gateway::dataplane::{
     Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
     InterfaceCounters, Snapshot, Standings, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
+use gateway::ledger::Ledger;
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -280,6 +282,16 @@ pub(crate) fn serve(
     let start = |config: &Config, standings: &Standings| Ok(Fake::start(record, config, standings));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { run(config, start, signals()).await })
+}
+
+/// A controller that no service runs.
+pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
+    let record = Arc::new(Mutex::new(Record::default()));
+    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
+    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
+    let start =
+        |config: &Config, standings: &Standings| Ok(Fake::start(Arc::clone(&record), config, standings));
+    (Controller::start(loaded, Suspensions::default(), ledger, start).unwrap(), record)
 }
 
 /// A gateway that runs until it is stopped.

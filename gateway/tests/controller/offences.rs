@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::{Arc, Mutex};
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
-use gateway::controller::{Controller, Suspensions};
 use gateway::detect::{BREAKER_EVERY, Baseline, Breaker, Frame, Learned, Offence, Target};
 use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout, tenant};
+use crate::fake::{Files, Gateway, controller, eventually, stderr, stdout, tenant};
 
 /// A quarantine of an hour, from now on.
 pub(crate) fn offence(tenant: &str, source: &str) -> Offence {
@@ -166,13 +164,7 @@ fn what_was_learned_of_the_tenants_use_outlasts_a_restart() {
 #[test]
 fn an_outage_holds_measures_back_for_as_long_as_it_is_seen() {
     let files = Files::new();
-    let record = Arc::new(Mutex::new(Record::default()));
-    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
-    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
-    let controller = Controller::start(loaded, Suspensions::default(), ledger, |config, standings| {
-        Ok(Fake::start(Arc::clone(&record), config, standings))
-    })
-    .unwrap();
+    let (controller, record) = controller(&files);
     let mut breaker = Breaker::default();
     let look = |attempted, answered| {
         let detection = &mut record.lock().unwrap().detection;
