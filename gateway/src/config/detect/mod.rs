@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use allow::report_strangers;
 pub(super) use drop_list::read_drop_list;
 pub use kind::{OffenceKind, Threshold};
-pub(super) use read::{DetectSection, read_detect};
+pub(super) use read::{DetectSection, read_detect, report_unseen_rises};
 
 use super::Place;
 
