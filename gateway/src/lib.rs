@@ -2,8 +2,9 @@
 //!
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
-//! is where the policy comes from; [`detect`] is what misuse was seen, [`ledger`] remembers it; [`controller`] holds both together, [`metrics`] and [`control`] show
-//! them to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
+//! is where the policy comes from; [`detect`] is what misuse was seen,
+//! [`standing`] what an operator did about it, [`ledger`] remembers both; [`controller`] holds all together, [`metrics`] and
+//! [`control`] show it to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
 //! instead of traffic, and [`cli`] has the commands.
 
 pub mod cli;
@@ -19,3 +20,4 @@ pub mod link;
 pub mod metrics;
 pub mod replay;
 pub mod run;
+pub mod standing;

@@ -45,6 +45,24 @@ side = "uplink"
 name = "bench"
 "#;
 
+/// Ports that an operator closes: of either protocol, out, in and both ways.
+pub const CLOSED_PORTS: &str = r#"
+[[closed_port]]
+name = "smb"
+protocol = "tcp"
+ports = [445, "137-139"]
+direction = "out"
+[[closed_port]]
+name = "memcached"
+protocol = "udp"
+ports = [11211]
+direction = "in"
+[[closed_port]]
+name = "telnet"
+protocol = "tcp"
+ports = [23]
+"#;
+
 /// The loopback interface's index, which test runs are received on, in every network namespace.
 const LOOPBACK: u32 = 1;
 

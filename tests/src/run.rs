@@ -1,8 +1,9 @@
-//! Names of what one run makes in the kernel and file system, and how it is all found again.
+//! Names of what one run makes in the kernel and file system, how it is all found again, and how a run ends.
 //!
 //! Every namespace, directory and pin is called `fw-PID-...` after the process that made it.
 
 use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, process};
@@ -11,6 +12,17 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+/// What a program ends with; an error is told, with what led to it.
+pub fn exit_code(outcome: Result<impl Termination>) -> ExitCode {
+    outcome.map_or_else(
+        |error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        },
+        Termination::report,
+    )
+}
 
 const PREFIX: &str = "fw-";
 /// Where `ip netns` keeps the names of namespaces.

@@ -70,16 +70,25 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
         Some(suspension) => {
             let until = suspension.until.map(|until| format!("for another {}", left(until, now)));
             format!(
-                "SUSPENDED ({}) since {:.0}, {}: {}",
+                "SUSPENDED ({}){} since {:.0}, {}: {}",
                 suspension.scope.label(),
+                suspension.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default(),
                 suspension.since,
                 until.as_deref().unwrap_or("until somebody restores it"),
                 suspension.reason
             )
         }
     };
+    let held = owner.lowered_cap.as_ref().map(|held| {
+        let cap = held.lowered_cap.map(|cap| cap.to_string()).unwrap_or_default();
+        format!(
+            ", UNDER A MEASURE for {}: cap {cap}, for another {}",
+            held.kind.label(),
+            left(held.until, now)
+        )
+    });
     let facts = [
-        ("standing", standing),
+        ("standing", standing + &held.unwrap_or_default()),
         ("network", owner.prefix.clone()),
         ("VLAN", owner.vlan.clone().unwrap_or_else(|| "any".into())),
         ("contact", owner.contact.clone().unwrap_or_else(|| "none".into())),

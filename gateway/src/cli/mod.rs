@@ -56,7 +56,7 @@ enum Command {
     Suspend(suspend::SuspendArgs),
     /// End a tenant's suspension, and the measures against its sources
     Restore(suspend::RestoreArgs),
-    /// Show a tenant's offences, what was done about them, and where the evidence is
+    /// Show a tenant's offences, what was done about them and by whom, and where the evidence is
     History(history::HistoryArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),

@@ -8,8 +8,8 @@ use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::DurationText;
 use crate::control::api::{Restore, Restored, Standing, Suspend};
-use crate::controller::{Scope, Suspension};
 use crate::detect::MeasureInForce;
+use crate::standing::{Scope, Suspension};
 
 #[derive(Debug, Args)]
 pub(super) struct SuspendArgs {
@@ -18,7 +18,7 @@ pub(super) struct SuspendArgs {
     /// How far the suspension goes
     #[arg(long, value_enum)]
     scope: Scope,
-    /// Why: for the log, for `fairway tenants`, and for whoever restores the tenant
+    /// Why: for the log, the ledger, and whoever restores the tenant
     #[arg(long)]
     reason: String,
     /// When it ends by itself, such as 90s, 5m, 1h, 30d; otherwise only `fairway restore` ends it
@@ -66,12 +66,14 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
         return Ok(json(&ended)?);
     }
     let Restored { tenant, suspension, lifted, .. } = &ended;
-    if let Some(Suspension { scope, since, reason, .. }) = suspension {
-        eprintln!("restored {tenant}: it was suspended ({}) since {since} for: {reason}", scope.label());
+    if let Some(Suspension { scope, since, reason, by, .. }) = suspension {
+        let (scope, by) = (scope.label(), by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default());
+        eprintln!("restored {tenant}: it was suspended ({scope}){by} since {since:.0} for: {reason}");
     }
     for MeasureInForce { source, kind, measure, since, .. } in lifted {
         let (measure, kind) = (measure.label(), kind.label());
-        eprintln!("restored {source} of {tenant}: {measure} since {since:.0} for {kind}");
+        let what = source.map_or(tenant.clone(), |source| format!("{source} of {tenant}"));
+        eprintln!("restored {what}: {measure} since {since:.0} for {kind}");
     }
     Ok(())
 }

@@ -39,11 +39,15 @@ fn text(tenants: &[TenantStatus]) -> String {
     table(&header, rows, &[3, 4, 5, 6, 7])
 }
 
-/// What is held against a tenant: its suspension, and measures against its sources.
+/// What is held against a tenant: its suspension, and measures against it and its sources.
 fn standing(tenant: &TenantStatus) -> String {
     let suspended =
         tenant.suspension.iter().map(|suspension| format!("suspended: {}", suspension.scope.label()));
-    let measures = tenant.measures.iter().map(|held| format!("{}: {}", held.measure.label(), held.source));
+    let measures = tenant.measures.iter().map(|held| match (held.source, held.lowered_cap) {
+        (Some(source), _) => format!("{}: {source}", held.measure.label()),
+        (None, Some(cap)) => format!("{}: {cap}", held.measure.label()),
+        (None, None) => held.measure.label().to_owned(),
+    });
     suspended.chain(measures).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,6 +1,6 @@
 //! The main file's sections, read: what tenants are held against.
 
-use super::detect::{DetectSection, read_detect};
+use super::detect::{DetectSection, read_detect, report_unseen_rises};
 use super::gateway::{
     FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
@@ -53,7 +53,7 @@ impl MainFile {
 
     /// The moment decides what has expired.
     pub(super) fn read(root: &mut Table<'_>, moment: &Moment) -> Self {
-        Self {
+        let read = Self {
             gateway: read_gateway(root),
             interfaces: read_interfaces(root),
             fair_use: read_fair_use(root),
@@ -64,6 +64,8 @@ impl MainFile {
             evidence: read_evidence(root),
             metrics: read_metrics(root),
             written: root.written(&Self::KEYS_TOLD),
-        }
+        };
+        report_unseen_rises(root, &read.detect, &read.interfaces);
+        read
     }
 }

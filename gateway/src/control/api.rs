@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config;
-use crate::controller::{
-    FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded, Scope, Suspension,
-};
+use crate::controller::{FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded};
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
+use crate::standing::{Scope, Suspension};
 use gateway_ebpf::DropReason;
 
 /// The version of the shapes below.
@@ -153,7 +152,7 @@ pub struct TenantStatus {
     /// How it is suspended; none: it is in good standing.
     #[serde(default)]
     pub suspension: Option<Suspension>,
-    /// Measures in force against its sources.
+    /// Measures in force against it and its sources.
     #[serde(default)]
     pub measures: Vec<MeasureInForce>,
     /// From the tenant to the Internet.
@@ -367,8 +366,8 @@ impl From<&Policy> for RunningConfig {
         Self {
             version: VERSION,
             digest: policy.config.digest.to_string(),
-            fixed: FixedSettings::from(&policy.config),
-            policy: config::view(&policy.config),
+            fixed: FixedSettings::from(&*policy.configured),
+            policy: config::view(&policy.configured),
         }
     }
 }

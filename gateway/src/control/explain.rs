@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::{DirectionStatus, VERSION};
-use crate::config::{self, BitRate, Measure, PolicyRule, SmtpExemption};
-use crate::controller::{Explained, Owner, Sample, Suspension};
-use crate::detect::{Count, Watched};
+use crate::config::{self, BitRate, Config, Measure, PolicyRule, SmtpExemption};
+use crate::controller::{Explained, Owner, Sample};
+use crate::detect::{Count, MeasureInForce, Watched};
 use crate::link::name_of;
+use crate::standing::Suspension;
 
 /// Everything that decides about an address's packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct OwnerStatus {
     pub configured_at: String,
     /// How it is suspended; null: it is in good standing.
     pub suspension: Option<Suspension>,
+    /// The measure that lowers its cap; null: none does.
+    #[serde(default)]
+    pub lowered_cap: Option<MeasureInForce>,
     /// What detection knows of the address as a source; null: it turned to nobody lately.
     pub detection: Option<WatchedStatus>,
     /// Mail exemptions that hold.
@@ -185,7 +189,7 @@ impl From<&Explained> for Explanation {
         let Explained { address, at, policy, owner, samples } = explained;
         let config = &policy.config;
         let rules = match owner {
-            Some(owner) => config::rules(config, &config.tenants[owner.index]),
+            Some(owner) => rules(&policy.configured, owner),
             None => config::rules_for_strangers(config),
         };
         Self {
@@ -197,6 +201,21 @@ impl From<&Explained> for Explanation {
             samples: samples.iter().map(|sample| SampleStatus::of(sample, *address)).collect(),
         }
     }
+}
+
+/// As configured, with the caps that a measure lowers.
+fn rules(configured: &Config, owner: &Owner) -> Vec<PolicyRule> {
+    let mut rules = config::rules(configured, &configured.tenants[owner.index]);
+    if let Some(MeasureInForce { kind, lowered_cap: Some(cap), until, .. }) = &owner.lowered_cap {
+        for (about, rate) in ["cap up", "cap down"].into_iter().zip(cap.rates()) {
+            let rule = rules.iter_mut().find(|rule| rule.about == about);
+            if let (Some(rule), Some(rate)) = (rule, rate) {
+                let lowered = format!(", lowered to {rate} until {until:.0} for {}", kind.label());
+                rule.says.push_str(&lowered);
+            }
+        }
+    }
+    rules
 }
 
 impl OwnerStatus {
@@ -215,6 +234,7 @@ impl OwnerStatus {
             contact: tenant.contact.clone(),
             configured_at: tenant.place.to_string(),
             suspension: owner.suspension.clone(),
+            lowered_cap: owner.lowered_cap.clone(),
             detection: owner.watched.as_ref().map(WatchedStatus::from),
             exemptions: tenant.smtp_exemptions.iter().map(ExemptionStatus::from).collect(),
             up: usage(Direction::Up, tenant.cap_up, &owner.counters.up),

@@ -1,7 +1,5 @@
 //! `GET /v1/tenants/ID/history?limit=N`: what the ledger knows of a tenant.
 
-use std::path::PathBuf;
-
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -12,7 +10,7 @@ use tokio::task::spawn_blocking;
 use super::api::VERSION;
 use super::server::{Shared, crashed, failure};
 use crate::controller::HistoryError;
-use crate::ledger::PastOffence;
+use crate::ledger::PastEntry;
 
 /// What is answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,17 +20,7 @@ pub struct History {
     /// The tenant's id.
     pub tenant: String,
     /// Newest first.
-    pub offences: Vec<HistoricOffence>,
-}
-
-/// One offence.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HistoricOffence {
-    /// As it was recorded; `capture` names the file with the packets.
-    #[serde(flatten)]
-    pub offence: PastOffence,
-    /// The path of that file; none: there is none, or it had to go (`[evidence]`).
-    pub capture_file: Option<PathBuf>,
+    pub entries: Vec<PastEntry>,
 }
 
 /// Which part of a history is asked for.
@@ -58,18 +46,8 @@ pub(super) async fn history(
     Query(query): Query<HistoryQuery>,
 ) -> Response {
     let read = spawn_blocking(move || {
-        let ledger = shared.controller.ledger();
-        let known = |offence: PastOffence| {
-            let file = offence.capture.as_ref().map(|name| ledger.capture(name));
-            HistoricOffence { capture_file: file.filter(|file| file.is_file()), offence }
-        };
-        let offences = shared
-            .controller
-            .history(&tenant, query.limit.min(HistoryQuery::MOST))?
-            .into_iter()
-            .map(known)
-            .collect();
-        Ok::<_, HistoryError>(History { version: VERSION, tenant, offences })
+        let entries = shared.controller.history(&tenant, query.limit.min(HistoryQuery::MOST))?;
+        Ok::<_, HistoryError>(History { version: VERSION, tenant, entries })
     });
     match read.await {
         Ok(Ok(history)) => Json(history).into_response(),

@@ -13,7 +13,7 @@ mod server;
 mod socket;
 
 pub use client::{CallError, Client};
-pub use history::{HistoricOffence, History};
+pub use history::History;
 pub use peer::Access;
 pub use server::{ReloadRequest, serve};
 pub use socket::{ControlSocket, SocketError};

@@ -25,11 +25,10 @@ use super::api::{
 use super::explain::Explanation;
 use super::history::history;
 use super::peer::{Access, name_of};
-use crate::controller::{
-    Controller, Observation, Release, Released, ReloadError, Reloaded, StandingError, Suspension,
-};
+use crate::controller::{Controller, Observation, Release, Released, ReloadError, Reloaded, StandingError};
 use crate::detect::source_of;
 use crate::http::{self, Limits};
+use crate::standing::Suspension;
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
 const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
@@ -145,6 +144,7 @@ async fn reload(State(shared): State<Shared>) -> Response {
 async fn suspend(
     State(shared): State<Shared>,
     Path(tenant): Path<String>,
+    Extension(Operator(by)): Extension<Operator>,
     Json(request): Json<Suspend>,
 ) -> Response {
     let since = Timestamp::now();
@@ -155,11 +155,12 @@ async fn suspend(
             return failure(StatusCode::UNPROCESSABLE_ENTITY, &format!("that is too long a time: {error}"));
         }
     };
-    let suspension = Suspension { scope: request.scope, reason: request.reason, since, until };
+    let Suspend { scope, reason, .. } = request;
+    let suspension = Suspension { scope, reason, by: Some(by.clone()), since, until };
     standing(shared, tenant, move |controller, tenant| {
         controller.suspend(tenant, suspension.clone())?;
         let (scope, reason) = (suspension.scope.label(), &suspension.reason);
-        tracing::info!(tenant, scope, reason, until = ?suspension.until, "suspended");
+        tracing::info!(tenant, by, scope, reason, until = ?suspension.until, "suspended");
         Ok(Standing { version: VERSION, tenant: tenant.to_owned(), suspension })
     })
     .await

@@ -7,10 +7,11 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::{Policer, Policy, Sample, Samples, Suspension, Suspensions};
+use super::{Policer, Policy, Sample, Samples, Suspensions};
 use crate::config::Config;
 use crate::dataplane::TenantCounters;
-use crate::detect::Watched;
+use crate::detect::{MeasureInForce, Watched};
+use crate::standing::Suspension;
 
 /// Why the packets of an address pass or are dropped.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Owner {
     pub prefix: IpNetwork,
     /// How it is suspended.
     pub suspension: Option<Suspension>,
+    /// The measure that lowers its cap, if one does.
+    pub lowered_cap: Option<MeasureInForce>,
     /// What it sent and received.
     pub counters: TenantCounters,
     /// How much of its burst it has used up, up and down; none if that cannot be read.
@@ -60,6 +63,7 @@ impl Explained {
                 index,
                 prefix,
                 suspension: suspensions.get(id).cloned(),
+                lowered_cap: policy.lowered_cap(id).cloned(),
                 counters: policer.snapshot().tenants.into_iter().nth(index)?,
                 backlogs: backlogs.ok().flatten(),
                 watched: policer.watched(address),

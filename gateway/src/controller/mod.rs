@@ -2,7 +2,7 @@
 //!
 //! A reload is all or nothing: whatever goes wrong, the policy before it stays in force, and the failure
 //! is remembered until a reload succeeds. Exemptions lapse by themselves, without their file being read
-//! again (policy rule M2).
+//! again (policy rule M2), and caps that were lowered for a sudden rise (S3) are as configured again.
 
 mod explain;
 mod fixed;
@@ -30,15 +30,16 @@ pub use policer::Policer;
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
-pub use suspension::{Scope, Suspension, Suspensions, SuspensionsError};
+pub use suspension::{Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
     DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, Snapshot, Standings,
     TableMemory,
 };
-use crate::detect::OffenceTally;
+use crate::detect::{MeasureInForce, OffenceTally};
 use crate::ledger::{Health, Ledger};
+use crate::standing::{StandingChange, Suspension};
 use suspects::Suspects;
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
@@ -47,7 +48,7 @@ pub struct Controller {
     started_at: Timestamp,
     ledger: Ledger,
     state: Mutex<State>,
-    /// Woken when a suspension changes, and with it perhaps what lapses next.
+    /// Woken when a suspension or a lowered cap changes, and with it perhaps what lapses next.
     changed: Notify,
 }
 
@@ -79,6 +80,9 @@ pub enum StandingError {
     /// It could not be recorded.
     #[error(transparent)]
     NotKept(#[from] SuspensionsError),
+    /// The data plane did not take back a lowered cap.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
     /// The controller is going down.
     #[error("the controller is stopping; try again when the next one has started")]
     Stopping,
@@ -121,9 +125,11 @@ impl Controller {
         start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
-        let mut policer = start(&loaded.config, &suspensions.standings())?;
-        let offences = offences::resume(&ledger, policer.as_mut(), &loaded.config, loaded_at);
-        let policy = Arc::new(Policy::new(loaded, loaded_at));
+        let offences = offences::remembered(&ledger, &loaded.config, loaded_at);
+        let in_force: Vec<_> = offences.in_force(loaded_at).cloned().collect();
+        let policy = Arc::new(Policy::new(loaded, loaded_at, offences::lowered_caps(&in_force)));
+        let mut policer = start(&policy.config, &suspensions.standings())?;
+        policer.impose(&in_force);
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
         let changed = Notify::new();
@@ -179,17 +185,18 @@ impl Controller {
 
     /// Refuses a configuration that only a restart can bring in.
     pub fn admit(&self, config: &Config) -> Result<(), ReloadError> {
-        let changed = FixedSettings::from(&self.policy().config).changed_by(&config.into());
+        let changed = FixedSettings::from(&*self.policy().config).changed_by(&config.into());
         if changed.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart { changed }) }
     }
 
     /// Puts a configuration into force in the place of the one before.
     pub fn replace(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
-        let applied = state.policer.as_mut().ok_or(ReloadError::Stopping)?.apply(&loaded.config)?;
-        self.ledger.limit_evidence(loaded.config.evidence);
-        let (digest, warnings) = (loaded.config.digest, loaded.warnings.clone());
-        state.policy = Arc::new(Policy::new(loaded, Timestamp::now()));
+        let policy = Policy::new(loaded, Timestamp::now(), state.policy.lowered_caps.clone());
+        let applied = state.policer.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.config)?;
+        self.ledger.limit_evidence(policy.config.evidence);
+        let (digest, warnings) = (policy.config.digest, policy.warnings.clone());
+        state.policy = Arc::new(policy);
         state.forget_samples_of_strangers();
         state.succeeded();
         Ok(Reloaded { digest, applied, warnings })
@@ -211,8 +218,10 @@ impl Controller {
     pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<(), StandingError> {
         let mut state = self.state();
         state.must_know(tenant)?;
+        let change = StandingChange::suspended(&suspension);
         let changed = state.suspensions.with(tenant, suspension);
         state.put_into_force(changed)?;
+        self.ledger.record_standing(tenant, change, state.policy.config.digest);
         self.changed.notify_one();
         Ok(())
     }
@@ -220,27 +229,35 @@ impl Controller {
     /// Ends the suspensions whose time is over at `now`; says whose.
     pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<String>, StandingError> {
         let mut state = self.state();
-        let over = state.suspensions.over_at(now);
-        if !over.is_empty() {
-            let kept = over.iter().fold((*state.suspensions).clone(), |kept, tenant| kept.without(tenant));
-            state.put_into_force(kept)?;
+        let before = Arc::clone(&state.suspensions);
+        let over = before.over_at(now);
+        if over.is_empty() {
+            return Ok(over);
+        }
+        let kept = over.iter().fold((*before).clone(), |kept, tenant| kept.without(tenant));
+        state.put_into_force(kept)?;
+        for tenant in &over {
+            if let Some(suspension) = before.get(tenant) {
+                let change = StandingChange::expired(suspension, now);
+                self.ledger.record_standing(tenant, change, state.policy.config.digest);
+            }
         }
         Ok(over)
     }
 
-    /// Returns when a suspension has changed since the last call.
+    /// Returns when a suspension or a lowered cap has changed since the last call.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// When something ends by itself next: an exemption, an allowance or a suspension.
+    /// When something ends by itself next: an exemption, an allowance, a lowered cap or a suspension.
     pub fn next_lapse(&self) -> Option<Timestamp> {
         let state = self.state();
         [state.policy.next_lapse, state.suspensions.next_end()].into_iter().flatten().min()
     }
 
-    /// Takes exemptions and allowances out of force whose time is over at `now`. On an error they stay in the
-    /// policy; the data plane itself does not honour them any more either way.
+    /// Takes exemptions, allowances and lowered caps out of force whose time is over at `now`. On an error they
+    /// stay in the policy; exemptions and allowances the data plane itself does not honour any more either way.
     pub fn lapse(&self, now: Timestamp) -> Result<Vec<Lapsed>, DataplaneError> {
         let mut state = self.state();
         if state.policy.next_lapse.is_none_or(|at| now < at) {
@@ -310,6 +327,16 @@ impl State {
         suspensions.save()?;
         policer.set_standings(&suspensions.standings());
         self.suspensions = Arc::new(suspensions);
+        Ok(())
+    }
+
+    /// Puts the policy into force with these caps lowered, and no others.
+    fn lower_caps(&mut self, measures: Vec<MeasureInForce>) -> Result<(), DataplaneError> {
+        if let Some(policer) = self.policer.as_mut() {
+            let policy = self.policy.with_lowered_caps(measures);
+            policer.apply(&policy.config)?;
+            self.policy = Arc::new(policy);
+        }
         Ok(())
     }
 

@@ -9,13 +9,14 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::suspects::Suspects;
-use super::{Controller, Policer, StandingError, Suspension};
+use super::{Controller, StandingError};
 use crate::config::Config;
 use crate::dataplane::DetectionCounters;
 use crate::detect::{
-    BREAKER_EVERY, Breaker, ContactTotals, Lift, MeasureInForce, Offence, OffenceTally, Turn,
+    BREAKER_EVERY, Breaker, ContactTotals, Learned, Lift, MeasureInForce, Offence, OffenceTally, Turn,
 };
-use crate::ledger::{Ledger, LedgerError, PastOffence};
+use crate::ledger::{Ledger, LedgerError, PastEntry};
+use crate::standing::{Change, StandingChange, Suspension};
 
 /// Measures are held back this long at a time: a look may come late.
 const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
@@ -51,24 +52,18 @@ pub enum HistoryError {
     Ledger(#[from] LedgerError),
 }
 
-/// The tally to go on from, with the measures that hold taken again. Policing does not wait for a ledger
-/// that cannot be read: then what holds is what the kernel remembers.
-pub(super) fn resume(
-    ledger: &Ledger,
-    policer: &mut dyn Policer,
-    config: &Config,
-    now: Timestamp,
-) -> OffenceTally {
+/// The tally to go on from, with the measures that hold. Policing does not wait for a ledger that cannot
+/// be read: then what holds is what the kernel remembers.
+pub(super) fn remembered(ledger: &Ledger, config: &Config, now: Timestamp) -> OffenceTally {
     let resumed = ledger.counts().and_then(|counts| Ok((counts, ledger.in_force(now)?)));
     match resumed {
         Ok((counts, mut in_force)) => {
             in_force.retain(|held| is_still_theirs(config, held));
-            policer.impose(&in_force);
             OffenceTally::resume(counts, in_force)
         }
         Err(error) => {
             tracing::error!(
-                "{error}. Offences are counted from zero, and measures from before a reboot do not hold"
+                "{error}. Offences are counted from zero, and measures from before a reboot do not hold, nor do lowered caps"
             );
             OffenceTally::default()
         }
@@ -77,9 +72,16 @@ pub(super) fn resume(
 
 /// Whether the source is the tenant's that the measure was taken against: addresses change hands.
 fn is_still_theirs(config: &Config, held: &MeasureInForce) -> bool {
-    let overlaps =
-        |prefix: &IpNetwork| prefix.contains(held.source.network()) || held.source.contains(prefix.network());
-    config.tenants.iter().any(|tenant| tenant.id == held.tenant && tenant.prefixes.iter().any(overlaps))
+    let has = |prefix: &IpNetwork| {
+        held.source
+            .is_none_or(|source| prefix.contains(source.network()) || source.contains(prefix.network()))
+    };
+    config.tenants.iter().any(|tenant| tenant.id == held.tenant && tenant.prefixes.iter().any(has))
+}
+
+/// Of these measures, those that the controller takes by itself, through the policy.
+pub(super) fn lowered_caps(measures: &[MeasureInForce]) -> Vec<MeasureInForce> {
+    measures.iter().filter(|measure| measure.lowered_cap.is_some()).cloned().collect()
 }
 
 impl Controller {
@@ -98,17 +100,30 @@ impl Controller {
             offences.retain(|offence| !offence.is_held());
         }
         drop(state);
-        offences.iter().for_each(|offence| self.offended(offence.clone()));
-        offences
+        offences.into_iter().map(|offence| self.offended(offence)).collect()
     }
 
-    /// Counts and records an offence.
-    pub fn offended(&self, offence: Offence) {
+    /// Counts and records an offence, and lowers the tenant's cap if that is the measure; returns what came
+    /// of it.
+    pub fn offended(&self, mut offence: Offence) -> Offence {
         let mut state = self.state();
+        if let Some(measure) = offence.taken().filter(|measure| measure.lowered_cap.is_some()) {
+            let mut lowered = state.policy.lowered_caps.clone();
+            lowered.retain(|held| held.identity() != measure.identity());
+            lowered.push(measure);
+            match state.lower_caps(lowered) {
+                Ok(()) => self.changed.notify_one(),
+                Err(error) => {
+                    tracing::error!("cannot lower the cap of {}: {error}", offence.tenant);
+                    offence.spare();
+                }
+            }
+        }
         let tally = Arc::make_mut(&mut state.offences);
         tally.expire(offence.at);
         tally.add(&offence);
-        self.ledger.record(offence, state.policy.config.digest);
+        self.ledger.record(offence.clone(), state.policy.config.digest);
+        offence
     }
 
     /// Holds measures back while `breaker` sees an outage upstream, `elapsed` after it looked last.
@@ -126,7 +141,8 @@ impl Controller {
         turn
     }
 
-    /// Ends a tenant's suspension and the measures against it, or those against one of its sources.
+    /// Ends a tenant's suspension and the measures against it and its sources, or those against one of its
+    /// sources.
     pub fn restore(&self, tenant: &str, release: Release) -> Result<Released, StandingError> {
         let mut state = self.state();
         let at = Timestamp::now();
@@ -149,25 +165,45 @@ impl Controller {
             state.put_into_force(changed)?;
         }
         state.policer.as_mut().ok_or(StandingError::Stopping)?.lift(&lift);
+        let lowered = &state.policy.lowered_caps;
+        if lowered.iter().any(|held| lift.covers(held)) {
+            let others = lowered.iter().filter(|held| !lift.covers(held)).cloned().collect();
+            state.lower_caps(others)?;
+        }
         let tally = Arc::make_mut(&mut state.offences);
         tally.expire(at);
         let lifted = tally.lift(&lift);
+        let change = StandingChange {
+            at,
+            change: Change::Restored,
+            scope: suspension.as_ref().map(|suspension| suspension.scope),
+            source,
+            until: None,
+            by: Some(lift.by.clone()),
+            reason: lift.reason.clone(),
+        };
+        self.ledger.record_standing(tenant, change, state.policy.config.digest);
         self.ledger.record_lift(lift);
         Ok(Released { suspension, lifted })
     }
 
-    /// The newest `limit` offences of a tenant, newest first. A tenant that left the configuration keeps
-    /// its history.
-    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, HistoryError> {
+    /// Has what was learned of the tenants' use kept for the next controller; returns at once.
+    pub fn keep_baselines(&self, baselines: Vec<Learned>) {
+        self.ledger.keep_baselines(baselines);
+    }
+
+    /// What an earlier controller had learned of the tenants' use.
+    pub fn baselines(&self) -> Result<Vec<Learned>, LedgerError> {
+        self.ledger.baselines()
+    }
+
+    /// The newest `limit` entries of the ledger about a tenant, newest first. A tenant that left the
+    /// configuration keeps its history.
+    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastEntry>, HistoryError> {
         let history = self.ledger.history(tenant, limit)?;
         if history.is_empty() && self.state().must_know(tenant).is_err() {
             return Err(HistoryError::Unknown(tenant.to_owned()));
         }
         Ok(history)
-    }
-
-    /// The ledger, to find captures in.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
     }
 }

@@ -1,16 +1,21 @@
-//! A policy in force: a configuration, and when its exemptions and allowances lapse.
+//! A policy in force: a configuration, when its exemptions and allowances lapse, and whose caps are lowered.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::config::{Config, Diagnostics, Loaded, SmtpExemption};
+use crate::detect::MeasureInForce;
 
 /// The configuration that is enforced now.
 #[derive(Debug)]
 pub struct Policy {
-    /// What is enforced; exemptions and allowances that lapsed are no longer in it.
-    pub config: Config,
+    /// What is enforced: as configured, but for the caps that measures lower.
+    pub config: Arc<Config>,
+    /// As configured; exemptions and allowances that lapsed are no longer in it.
+    pub configured: Arc<Config>,
+    /// Measures that lower a tenant's cap.
+    pub lowered_caps: Vec<MeasureInForce>,
     /// What the configuration was warned about when it was read.
     pub warnings: Diagnostics,
     /// When it was read from its files.
@@ -19,7 +24,7 @@ pub struct Policy {
     pub exemptions: usize,
     /// When the next of them lapses.
     pub next_expiry: Option<Timestamp>,
-    /// When the next exemption or allowance lapses.
+    /// When the next exemption or allowance lapses, or the next cap is no longer lowered.
     pub next_lapse: Option<Timestamp>,
 }
 
@@ -38,6 +43,11 @@ pub enum Lapsed {
         /// The ticket that justified it.
         ticket: String,
     },
+    /// A measure that lowered a tenant's cap.
+    LoweredCap {
+        /// Id of the tenant.
+        tenant: String,
+    },
 }
 
 impl std::fmt::Display for Lapsed {
@@ -45,26 +55,36 @@ impl std::fmt::Display for Lapsed {
         match self {
             Self::SmtpExemption { tenant, ticket } => write!(f, "mail exemption {ticket} of {tenant} lapsed"),
             Self::Allowance { ticket } => write!(f, "allowance {ticket} in [[detect.allow]] lapsed"),
+            Self::LoweredCap { tenant } => write!(f, "the cap of {tenant} is as configured again"),
         }
     }
 }
 
 impl Policy {
-    pub(super) fn new(loaded: Loaded, loaded_at: Timestamp) -> Self {
-        Self::assemble(loaded.config, loaded.warnings, loaded_at)
+    pub(super) fn new(loaded: Loaded, loaded_at: Timestamp, lowered_caps: Vec<MeasureInForce>) -> Self {
+        Self::assemble(Arc::new(loaded.config), lowered_caps, loaded.warnings, loaded_at)
     }
 
-    fn assemble(config: Config, warnings: Diagnostics, loaded_at: Timestamp) -> Self {
-        let expiries = || config.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions).map(|e| e.expires);
+    fn assemble(
+        configured: Arc<Config>,
+        lowered_caps: Vec<MeasureInForce>,
+        warnings: Diagnostics,
+        loaded_at: Timestamp,
+    ) -> Self {
+        let expiries =
+            || configured.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions).map(|e| e.expires);
         let (exemptions, next_expiry) = (expiries().count(), expiries().min());
-        let allowed_until = config.detection.allow.iter().map(|allowance| allowance.expires).min();
-        let next_lapse = next_expiry.into_iter().chain(allowed_until).min();
-        Self { config, warnings, loaded_at, exemptions, next_expiry, next_lapse }
+        let allowed_until = configured.detection.allow.iter().map(|allowance| allowance.expires);
+        let lowered_until = lowered_caps.iter().map(|measure| measure.until);
+        let next_lapse = next_expiry.into_iter().chain(allowed_until).chain(lowered_until).min();
+        let config = lower_caps(&configured, &lowered_caps);
+        Self { config, configured, lowered_caps, warnings, loaded_at, exemptions, next_expiry, next_lapse }
     }
 
     /// This policy without what no longer holds at `now`, and what that was.
     pub(super) fn at(&self, now: Timestamp) -> (Self, Vec<Lapsed>) {
-        let mut config = self.config.clone();
+        let mut configured = Arc::clone(&self.configured);
+        let config = Arc::make_mut(&mut configured);
         let mut lapsed = Vec::new();
         let is_over = |exemption: &SmtpExemption| exemption.expires <= now;
         for tenant in config.tenants.iter_mut().filter(|tenant| tenant.smtp_exemptions.iter().any(is_over)) {
@@ -76,6 +96,36 @@ impl Policy {
         for over in config.detection.allow.extract_if(.., |allowance| allowance.expires <= now) {
             lapsed.push(Lapsed::Allowance { ticket: over.ticket });
         }
-        (Self::assemble(config, self.warnings.clone(), self.loaded_at), lapsed)
+        let mut lowered_caps = self.lowered_caps.clone();
+        for over in lowered_caps.extract_if(.., |measure| measure.until <= now) {
+            lapsed.push(Lapsed::LoweredCap { tenant: over.tenant });
+        }
+        (Self::assemble(configured, lowered_caps, self.warnings.clone(), self.loaded_at), lapsed)
     }
+
+    /// This policy with these caps lowered, and no others.
+    pub(super) fn with_lowered_caps(&self, lowered_caps: Vec<MeasureInForce>) -> Self {
+        Self::assemble(Arc::clone(&self.configured), lowered_caps, self.warnings.clone(), self.loaded_at)
+    }
+
+    /// The measure that lowers a tenant's cap, if one does.
+    #[must_use]
+    pub fn lowered_cap(&self, tenant: &str) -> Option<&MeasureInForce> {
+        self.lowered_caps.iter().find(|measure| measure.tenant == tenant)
+    }
+}
+
+/// Never above what is configured: that may have become less since.
+fn lower_caps(configured: &Arc<Config>, measures: &[MeasureInForce]) -> Arc<Config> {
+    let mut config = Arc::clone(configured);
+    for measure in measures {
+        let Ok(index) = config.tenants.binary_search_by(|tenant| tenant.id.cmp(&measure.tenant)) else {
+            continue;
+        };
+        let [up, down] = measure.lowered_cap.unwrap_or_default().rates();
+        let tenant = Arc::make_mut(&mut Arc::make_mut(&mut config).tenants[index]);
+        tenant.cap_up = up.map_or(tenant.cap_up, |rate| tenant.cap_up.min(rate));
+        tenant.cap_down = down.map_or(tenant.cap_down, |rate| tenant.cap_down.min(rate));
+    }
+    config
 }

@@ -1,4 +1,4 @@
-//! Suspensions by hand (policy rule E1): whom, how far, why, until when.
+//! Suspensions in force (policy rule E1), by tenant.
 //!
 //! They are kept in a file of the state directory, written before they take effect, so that they survive
 //! a restart and a reboot. A tenant that leaves the configuration keeps its suspension for when it comes
@@ -9,63 +9,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use gateway_ebpf::standing::Standing;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::dataplane::Standings;
+use crate::standing::Suspension;
 
 const FILE: &str = "suspensions.json";
 
 /// Version of the file's shape.
 const VERSION: u32 = 1;
-
-/// How far a suspension goes; see [`Standing`] for what each means on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// No mail, on relay and submission ports, either way
-    Mail,
-    /// The tenant opens no connections; its servers still answer
-    Outbound,
-    /// Nothing passes, either way
-    Everything,
-}
-
-impl Scope {
-    /// As metrics and JSON spell it.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Mail => "mail",
-            Self::Outbound => "outbound",
-            Self::Everything => "everything",
-        }
-    }
-}
-
-impl From<Scope> for Standing {
-    fn from(scope: Scope) -> Self {
-        match scope {
-            Scope::Mail => Self::NO_MAIL,
-            Scope::Outbound => Self::NO_OUTBOUND,
-            Scope::Everything => Self::NOTHING,
-        }
-    }
-}
-
-/// One tenant's suspension.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Suspension {
-    /// How far it goes.
-    pub scope: Scope,
-    /// Why.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// When it ends by itself; none: when somebody restores the tenant.
-    pub until: Option<Timestamp>,
-}
 
 /// All suspensions, by tenant.
 #[derive(Clone, Debug, Default)]
@@ -184,12 +137,16 @@ impl Suspensions {
 
 #[cfg(test)]
 mod tests {
+    use gateway_ebpf::standing::Standing;
+
     use super::*;
+    use crate::standing::Scope;
 
     fn suspension(until: Option<i64>) -> Suspension {
         Suspension {
             scope: Scope::Mail,
             reason: "bulk mail".into(),
+            by: Some("j.doe".into()),
             since: Timestamp::from_second(1_000).unwrap(),
             until: until.map(|second| Timestamp::from_second(second).unwrap()),
         }
@@ -213,6 +170,16 @@ mod tests {
         assert_eq!(loaded.over_at(Timestamp::from_second(1_999).unwrap()), Vec::<String>::new());
         assert_eq!(loaded.over_at(Timestamp::from_second(2_000).unwrap()), ["acme"]);
         assert_eq!(loaded.without("acme").get("acme"), None);
+    }
+
+    #[test]
+    fn a_suspension_from_before_it_was_kept_who_did_it_still_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let acme = r#"{"scope":"mail","reason":"bulk mail","since":"1970-01-01T00:16:40Z","until":null}"#;
+        let text = format!(r#"{{"version":1,"suspensions":{{"acme":{acme}}}}}"#);
+        fs::write(dir.path().join(FILE), text).unwrap();
+        let expected = Suspension { by: None, ..suspension(None) };
+        assert_eq!(Suspensions::load(dir.path()).unwrap().get("acme"), Some(&expected));
     }
 
     #[test]

@@ -215,8 +215,12 @@ impl Engine {
         for measure in measures {
             let Some(slot) = self.slots.get(&measure.tenant) else { continue };
             if !self.tables.impose(slot, measure) {
-                let (tenant, source) = (&measure.tenant, measure.source);
-                tracing::warn!(tenant, %source, "no place for a measure that still holds; raise [detect] sources");
+                let (tenant, source) = (&measure.tenant, &measure.source);
+                tracing::warn!(
+                    tenant,
+                    ?source,
+                    "no place for a measure that still holds; raise [detect] sources"
+                );
             }
         }
     }

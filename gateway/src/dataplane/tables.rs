@@ -403,10 +403,12 @@ impl Tables {
         }
     }
 
-    /// Takes a measure against a source of a tenant; false if there is no place for it.
+    /// Takes a measure against a source of a tenant; false if there is no place for it. One against the
+    /// tenant as a whole is in its policy.
     pub(super) fn impose(&self, slot: Slot, measure: &MeasureInForce) -> bool {
+        let Some(source) = measure.source else { return true };
         let until_ns = self.program_clock.ns_at(measure.until);
-        let imposed = self.detection.impose(measure.source, slot.0, measure.measure, until_ns);
+        let imposed = self.detection.impose(source, slot.0, measure.measure, until_ns);
         self.prolong_measures(slot.0, until_ns);
         imposed
     }

@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use breaker::{BREAKER_EVERY, Breaker, ContactTotals, Turn};
-pub use rise::{RiseDetector, SAMPLE_EVERY};
+pub use rise::{Baseline, KEEP_EVERY, Learned, RiseDetector, SAMPLE_EVERY};
 pub use tally::OffenceTally;
 
-use crate::config::{DetectMode, Measure, OffenceKind};
+use crate::config::{BitRate, DetectMode, Measure, OffenceKind};
 
 /// One offence of one source.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Offence {
     /// How long the measure holds; none: it was not taken, because the rule only watches or because it
     /// was held back.
     pub until: Option<Timestamp>,
+    /// What the tenant is held to meanwhile, if that is the measure.
+    pub lowered_cap: Option<LoweredCap>,
     /// What was counted, by name: `hosts_attempted`, `hosts_answered`, `ports`...
     pub counters: BTreeMap<String, u64>,
     /// Whom it was done to: the first few.
@@ -109,17 +111,45 @@ pub struct Frame {
     pub length_bytes: u32,
 }
 
-/// A measure against a source that holds for a time.
+/// Rates that a measure puts in the place of a tenant's own caps, in bits per second; none: its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoweredCap {
+    /// From the tenant to the Internet.
+    pub up_bits_per_second: Option<u64>,
+    /// From the Internet to the tenant.
+    pub down_bits_per_second: Option<u64>,
+}
+
+impl LoweredCap {
+    /// Up and down.
+    #[must_use]
+    pub fn rates(&self) -> [Option<BitRate>; 2] {
+        [self.up_bits_per_second, self.down_bits_per_second].map(|rate| BitRate::from_bits_per_sec(rate?))
+    }
+}
+
+impl fmt::Display for LoweredCap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rates = ["up", "down"].into_iter().zip(self.rates());
+        let written = rates.filter_map(|(direction, rate)| Some(format!("{direction} {}", rate?)));
+        f.write_str(&written.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A measure against a source or a tenant that holds for a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeasureInForce {
     /// Id of the tenant.
     pub tenant: String,
-    /// The IPv4 address (/32) or the IPv6 /64.
-    pub source: IpNetwork,
+    /// The IPv4 address (/32) or the IPv6 /64; none: the tenant as a whole.
+    pub source: Option<IpNetwork>,
     /// The offence that it was taken for.
     pub kind: OffenceKind,
     /// What is done.
     pub measure: Measure,
+    /// What the tenant is held to, if that is the measure.
+    #[serde(default)]
+    pub lowered_cap: Option<LoweredCap>,
     /// Since when.
     pub since: Timestamp,
     /// Until when, unless it is lifted before.
@@ -129,7 +159,7 @@ pub struct MeasureInForce {
 impl MeasureInForce {
     /// What a repeated offence prolongs: the same against the same source, for the same.
     #[must_use]
-    pub fn identity(&self) -> (String, IpNetwork, OffenceKind, Measure) {
+    pub fn identity(&self) -> (String, Option<IpNetwork>, OffenceKind, Measure) {
         (self.tenant.clone(), self.source, self.kind, self.measure)
     }
 }
@@ -145,6 +175,11 @@ impl Offence {
         self.counters.contains_key(Self::HELD)
     }
 
+    /// Reports it only, whatever the rule says.
+    pub fn spare(&mut self) {
+        (self.measure, self.until, self.lowered_cap) = (Measure::None, None, None);
+    }
+
     /// The measure that was taken, if one was.
     #[must_use]
     pub fn taken(&self) -> Option<MeasureInForce> {
@@ -153,9 +188,10 @@ impl Offence {
         }
         Some(MeasureInForce {
             tenant: self.tenant.clone(),
-            source: self.source?,
+            source: self.source,
             kind: self.kind,
             measure: self.measure,
+            lowered_cap: self.lowered_cap,
             since: self.at,
             until: self.until?,
         })
@@ -195,7 +231,7 @@ impl Lift {
     /// Whether it ends a measure.
     #[must_use]
     pub fn covers(&self, measure: &MeasureInForce) -> bool {
-        self.tenant == measure.tenant && self.source.is_none_or(|source| source == measure.source)
+        self.tenant == measure.tenant && (self.source.is_none() || self.source == measure.source)
     }
 }
 
@@ -239,6 +275,7 @@ pub(crate) mod fake {
             mode: DetectMode::Enforce,
             measure: Measure::Quarantine,
             until: Some(at(seconds + 3_600)),
+            lowered_cap: None,
             counters: BTreeMap::from([("ports".into(), 32), ("ports_answered".into(), 1)]),
             targets: vec![
                 Target { address: "198.51.100.7".parse().unwrap(), port: Some(22) },

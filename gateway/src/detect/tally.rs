@@ -104,7 +104,7 @@ mod tests {
             reason: "cleaned".into(),
         };
         let sources = |lifted: Vec<MeasureInForce>| {
-            lifted.iter().map(|held| held.source.to_string()).collect::<Vec<_>>()
+            lifted.iter().filter_map(|held| Some(held.source?.to_string())).collect::<Vec<_>>()
         };
         assert_eq!(sources(tally.lift(&lift(Some("192.0.2.2/32")))), ["192.0.2.2/32"]);
         assert_eq!(sources(tally.lift(&lift(Some("192.0.2.17/32")))), [""; 0]);

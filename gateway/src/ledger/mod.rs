@@ -20,10 +20,11 @@ use jiff::Timestamp;
 
 pub use error::LedgerError;
 pub use queue::Health;
-pub use read::{Lifted, PastOffence, Taken};
+pub use read::{Lifted, PastEntry, PastOffence, PastStanding, Taken};
 
 use crate::config::{Digest, EvidenceLimits, OffenceKind};
-use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::detect::{Learned, Lift, MeasureInForce, Offence};
+use crate::standing::StandingChange;
 use captures::Captures;
 use queue::Queue;
 use store::Entry;
@@ -62,16 +63,41 @@ impl Ledger {
         self.queue.push(Entry::Lift(lift));
     }
 
+    /// Has a change of a tenant's standing recorded; returns at once. `digest` is the configuration's that
+    /// was in force.
+    pub fn record_standing(&self, tenant: &str, change: StandingChange, digest: Digest) {
+        let (tenant, config_digest) = (tenant.to_owned(), digest.to_string());
+        self.queue.push(Entry::Standing { tenant, change, config_digest });
+    }
+
+    /// Has what was learned of the tenants' use kept, in the place of what was kept before; returns at once.
+    pub fn keep_baselines(&self, baselines: Vec<Learned>) {
+        self.queue.keep_baselines(baselines);
+    }
+
+    /// What was learned of the tenants' use, as it was last written. Blocks.
+    pub fn baselines(&self) -> Result<Vec<Learned>, LedgerError> {
+        self.queue.settle();
+        read::baselines(&self.file)
+    }
+
     /// Changes what evidence is kept, from the next look on.
     pub fn limit_evidence(&self, limits: EvidenceLimits) {
         self.queue.limit_evidence(limits);
     }
 
-    /// The newest `limit` offences of a tenant, newest first, with all that was recorded before the call
+    /// The newest `limit` entries about a tenant, newest first, with all that was recorded before the call
     /// unless it cannot be written now. Blocks.
-    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, LedgerError> {
+    pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastEntry>, LedgerError> {
         self.queue.settle();
-        read::history(&self.file, tenant, limit)
+        let mut entries = read::history(&self.file, tenant, limit)?;
+        for entry in &mut entries {
+            if let PastEntry::Offence(offence) = entry {
+                let file = offence.capture.as_ref().map(|name| self.captures.path(name));
+                offence.capture_file = file.filter(|file| file.is_file());
+            }
+        }
+        Ok(entries)
     }
 
     /// Measures that were taken and hold at `now`, one for each source, measure and kind. Blocks.
@@ -84,12 +110,6 @@ impl Ledger {
     pub fn counts(&self) -> Result<BTreeMap<(String, OffenceKind), u64>, LedgerError> {
         self.queue.settle();
         read::counts(&self.file)
-    }
-
-    /// Where the capture of this name is, or was until it had to go.
-    #[must_use]
-    pub fn capture(&self, name: &str) -> PathBuf {
-        self.captures.path(name)
     }
 
     /// How writing goes.
@@ -108,150 +128,4 @@ impl Drop for Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::{DetectMode, Measure};
-    use crate::detect::fake::{at, offence};
-
-    const LIMITS: EvidenceLimits =
-        EvidenceLimits { max_bytes: u64::MAX, keep: Duration::from_secs(u64::MAX) };
-    const DIGEST: Digest = Digest([0xab; 32]);
-
-    fn lift(tenant: &str, source: Option<&str>, seconds: i64) -> Lift {
-        Lift {
-            tenant: tenant.into(),
-            source: source.map(|source| source.parse().unwrap()),
-            at: at(seconds),
-            by: "j.doe".into(),
-            reason: "cleaned up".into(),
-        }
-    }
-
-    #[test]
-    fn history_tells_offences_measures_and_captures_newest_first_and_survives() {
-        let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        ledger.record(offence("acme", "192.0.2.1/32", 0), DIGEST);
-        ledger.record(offence("beta", "192.0.2.17/32", 1), DIGEST);
-        let watched = Offence {
-            source: None,
-            kind: OffenceKind::SuddenRise,
-            mode: DetectMode::Watch,
-            measure: Measure::None,
-            until: None,
-            targets: Vec::new(),
-            frames: Vec::new(),
-            ..offence("acme", "192.0.2.1/32", 2)
-        };
-        ledger.record(watched, DIGEST);
-        ledger.record_lift(lift("acme", None, 3));
-        drop(ledger);
-
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        let history = ledger.history("acme", 10).unwrap();
-        assert_eq!(history.len(), 2);
-        let (newest, first) = (&history[0], &history[1]);
-        assert_eq!((newest.at, newest.source, newest.kind), (at(2), None, OffenceKind::SuddenRise));
-        assert_eq!((newest.mode, &newest.taken, &newest.capture), (DetectMode::Watch, &None, &None));
-        assert_eq!((first.at, first.measure), (at(0), Measure::Quarantine));
-        let lifted = Lifted { at: at(3), by: "j.doe".into(), reason: "cleaned up".into() };
-        assert_eq!(first.taken, Some(Taken { since: at(0), until: at(3_600), lifted: Some(lifted) }));
-        assert_eq!(first.targets, ["198.51.100.7:22", "2001:db8::7"]);
-        assert_eq!(first.counters, BTreeMap::from([("ports".into(), 32), ("ports_answered".into(), 1)]));
-        assert_eq!(first.config_digest, "ab".repeat(32));
-        assert!(ledger.capture(first.capture.as_ref().unwrap()).is_file());
-        assert_eq!(ledger.history("acme", 1).unwrap().len(), 1);
-        assert_eq!(ledger.history("nobody", 10).unwrap(), []);
-        let counts = BTreeMap::from([
-            (("acme".into(), OffenceKind::ScanVertical), 1),
-            (("acme".into(), OffenceKind::SuddenRise), 1),
-            (("beta".into(), OffenceKind::ScanVertical), 1),
-        ]);
-        assert_eq!(ledger.counts().unwrap(), counts);
-    }
-
-    #[test]
-    fn what_is_in_force_ends_by_time_and_by_lift_and_is_prolonged_by_repetition() {
-        let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        for (source, seconds) in
-            [("192.0.2.1/32", 0), ("192.0.2.1/32", 600), ("192.0.2.2/32", 0), ("2001:db8:10::/64", 0)]
-        {
-            ledger.record(offence("acme", source, seconds), DIGEST);
-        }
-        let in_force = |seconds| -> Vec<_> {
-            let held = ledger.in_force(at(seconds)).unwrap();
-            held.iter()
-                .map(|held| (held.source.to_string(), held.until.as_second() - at(0).as_second()))
-                .collect()
-        };
-        let held = |source: &str, until| (source.to_owned(), until);
-        let all = [held("192.0.2.1/32", 4_200), held("192.0.2.2/32", 3_600), held("2001:db8:10::/64", 3_600)];
-        assert_eq!(in_force(601), all);
-        ledger.record_lift(lift("acme", Some("192.0.2.2/32"), 602));
-        assert_eq!(in_force(603), [all[0].clone(), all[2].clone()]);
-        ledger.record_lift(lift("beta", None, 604));
-        assert_eq!(in_force(3_599).len(), 2);
-        assert_eq!(in_force(3_600), [all[0].clone()]);
-        ledger.record_lift(lift("acme", None, 3_601));
-        assert_eq!(in_force(3_602), []);
-    }
-
-    /// What waited in memory is written once the file can be written again.
-    #[test]
-    fn a_damaged_file_is_told_and_what_waited_is_not_lost() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = store::file(directory.path());
-        fs::write(&file, "this is no database, and long enough to be taken for one ".repeat(100)).unwrap();
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        ledger.record(offence("acme", "192.0.2.1/32", 0), DIGEST);
-        let error = ledger.history("acme", 10).unwrap_err().to_string();
-        assert!(
-            error.starts_with("cannot read the ledger ") && error.contains("Move the file away"),
-            "{error}"
-        );
-        let health = ledger.health();
-        assert_eq!((health.waiting, health.lost), (1, 0));
-        let trouble = health.trouble.unwrap();
-        assert!(trouble.contains("file is not a database"), "{trouble}");
-
-        fs::remove_file(&file).unwrap();
-        // The end is one more try.
-        drop(ledger);
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        assert_eq!(ledger.history("acme", 10).unwrap().len(), 1);
-        assert_eq!(ledger.health(), Health::default());
-    }
-
-    #[test]
-    fn a_full_disk_keeps_nobody_waiting_and_what_does_not_fit_into_memory_is_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        // A directory in the file's place: nothing can be written, whoever runs the test.
-        fs::create_dir(store::file(directory.path())).unwrap();
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        let small = Offence { frames: Vec::new(), ..offence("acme", "192.0.2.1/32", 0) };
-        for _ in 0..Health::MAX_WAITING + 7 {
-            ledger.record(small.clone(), DIGEST);
-        }
-        ledger.queue.settle();
-        let health = ledger.health();
-        assert_eq!((health.waiting, health.lost), (Health::MAX_WAITING, 7));
-        assert!(health.trouble.unwrap().contains("Check [gateway] state_dir"));
-    }
-
-    #[test]
-    fn a_ledger_of_a_newer_release_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(Ledger::open(directory.path(), LIMITS));
-        let connection = rusqlite::Connection::open(store::file(directory.path())).unwrap();
-        connection.pragma_update(None, "user_version", 99).unwrap();
-        let ledger = Ledger::open(directory.path(), LIMITS);
-        ledger.record_lift(lift("acme", None, 0));
-        ledger.queue.settle();
-        let trouble = ledger.health().trouble.unwrap();
-        assert!(trouble.contains("newer release"), "{trouble}");
-    }
-}
+mod tests;

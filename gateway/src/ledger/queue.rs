@@ -10,6 +10,7 @@ use super::captures::Captures;
 use super::error::LedgerError;
 use super::store::{Entry, Store};
 use crate::config::EvidenceLimits;
+use crate::detect::Learned;
 
 /// Time before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -36,6 +37,15 @@ impl Health {
     pub const MAX_WAITING: usize = 1_000;
 }
 
+/// What the writer takes in hand at a time.
+struct Batch {
+    entries: Vec<Entry>,
+    baselines: Option<Vec<Learned>>,
+    limits: EvidenceLimits,
+    /// Whether nothing comes after it.
+    is_last: bool,
+}
+
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -45,6 +55,8 @@ struct State {
     waiting: VecDeque<Entry>,
     /// Taken out of `waiting` by the writer, and not written yet.
     in_hand: usize,
+    /// To be kept; only the latest are worth it.
+    baselines: Option<Vec<Learned>>,
     lost: u64,
     captures_lost: u64,
     trouble: Option<String>,
@@ -59,6 +71,7 @@ impl Queue {
         let state = State {
             waiting: VecDeque::new(),
             in_hand: 0,
+            baselines: None,
             lost: 0,
             captures_lost: 0,
             trouble: None,
@@ -80,6 +93,11 @@ impl Queue {
             return;
         }
         state.waiting.push_back(entry);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn keep_baselines(&self, baselines: Vec<Learned>) {
+        self.state().baselines = Some(baselines);
         self.changed.notify_all();
     }
 
@@ -117,41 +135,41 @@ impl Queue {
     pub(super) fn write(&self, file: &Path, captures: &Captures) {
         let mut store = None;
         loop {
-            let (mut batch, limits, is_last) = self.next_batch();
-            let lost = keep_captures(captures, limits, &mut batch);
-            let written = append(&mut store, file, &batch);
-            let is_lost = is_last && written.is_err() && !batch.is_empty();
-            self.finish(batch, lost, written);
-            if is_lost {
-                tracing::error!(
-                    "the ledger was not written before the end: {} entries are lost",
-                    self.health().waiting
-                );
-            }
+            let mut batch = self.next_batch();
+            let captures_lost = keep_captures(captures, batch.limits, &mut batch.entries);
+            let written = batch.write(&mut store, file);
+            let (lost, is_last) = (batch.entries.len(), batch.is_last);
+            self.finish(batch, captures_lost, written);
             if is_last {
+                if lost > 0 {
+                    tracing::error!("the ledger was not written before the end: {lost} entries are lost");
+                }
                 return;
             }
         }
     }
 
-    /// Waits for something to do; also tells whether it is the last.
-    fn next_batch(&self) -> (Vec<Entry>, EvidenceLimits, bool) {
+    /// Waits for something to do.
+    fn next_batch(&self) -> Batch {
         let mut state = self.state();
         loop {
             let now = Instant::now();
-            let is_ready = state.trouble.is_none() && !state.waiting.is_empty();
+            let has_work = !state.waiting.is_empty() || state.baselines.is_some();
+            let is_ready = state.trouble.is_none() && has_work;
             if is_ready || state.closing || state.due <= now {
                 break;
             }
             let wait = state.due - now;
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let batch: Vec<_> = state.waiting.drain(..).collect();
-        state.in_hand = batch.len();
-        (batch, state.limits, state.closing)
+        let entries: Vec<_> = state.waiting.drain(..).collect();
+        state.in_hand = entries.len();
+        let baselines = state.baselines.take();
+        Batch { entries, baselines, limits: state.limits, is_last: state.closing }
     }
 
-    fn finish(&self, batch: Vec<Entry>, captures_lost: u64, written: Result<(), LedgerError>) {
+    /// Takes back what of the batch was not written.
+    fn finish(&self, batch: Batch, captures_lost: u64, written: Result<(), LedgerError>) {
         let mut state = self.state();
         state.in_hand = 0;
         state.captures_lost += captures_lost;
@@ -167,7 +185,8 @@ impl Queue {
                 if state.trouble.as_ref() != Some(&told) {
                     tracing::error!("{told}. Policing goes on; what happens waits in memory to be recorded");
                 }
-                batch.into_iter().rev().for_each(|entry| state.waiting.push_front(entry));
+                batch.entries.into_iter().rev().for_each(|entry| state.waiting.push_front(entry));
+                state.baselines = state.baselines.take().or(batch.baselines);
                 state.trouble = Some(told);
                 state.due = Instant::now() + RETRY;
             }
@@ -178,6 +197,25 @@ impl Queue {
     /// No method leaves the state half changed.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Batch {
+    /// Writes what it holds, and lets go of what is written: entries first, which matter more. Opens the
+    /// file if need be, and anew after a failure: it may have been replaced.
+    fn write(&mut self, store: &mut Option<Store>, file: &Path) -> Result<(), LedgerError> {
+        let mut open = match store.take() {
+            Some(open) => open,
+            None => Store::open(file)?,
+        };
+        open.append(&self.entries)?;
+        self.entries.clear();
+        if let Some(baselines) = &self.baselines {
+            open.keep_baselines(baselines)?;
+            self.baselines = None;
+        }
+        *store = Some(open);
+        Ok(())
     }
 }
 
@@ -209,15 +247,4 @@ fn tell(error: &io::Error, what: &str) {
     tracing::warn!(
         "cannot {what} evidence/ of [gateway] state_dir: {error}. Make room, or check who owns it"
     );
-}
-
-/// Opens the file if need be, and anew after a failure: it may have been replaced.
-fn append(store: &mut Option<Store>, file: &Path, batch: &[Entry]) -> Result<(), LedgerError> {
-    let mut open = match store.take() {
-        Some(open) => open,
-        None => Store::open(file)?,
-    };
-    open.append(batch)?;
-    *store = Some(open);
-    Ok(())
 }

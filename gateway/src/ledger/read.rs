@@ -1,7 +1,8 @@
 //! What the ledger knows: a tenant's history, what is in force, how much was counted.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
@@ -12,7 +13,39 @@ use serde::{Deserialize, Serialize};
 use super::error::LedgerError;
 use super::store::{self, Counters, conversion, time};
 use crate::config::{DetectMode, Measure, OffenceKind};
-use crate::detect::MeasureInForce;
+use crate::detect::{Baseline, Learned, LoweredCap, MeasureInForce};
+use crate::standing::StandingChange;
+
+/// One entry of the ledger about a tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum PastEntry {
+    /// What one of its sources did, and what came of it.
+    Offence(PastOffence),
+    /// What an operator did about it, or what ended by itself.
+    Standing(PastStanding),
+}
+
+impl PastEntry {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Offence(offence) => offence.at,
+            Self::Standing(standing) => standing.change.at,
+        }
+    }
+}
+
+/// A change of a tenant's standing as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastStanding {
+    /// What changed.
+    #[serde(flatten)]
+    pub change: StandingChange,
+    /// SHA-256 of the configuration in force then.
+    pub config_digest: String,
+}
 
 /// An offence as it was recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +68,8 @@ pub struct PastOffence {
     pub targets: Vec<String>,
     /// File with the first packets, in the directory of captures.
     pub capture: Option<String>,
+    /// The path of that file; none: there is none, or it had to go (`[evidence]`).
+    pub capture_file: Option<PathBuf>,
     /// SHA-256 of the configuration that it was judged under.
     pub config_digest: String,
 }
@@ -46,6 +81,8 @@ pub struct Taken {
     pub since: Timestamp,
     /// Until when, unless it was lifted.
     pub until: Timestamp,
+    /// What the tenant is held to, if that is the measure.
+    pub lowered_cap: Option<LoweredCap>,
     /// Who ended it before its time.
     pub lifted: Option<Lifted>,
 }
@@ -61,26 +98,42 @@ pub struct Lifted {
     pub reason: String,
 }
 
-/// The newest `limit` offences of a tenant, newest first.
-pub(super) fn history(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, LedgerError> {
+/// The newest `limit` entries about a tenant, newest first.
+pub(super) fn history(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastEntry>, LedgerError> {
+    let offences = offences(file, tenant, limit)?.into_iter().map(PastEntry::Offence);
+    let standings = standings(file, tenant, limit)?.into_iter().map(PastEntry::Standing);
+    let mut entries: Vec<_> = offences.chain(standings).collect();
+    entries.sort_by_key(|entry| Reverse(entry.at()));
+    entries.truncate(limit as usize);
+    Ok(entries)
+}
+
+fn offences(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, LedgerError> {
     let query =
-        "SELECT offences.*, starts_at, ends_at, lifts.at AS lifted_at, lifted_by, reason FROM offences
+        "SELECT offences.*, starts_at, ends_at, up_bits_per_second, down_bits_per_second, lifts.at AS lifted_at, lifted_by, reason FROM offences
          LEFT JOIN measures ON measures.offence = offences.id LEFT JOIN lifts ON lifts.measure = measures.id
          WHERE tenant = ? ORDER BY offences.at DESC, offences.id DESC LIMIT ?";
     rows(file, query, params![tenant, limit], past_offence)
 }
 
+fn standings(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastStanding>, LedgerError> {
+    let query = "SELECT * FROM standings WHERE tenant = ? ORDER BY at DESC, id DESC LIMIT ?";
+    rows(file, query, params![tenant, limit], past_standing)
+}
+
 /// Measures that hold at `now`, by tenant and source.
 pub(super) fn in_force(file: &Path, now: Timestamp) -> Result<Vec<MeasureInForce>, LedgerError> {
-    let query = "SELECT tenant, source, kind, measure, starts_at, ends_at FROM measures
-         JOIN offences ON offences.id = measures.offence
+    let query =
+        "SELECT tenant, source, kind, measure, starts_at, ends_at, up_bits_per_second, down_bits_per_second
+         FROM measures JOIN offences ON offences.id = measures.offence
          WHERE ends_at > ? AND measures.id NOT IN (SELECT measure FROM lifts) ORDER BY measures.id";
     let all = rows(file, query, params![now.as_microsecond()], |row| {
         Ok(MeasureInForce {
             tenant: row.get("tenant")?,
-            source: source(row)?.ok_or_else(|| missing("source"))?,
+            source: source(row)?,
             kind: labelled(row, "kind")?,
             measure: labelled(row, "measure")?,
+            lowered_cap: lowered_cap(row)?,
             since: needed_time(row, "starts_at")?,
             until: needed_time(row, "ends_at")?,
         })
@@ -103,6 +156,23 @@ pub(super) fn counts(file: &Path) -> Result<BTreeMap<(String, OffenceKind), u64>
     rows(file, query, [], counted).map(|rows| rows.into_iter().collect())
 }
 
+/// What was learned of the tenants' use, as it was last kept.
+pub(super) fn baselines(file: &Path) -> Result<Vec<Learned>, LedgerError> {
+    rows(file, "SELECT * FROM baselines ORDER BY tenant", [], |row| {
+        let baseline = |rate, minutes| -> rusqlite::Result<_> {
+            Ok(Baseline { bytes_per_sec: row.get(rate)?, minutes: row.get(minutes)? })
+        };
+        Ok(Learned {
+            tenant: row.get("tenant")?,
+            baselines: [
+                baseline("up_bytes_per_second", "up_minutes")?,
+                baseline("down_bytes_per_second", "down_minutes")?,
+            ],
+            quiet_until: time(row, "quiet_until")?,
+        })
+    })
+}
+
 fn rows<T>(
     file: &Path,
     query: &str,
@@ -121,7 +191,7 @@ fn past_offence(row: &Row<'_>) -> rusqlite::Result<PastOffence> {
         None => None,
     };
     let taken = match (time(row, "starts_at")?, time(row, "ends_at")?) {
-        (Some(since), Some(until)) => Some(Taken { since, until, lifted }),
+        (Some(since), Some(until)) => Some(Taken { since, until, lowered_cap: lowered_cap(row)?, lifted }),
         _ => None,
     };
     Ok(PastOffence {
@@ -134,8 +204,32 @@ fn past_offence(row: &Row<'_>) -> rusqlite::Result<PastOffence> {
         counters: json(row, "counters")?,
         targets: json(row, "targets")?,
         capture: row.get("capture")?,
+        capture_file: None,
         config_digest: row.get("config_digest")?,
     })
+}
+
+fn past_standing(row: &Row<'_>) -> rusqlite::Result<PastStanding> {
+    let scope: Option<String> = row.get("scope")?;
+    let change = StandingChange {
+        at: needed_time(row, "at")?,
+        change: labelled(row, "change")?,
+        scope: scope.map(|_| labelled(row, "scope")).transpose()?,
+        source: source(row)?,
+        until: time(row, "ends_at")?,
+        by: row.get("done_by")?,
+        reason: row.get("reason")?,
+    };
+    Ok(PastStanding { change, config_digest: row.get("config_digest")? })
+}
+
+fn lowered_cap(row: &Row<'_>) -> rusqlite::Result<Option<LoweredCap>> {
+    let rate = |column| row.get(column).map(|rate: Option<i64>| rate.map(i64::unsigned_abs));
+    let cap = LoweredCap {
+        up_bits_per_second: rate("up_bits_per_second")?,
+        down_bits_per_second: rate("down_bits_per_second")?,
+    };
+    Ok((cap != LoweredCap::default()).then_some(cap))
 }
 
 fn source(row: &Row<'_>) -> rusqlite::Result<Option<IpNetwork>> {

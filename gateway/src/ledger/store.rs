@@ -1,6 +1,7 @@
-//! The ledger's file: an SQLite database that is only ever added to.
+//! The ledger's file: an SQLite database that is only ever added to, but for one table of notes.
 //!
 //! Triggers refuse to change or remove what is recorded; that a measure was lifted is a row of its own.
+//! Baselines are no record: they are what the next controller is to know.
 //! Times are microseconds since 1970, UTC.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use rusqlite::{Connection, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
 use super::error::LedgerError;
-use crate::detect::{Lift, Offence, Target};
+use crate::detect::{Learned, Lift, Offence, Target};
+use crate::standing::{Scope, StandingChange};
 
 const FILE: &str = "ledger.sqlite";
 
@@ -22,7 +24,12 @@ const FILE: &str = "ledger.sqlite";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Each release's changes, in order; never edited once released.
-const STEPS: &[M<'_>] = &[M::up(include_str!("schema.sql"))];
+pub(super) const STEPS: &[M<'_>] = &[
+    M::up(include_str!("schema/1-offences.sql")),
+    M::up(include_str!("schema/2-standings.sql")),
+    M::up(include_str!("schema/3-baselines.sql")),
+    M::up(include_str!("schema/4-lowered-caps.sql")),
+];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// One thing to record.
@@ -36,6 +43,13 @@ pub(super) enum Entry {
         capture: Option<String>,
     },
     Lift(Lift),
+    Standing {
+        /// Id of the tenant.
+        tenant: String,
+        change: StandingChange,
+        /// SHA-256 of the configuration in force then, lower-case hex.
+        config_digest: String,
+    },
 }
 
 /// Where the ledger of `state_dir` is.
@@ -83,11 +97,41 @@ impl Store {
                     insert_offence(&transaction, offence, config_digest, capture.as_deref())
                 }
                 Entry::Lift(lift) => insert_lift(&transaction, lift),
+                Entry::Standing { tenant, change, config_digest } => {
+                    insert_standing(&transaction, tenant, change, config_digest)
+                }
             }
             .map_err(failed)?;
         }
         transaction.commit().map_err(failed)
     }
+
+    /// Puts these baselines in the place of all before, or changes nothing.
+    pub(super) fn keep_baselines(&mut self, baselines: &[Learned]) -> Result<(), LedgerError> {
+        let transaction = self.connection.transaction();
+        transaction
+            .and_then(|transaction| {
+                replace_baselines(&transaction, baselines)?;
+                transaction.commit()
+            })
+            .map_err(|error| LedgerError::new("keep baselines in", &self.file, &error))
+    }
+}
+
+fn replace_baselines(transaction: &Transaction<'_>, baselines: &[Learned]) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM baselines", [])?;
+    let mut insert = transaction.prepare_cached("INSERT INTO baselines VALUES (?, ?, ?, ?, ?, ?)")?;
+    for Learned { tenant, baselines: [up, down], quiet_until } in baselines {
+        insert.execute(params![
+            tenant,
+            up.bytes_per_sec,
+            up.minutes,
+            down.bytes_per_sec,
+            down.minutes,
+            quiet_until.map(Timestamp::as_microsecond),
+        ])?;
+    }
+    Ok(())
 }
 
 fn insert_offence(
@@ -116,12 +160,18 @@ fn insert_offence(
             config_digest,
         ])?;
     if let Some(taken) = offence.taken() {
+        let cap = taken.lowered_cap.unwrap_or_default();
         transaction
-            .prepare_cached("INSERT INTO measures (offence, starts_at, ends_at) VALUES (?, ?, ?)")?
+            .prepare_cached(
+                "INSERT INTO measures (offence, starts_at, ends_at, up_bits_per_second, down_bits_per_second)
+                 VALUES (?, ?, ?, ?, ?)",
+            )?
             .execute(params![
                 transaction.last_insert_rowid(),
                 taken.since.as_microsecond(),
                 taken.until.as_microsecond(),
+                cap.up_bits_per_second.map(u64::cast_signed),
+                cap.down_bits_per_second.map(u64::cast_signed),
             ])?;
     }
     Ok(())
@@ -137,6 +187,31 @@ fn insert_lift(transaction: &Transaction<'_>, lift: &Lift) -> rusqlite::Result<(
              AND measures.id NOT IN (SELECT measure FROM lifts)",
         )?
         .execute(params![lift.at.as_microsecond(), lift.by, lift.reason, lift.tenant, source])?;
+    Ok(())
+}
+
+fn insert_standing(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    change: &StandingChange,
+    config_digest: &str,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO standings (at, tenant, change, scope, source, ends_at, done_by, reason, config_digest)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            change.at.as_microsecond(),
+            tenant,
+            change.change.label(),
+            change.scope.map(Scope::label),
+            change.source.map(|source| source.to_string()),
+            change.until.map(Timestamp::as_microsecond),
+            change.by,
+            change.reason,
+            config_digest,
+        ])?;
     Ok(())
 }
 
@@ -167,12 +242,21 @@ pub(super) fn conversion(column: &str, error: Box<dyn std::error::Error + Send +
 /// Counters by name.
 pub(super) type Counters = BTreeMap<String, u64>;
 
+/// A ledger as it was after the first `steps` of its changes.
+#[cfg(test)]
+pub(super) fn as_of_step(file: &Path, steps: usize) -> Connection {
+    let mut connection = Connection::open(file).unwrap();
+    Migrations::from_slice(&STEPS[..steps]).to_latest(&mut connection).unwrap();
+    connection
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::detect::fake::offence;
+    use crate::detect::fake::{at, offence};
+    use crate::standing::Suspension;
 
     #[test]
     fn only_the_owner_may_read_it() {
@@ -196,7 +280,16 @@ mod tests {
             config_digest: "d".into(),
             capture: None,
         };
-        store.append([&entry]).unwrap();
+        let suspension = Suspension {
+            scope: Scope::Mail,
+            reason: "spam run".into(),
+            by: Some("j.doe".into()),
+            since: at(0),
+            until: None,
+        };
+        let change = StandingChange::suspended(&suspension);
+        let standing = Entry::Standing { tenant: "acme".into(), change, config_digest: "d".into() };
+        store.append([&entry, &standing]).unwrap();
         for change in [
             "UPDATE offences SET tenant = 'beta'",
             "DELETE FROM offences",
@@ -204,6 +297,8 @@ mod tests {
             "DELETE FROM measures",
             "DELETE FROM lifts",
             "UPDATE lifts SET reason = ''",
+            "DELETE FROM standings",
+            "UPDATE standings SET done_by = 'nobody'",
         ] {
             // Triggers fire for each row: there must be one to protect.
             let lift = "INSERT OR IGNORE INTO lifts VALUES (1, 0, 'a', 'b')";

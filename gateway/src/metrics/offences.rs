@@ -21,7 +21,8 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
             offences.sample(out, &[("tenant", tenant), ("kind", kind.label())], count)?;
         }
     }
-    let mut measures = Family::new("fairway_measures", "Measures in force against sources.", "gauge");
+    let mut measures =
+        Family::new("fairway_measures", "Measures in force against sources and tenants.", "gauge");
     for ((kind, measure), count) in in_force(config, tally, now) {
         measures.sample(out, &[("kind", kind.label()), ("measure", measure.label())], count)?;
     }

@@ -116,9 +116,11 @@ pub async fn run(
     let server = control::serve((listener, access), Arc::clone(&controller), requests, stopped);
     let server = tokio::spawn(server);
 
-    let offences = tokio::spawn(offences::follow(Arc::clone(&controller)));
+    let (stop_watching, watching_stopped) = oneshot::channel();
+    let offences = tokio::spawn(offences::follow(Arc::clone(&controller), watching_stopped));
     Service::new(Arc::clone(&controller), loader, metrics).run(signals, reload_requests).await;
-    offences.abort();
+    drop(stop_watching);
+    let watched = offences.await;
 
     systemd::stopping();
     tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");
@@ -127,6 +129,7 @@ pub async fn run(
     spawn_blocking(move || controller.stop()).await??;
     drop(socket);
     served?;
+    watched?;
     tracing::info!("stopped");
     Ok(())
 }

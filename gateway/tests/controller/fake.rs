@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::config::{Config, OnStop};
-use gateway::controller::Policer;
+use gateway::config::{BitRate, Config, OnStop};
+use gateway::controller::{Controller, Policer, Suspensions};
 use gateway::dataplane::{
     Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
     InterfaceCounters, Snapshot, Standings, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
+use gateway::ledger::Ledger;
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -52,6 +54,8 @@ pub(crate) struct Record {
 pub(crate) struct Policy {
     pub(crate) tenants: Vec<String>,
     pub(crate) exemptions: usize,
+    /// Of each tenant, up and down, in bits per second.
+    pub(crate) caps: Vec<[u64; 2]>,
 }
 
 impl Policy {
@@ -59,6 +63,11 @@ impl Policy {
         Self {
             tenants: config.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
             exemptions: config.tenants.iter().map(|tenant| tenant.smtp_exemptions.len()).sum(),
+            caps: config
+                .tenants
+                .iter()
+                .map(|tenant| [tenant.cap_up, tenant.cap_down].map(BitRate::bits_per_sec))
+                .collect(),
         }
     }
 }
@@ -273,6 +282,16 @@ pub(crate) fn serve(
     let start = |config: &Config, standings: &Standings| Ok(Fake::start(record, config, standings));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { run(config, start, signals()).await })
+}
+
+/// A controller that no service runs.
+pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
+    let record = Arc::new(Mutex::new(Record::default()));
+    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
+    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
+    let start =
+        |config: &Config, standings: &Standings| Ok(Fake::start(Arc::clone(&record), config, standings));
+    (Controller::start(loaded, Suspensions::default(), ledger, start).unwrap(), record)
 }
 
 /// A gateway that runs until it is stopped.

@@ -5,6 +5,7 @@
 mod commands;
 mod explain;
 mod fake;
+mod lowered_caps;
 mod metrics;
 mod offences;
 mod service;

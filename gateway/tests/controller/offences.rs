@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::{Arc, Mutex};
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
-use gateway::controller::{Controller, Suspensions};
-use gateway::detect::{BREAKER_EVERY, Breaker, Frame, Offence, Target};
+use gateway::detect::{BREAKER_EVERY, Baseline, Breaker, Frame, Learned, Offence, Target};
 use gateway::ledger::Ledger;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Files, Gateway, Record, eventually, stderr, stdout, tenant};
+use crate::fake::{Files, Gateway, controller, eventually, stderr, stdout, tenant};
 
 /// A quarantine of an hour, from now on.
-fn offence(tenant: &str, source: &str) -> Offence {
+pub(crate) fn offence(tenant: &str, source: &str) -> Offence {
     // The ledger keeps microseconds.
     let at = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
     Offence {
@@ -25,6 +23,7 @@ fn offence(tenant: &str, source: &str) -> Offence {
         mode: DetectMode::Enforce,
         measure: Measure::Quarantine,
         until: Some(at + 1.hour()),
+        lowered_cap: None,
         counters: BTreeMap::from([("hosts_attempted".into(), 31), ("hosts_answered".into(), 2)]),
         targets: vec![Target { address: "192.0.2.7".parse().unwrap(), port: Some(22) }],
         frames: vec![Frame { at, bytes: vec![0; 60], length_bytes: 60 }],
@@ -32,17 +31,19 @@ fn offence(tenant: &str, source: &str) -> Offence {
 }
 
 /// Has the data plane see them, and waits until they are recorded.
-fn happen(gateway: &Gateway, tenant: &str, offences: &[Offence]) {
+pub(crate) fn happen(gateway: &Gateway, tenant: &str, offences: &[Offence]) {
     let before = history(gateway, tenant).len();
     gateway.record.lock().unwrap().offences.extend_from_slice(offences);
     eventually("the offences in the history", || history(gateway, tenant).len() == before + offences.len());
 }
 
-fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
+/// Its offences, newest first.
+pub(crate) fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
     let output = gateway.fairway(&["history", tenant, "--json"]);
     let mut history: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!((&history["version"], &history["tenant"]), (&1.into(), &tenant.into()));
-    history["offences"].take().as_array().unwrap().clone()
+    let entries = history["entries"].take();
+    entries.as_array().unwrap().iter().filter(|entry| entry["entry"] == "offence").cloned().collect()
 }
 
 #[test]
@@ -61,12 +62,13 @@ fn an_offence_is_recorded_shown_survives_a_restart_and_is_lifted() {
     let digest = gateway.json("status")["config"]["digest"].clone();
     let file = gateway.files.path("state/evidence").join(shown[1]["capture"].as_str().unwrap());
     let expected = json!({
+        "entry": "offence",
         "at": first.at.to_string(),
         "source": "198.51.100.1/32",
         "kind": "scan_sensitive",
         "mode": "enforce",
         "measure": "quarantine",
-        "taken": { "since": first.at.to_string(), "until": first.until.unwrap().to_string(), "lifted": null },
+        "taken": { "since": first.at.to_string(), "until": first.until.unwrap().to_string(), "lowered_cap": null, "lifted": null },
         "counters": { "hosts_answered": 2, "hosts_attempted": 31 },
         "targets": ["192.0.2.7:22"],
         "capture": shown[1]["capture"],
@@ -134,15 +136,35 @@ fn metrics_count_offences_across_restarts_and_show_what_holds() {
 }
 
 #[test]
+fn what_was_learned_of_the_tenants_use_outlasts_a_restart() {
+    let files = Files::new();
+    let baseline = Baseline { bytes_per_sec: 1_000_000.0, minutes: 2_000 };
+    let learned = |tenant: &str, baseline| {
+        let quiet_until = Some(Timestamp::from_second(1_790_000_000).unwrap());
+        Learned { tenant: tenant.into(), baselines: [baseline; 2], quiet_until }
+    };
+    let limits = gateway::config::load(&files.config(), Timestamp::now()).unwrap().config.evidence;
+    let ledger = Ledger::open(&files.path("state"), limits);
+    ledger.keep_baselines(vec![learned("acme", baseline), learned("gone", baseline)]);
+    drop(ledger);
+
+    let gateway = Gateway::start(files);
+    // By then counters have been looked at, for the first time since the start.
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let ledger = Ledger::open(&files.path("state"), limits);
+    assert_eq!(
+        ledger.baselines().unwrap(),
+        [learned("acme", baseline)],
+        "a tenant that is gone is forgotten"
+    );
+}
+
+#[test]
 fn an_outage_holds_measures_back_for_as_long_as_it_is_seen() {
     let files = Files::new();
-    let record = Arc::new(Mutex::new(Record::default()));
-    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
-    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
-    let controller = Controller::start(loaded, Suspensions::default(), ledger, |config, standings| {
-        Ok(Fake::start(Arc::clone(&record), config, standings))
-    })
-    .unwrap();
+    let (controller, record) = controller(&files);
     let mut breaker = Breaker::default();
     let look = |attempted, answered| {
         let detection = &mut record.lock().unwrap().detection;

@@ -8,15 +8,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use gateway::config::OnStop;
-use gateway::controller::{Controller, Lapsed, Suspensions};
-use gateway::ledger::Ledger;
+use gateway::controller::Lapsed;
 use gateway::run::{RunError, Signal};
 use jiff::{Timestamp, ToSpan};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 
 use crate::fake::{
-    Fake, Files, Gateway, Record, eventually, exemption, free_port, http_get, serve, stderr, tenant,
+    Files, Gateway, Record, controller, eventually, exemption, free_port, http_get, serve, stderr, tenant,
 };
 
 /// A start that must fail; returns why, and that nothing was attached.
@@ -184,13 +183,7 @@ fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
     let files = Files::new();
     let expires = Timestamp::now() + 1.hour();
     files.write("tenants.d/acme.toml", &(tenant("acme", 1) + &exemption(&expires.to_string())));
-    let record = Arc::new(Mutex::new(Record::default()));
-    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
-    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
-    let controller = Controller::start(loaded, Suspensions::default(), ledger, |config, standings| {
-        Ok(Fake::start(Arc::clone(&record), config, standings))
-    })
-    .unwrap();
+    let (controller, record) = controller(&files);
     assert_eq!(controller.lapse(expires - 1.second()).unwrap(), []);
     assert_eq!(record.lock().unwrap().policies.len(), 1, "nothing to do before the time");
 

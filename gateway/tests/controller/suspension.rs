@@ -4,9 +4,20 @@ use std::fs;
 
 use gateway_ebpf::standing::Standing;
 use jiff::{Timestamp, ToSpan};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fake::{Files, Gateway, eventually, stderr, stdout};
+
+/// Who runs the tests, as the ledger names them.
+fn operator() -> String {
+    nix::unistd::User::from_uid(nix::unistd::Uid::effective()).unwrap().unwrap().name
+}
+
+fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
+    let output = gateway.fairway(&["history", tenant, "--json"]);
+    let mut history: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
+    history["entries"].take().as_array().unwrap().clone()
+}
 
 fn standing(gateway: &Gateway, tenant: &str) -> Option<Standing> {
     gateway.record.lock().unwrap().standings.get(tenant).copied()
@@ -28,8 +39,8 @@ fn a_suspension_takes_effect_is_shown_and_survives_a_restart() {
     assert_eq!(standing(&gateway, "beta"), None);
     let shown = suspension(&gateway, "acme");
     assert_eq!(
-        (&shown["scope"], &shown["reason"], &shown["until"]),
-        (&"everything".into(), &"spam run".into(), &Value::Null)
+        (&shown["scope"], &shown["reason"], &shown["by"], &shown["until"]),
+        (&"everything".into(), &"spam run".into(), &operator().into(), &Value::Null)
     );
     assert_eq!(suspension(&gateway, "beta"), Value::Null);
     assert!(gateway.scrape().contains("fairway_tenant_standing{tenant=\"acme\"} 3\n"));
@@ -49,6 +60,48 @@ fn a_suspension_takes_effect_is_shown_and_survives_a_restart() {
 }
 
 #[test]
+fn the_history_tells_who_suspended_and_restored_when_and_why() {
+    let gateway = Gateway::start(Files::new());
+    let digest = gateway.json("status")["config"]["digest"].clone();
+    for args in [
+        &["suspend", "acme", "--scope", "mail", "--reason", "spam run", "--for", "1h"][..],
+        &["suspend", "acme", "--scope", "everything", "--reason", "it goes on"],
+        &["restore", "acme", "--reason", "cleaned up"],
+        &["suspend", "beta", "--scope", "mail", "--reason", "other"],
+    ] {
+        assert!(gateway.fairway(args).status.success(), "{args:?}");
+    }
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    let shown = history(&gateway, "acme");
+    let [restored, again, first] = &shown[..] else { panic!("{shown:?}") };
+    let entry = |at: &Value, change, scope, reason, until: Option<Timestamp>| {
+        json!({
+            "entry": "standing", "at": at, "change": change, "scope": scope, "source": null,
+            "until": until.map(|until| until.to_string()), "by": operator(), "reason": reason,
+            "config_digest": digest,
+        })
+    };
+    let until = first["at"].as_str().unwrap().parse::<Timestamp>().unwrap() + 1.hour();
+    assert_eq!(*first, entry(&first["at"], "suspended", "mail", "spam run", Some(until)));
+    assert_eq!(*again, entry(&again["at"], "suspended", "everything", "it goes on", None));
+    assert_eq!(*restored, entry(&restored["at"], "restored", "everything", "cleaned up", None));
+
+    let text = stdout(&gateway.fairway(&["history", "acme"]));
+    let lines: Vec<_> = text.lines().collect();
+    let by = operator();
+    for (line, expected) in lines[1..].iter().zip([
+        format!("restored   everything by {by}: cleaned up"),
+        format!("suspended  everything until restored, by {by}: it goes on"),
+        format!("suspended  mail until {until:.0}, by {by}: spam run"),
+    ]) {
+        assert!(line.contains(&expected), "{expected} is not in\n{text}");
+    }
+    assert_eq!(lines.len(), 4, "{text}");
+}
+
+#[test]
 fn a_suspension_ends_by_itself() {
     let gateway = Gateway::start(Files::new());
     let before = Timestamp::now();
@@ -61,6 +114,19 @@ fn a_suspension_ends_by_itself() {
     assert_eq!(standing(&gateway, "acme"), Some(Standing::NO_MAIL));
     eventually("the end of the suspension", || standing(&gateway, "acme").is_none());
     assert!(Timestamp::now() >= before + 2.seconds(), "ended before its time");
+    let entry = &history(&gateway, "acme")[0];
+    let expected = json!({
+        "entry": "standing",
+        "at": entry["at"],
+        "change": "expired",
+        "scope": "mail",
+        "source": null,
+        "until": null,
+        "by": null,
+        "reason": "x",
+        "config_digest": entry["config_digest"],
+    });
+    assert_eq!(entry, &expected);
     assert_eq!(suspension(&gateway, "acme"), Value::Null);
 }
 

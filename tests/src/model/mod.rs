@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use gateway::config::{Config, Fragments, Side, Tenant, UnknownSources, Vlan};
-use gateway::controller::Scope;
+use gateway::standing::Scope;
 use gateway_ebpf::{Direction, DropReason};
 use jiff::Timestamp;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use gateway::config::{Config, Protocol, Tenant};
-use gateway::controller::Scope;
+use gateway::standing::Scope;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::Judged;

@@ -1,5 +1,7 @@
 //! Policies that between them use every rule.
 
+use fairway_tests::bench::CLOSED_PORTS;
+
 /// A policy and when it is in force.
 pub(crate) struct Policy {
     /// For people.
@@ -22,21 +24,6 @@ const LATE_NS: u64 = 7_260_000_000_000_000_000;
 /// Every kind of tenant and of permission. Caps are rates at which a byte takes a whole number of
 /// nanoseconds: only there is the programs' arithmetic exact.
 const TENANTS: &str = r#"
-[[closed_port]]
-name = "smb"
-protocol = "tcp"
-ports = [445, "137-139"]
-direction = "out"
-[[closed_port]]
-name = "memcached"
-protocol = "udp"
-ports = [11211]
-direction = "in"
-[[closed_port]]
-name = "telnet"
-protocol = "tcp"
-ports = [23]
-
 [[tenant]]
 id = "plain"
 prefixes = ["203.0.113.0/28", "2001:db8:10::/48"]
@@ -116,7 +103,7 @@ burst = "10ms"
 pub(crate) fn all() -> Vec<Policy> {
     let policy = |name: &str, settings: &str, match_vlan, start_ns| Policy {
         name: name.to_owned(),
-        toml: format!("{settings}\n[fair_use]\nceiling = \"1 Gbit/s\"\n{TENANTS}"),
+        toml: format!("{settings}\n[fair_use]\nceiling = \"1 Gbit/s\"\n{CLOSED_PORTS}{TENANTS}"),
         match_vlan,
         start_ns,
         suspends: false,

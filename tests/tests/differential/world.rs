@@ -6,8 +6,8 @@ use fairway_tests::bench::{self, Bench};
 use fairway_tests::model::{Arrival, Model};
 use fairway_tests::outcome::Outcome;
 use gateway::config::{Config, Side};
-use gateway::controller::Scope;
 use gateway::dataplane::{Standings, Verdict};
+use gateway::standing::Scope;
 use gateway_ebpf::DropReason;
 
 use crate::compared::Compared;

@@ -69,7 +69,8 @@ fn with_modest_floods(config: &mut Config) {
 fn history(gateway: &Gateway<'_>, tenant: &str) -> Vec<Value> {
     let told = gateway.call(&["history", tenant, "--json"]).unwrap().success().unwrap();
     let told: Value = serde_json::from_str(&told).unwrap();
-    told["offences"].as_array().unwrap().clone()
+    let entries = told["entries"].as_array().unwrap();
+    entries.iter().filter(|entry| entry["entry"] == "offence").cloned().collect()
 }
 
 /// Whether a tenant's server gets the page from an IPv4 address.

@@ -16,6 +16,7 @@ mod mail;
 mod ports;
 mod refusing;
 mod reloading;
+mod rises;
 mod suspension;
 
 use fairway_tests::config::Config;

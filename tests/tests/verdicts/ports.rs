@@ -5,7 +5,7 @@ use gateway_ebpf::DropReason::{PortBlocked, SmtpBlocked};
 
 use crate::TENANTS;
 use crate::bench::Expected::{Dropped, Passed};
-use crate::bench::{Bench, down, up};
+use crate::bench::{Bench, CLOSED_PORTS, down, up};
 
 const MX4: &str = "192.0.2.25";
 const MX6: &str = "2001:db8:ffff::25";
@@ -148,23 +148,7 @@ fn exemptions_lapse_in_the_kernel() {
 #[ignore = "needs root: BPF programs"]
 fn operators_close_ports_of_their_own() {
     let config = format!(
-        "{}\n{}",
-        r#"
-[[closed_port]]
-name = "smb"
-protocol = "tcp"
-ports = [445, "137-139"]
-direction = "out"
-[[closed_port]]
-name = "memcached"
-protocol = "udp"
-ports = [11211]
-direction = "in"
-[[closed_port]]
-name = "telnet"
-protocol = "tcp"
-ports = [23]
-"#,
+        "{CLOSED_PORTS}{}",
         TENANTS.replacen(
             "contact = \"admin@nested.example\"",
             "contact = \"admin@nested.example\"\nopen = [\"smb\"]",

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use allow::report_strangers;
 pub(super) use drop_list::read_drop_list;
 pub use kind::{OffenceKind, Threshold};
-pub(super) use read::{DetectSection, read_detect};
+pub(super) use read::{DetectSection, read_detect, report_unseen_rises};
 
 use super::Place;
 
@@ -122,7 +122,7 @@ impl DetectMode {
     }
 }
 
-/// What is done to a source.
+/// What is done to a source, or to a tenant as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -138,11 +138,13 @@ pub enum Measure {
     DropSyn,
     /// It sends no UDP.
     DropUdp,
+    /// The tenant's cap is lowered to what would be no rise.
+    LowerCap,
 }
 
 impl Measure {
-    /// Every measure.
-    pub const ALL: [Self; 6] =
+    /// Every measure against a source, in the order of the data plane's numbers.
+    pub const OF_SOURCES: [Self; 6] =
         [Self::None, Self::Quarantine, Self::Slow, Self::CloseSmtp, Self::DropSyn, Self::DropUdp];
 
     /// As the config, metrics and JSON write it.
@@ -155,6 +157,7 @@ impl Measure {
             Self::CloseSmtp => "close_smtp",
             Self::DropSyn => "drop_syn",
             Self::DropUdp => "drop_udp",
+            Self::LowerCap => "lower_cap",
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::config::reader::Table;
 use crate::config::source::At;
 use crate::config::units::DurationWithin;
 use crate::config::value::{Choice, IDENTIFIER, NumberWithin, TEXT};
+use crate::config::{Interface, Side};
 
 const MODE: Choice<DetectMode> = Choice(&[
     (DetectMode::Off.label(), DetectMode::Off),
@@ -22,6 +23,9 @@ const MEASURE: Choice<Measure> = Choice(&[
     (Measure::DropSyn.label(), Measure::DropSyn),
     (Measure::DropUdp.label(), Measure::DropUdp),
 ]);
+/// Where it is the tenant's whole traffic that is judged, there is no one source to act on.
+const MEASURE_OF_TENANT: Choice<Measure> =
+    Choice(&[(Measure::None.label(), Measure::None), (Measure::LowerCap.label(), Measure::LowerCap)]);
 
 /// A source takes about 1 KiB of kernel memory.
 const SOURCES: NumberWithin = NumberWithin(1..=1_000_000);
@@ -111,11 +115,8 @@ fn read_rules(
 
 fn read_rule(table: &mut Table<'_>, kind: OffenceKind, inherited: &Rule) -> Rule {
     let mode = table.or("mode", &MODE, inherited.mode);
-    let measure = match kind {
-        // It is the tenant's whole traffic that is judged: there is no one source to act on.
-        OffenceKind::SuddenRise => Measure::None,
-        _ => table.or("measure", &MEASURE, inherited.measure),
-    };
+    let measures = if kind == OffenceKind::SuddenRise { &MEASURE_OF_TENANT } else { &MEASURE };
+    let measure = table.or("measure", measures, inherited.measure);
     let duration = table.or("for", &DurationWithin(OffenceKind::DURATIONS), inherited.duration);
     let mut read = |(threshold, default, range): (Threshold, u32, _)| {
         let inherited = inherited.threshold(threshold).unwrap_or(default);
@@ -125,6 +126,29 @@ fn read_rule(table: &mut Table<'_>, kind: OffenceKind, inherited: &Rule) -> Rule
     let rule = Rule { mode, measure, duration, thresholds };
     report_moot(table, &rule);
     rule
+}
+
+/// Warns if caps are to be lowered for rises that nobody can see, because no uplink's load is known.
+pub(in crate::config) fn report_unseen_rises(
+    root: &mut Table<'_>,
+    detect: &DetectSection,
+    interfaces: &[Interface],
+) {
+    let lowers = |class: &DetectClass| {
+        let rule = class.rule(OffenceKind::SuddenRise);
+        (rule.mode, rule.measure) == (DetectMode::Enforce, Measure::LowerCap)
+    };
+    let Some(span) = root.key_span("detect") else { return };
+    let uplinks: Vec<_> = interfaces.iter().filter(|interface| interface.side == Side::Uplink).collect();
+    // If only some are known, that is told where the others are written; that there is no uplink, too.
+    let is_unseen = !uplinks.is_empty() && uplinks.iter().all(|uplink| uplink.capacity.is_none());
+    if is_unseen && detect.settings.classes.iter().any(lowers) {
+        root.report(
+            Diagnostic::warning("`sudden_rise` judges nobody, so it lowers no cap")
+                .at(&span, "`lower_cap` is its measure here")
+                .help("write the `capacity` of each uplink: it tells when they are loaded"),
+        );
+    }
 }
 
 /// Warns about thresholds that never decide, because one over a shorter time is reached before.

@@ -91,7 +91,8 @@ pub(super) fn kind_of(kind: OffenceKind) -> Kind {
 /// A measure as the programs number it.
 pub(super) fn measure_of(measure: config::Measure) -> Measure {
     match measure {
-        config::Measure::None => Measure::None,
+        // A cap is the policy's, and no source is under the measure that lowers it.
+        config::Measure::None | config::Measure::LowerCap => Measure::None,
         config::Measure::Quarantine => Measure::Quarantine,
         config::Measure::Slow => Measure::Slow,
         config::Measure::CloseSmtp => Measure::CloseSmtp,

@@ -16,7 +16,7 @@ use crate::detect::{Count, Offence, Target, Watched, source_of};
 pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: ProgramClock) -> Option<Offence> {
     let number = usize::from(report.kind).checked_sub(1)?;
     let kind = *OffenceKind::ALL.get(number)?;
-    let measure = *config::Measure::ALL.get(usize::from(report.measure))?;
+    let measure = *config::Measure::OF_SOURCES.get(usize::from(report.measure))?;
     let is_held = report.flags & Report::HELD != 0;
     let is_taken = report.measure != Measure::None as u8;
     Some(Offence {
@@ -27,6 +27,7 @@ pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: Progra
         mode: if is_taken || is_held { DetectMode::Enforce } else { DetectMode::Watch },
         measure,
         until: is_taken.then(|| clock.instant(report.until_ns)),
+        lowered_cap: None,
         counters: counters(report, is_held),
         targets: targets(report),
         frames: Vec::new(),
@@ -39,7 +40,7 @@ fn source(report: &Report) -> IpNetwork {
 
 /// What is known of a source at `now_ns`.
 pub(in crate::dataplane) fn watched(source: &Source, clock: ProgramClock, now_ns: u64) -> Watched {
-    let measures = config::Measure::ALL
+    let measures = config::Measure::OF_SOURCES
         .into_iter()
         .map(|measure| (measure, source.measures_ns[super::compile::measure_of(measure).slot()]));
     Watched {
@@ -135,9 +136,9 @@ mod tests {
             assert_eq!(Kind::from_number(number).map(Kind::label), Some(kind.label()));
         }
         assert_eq!(Kind::ALL.len(), OffenceKind::ALL.len());
-        for (number, measure) in (0..).zip(config::Measure::ALL) {
+        for (number, measure) in (0..).zip(config::Measure::OF_SOURCES) {
             assert_eq!(Measure::from_number(number).map(Measure::label), Some(measure.label()));
         }
-        assert_eq!(Measure::ALL.len(), config::Measure::ALL.len());
+        assert_eq!(Measure::ALL.len(), config::Measure::OF_SOURCES.len());
     }
 }

@@ -1,0 +1,131 @@
+//! A tenant's standing, as an operator changes it: suspended how far, by whom, why, and restored (policy
+//! rules E1 and E4).
+
+use gateway_ebpf::standing::Standing;
+use ipnetwork::IpNetwork;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How far a suspension goes; see [`Standing`] for what each means on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// No mail, on relay and submission ports, either way
+    Mail,
+    /// The tenant opens no connections; its servers still answer
+    Outbound,
+    /// Nothing passes, either way
+    Everything,
+}
+
+impl Scope {
+    /// As metrics, the ledger and JSON spell it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Outbound => "outbound",
+            Self::Everything => "everything",
+        }
+    }
+}
+
+impl From<Scope> for Standing {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Mail => Self::NO_MAIL,
+            Scope::Outbound => Self::NO_OUTBOUND,
+            Scope::Everything => Self::NOTHING,
+        }
+    }
+}
+
+/// One tenant's suspension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// How far it goes.
+    pub scope: Scope,
+    /// Why.
+    pub reason: String,
+    /// Who suspended the tenant; none: it was kept by a release that did not say.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself; none: when somebody restores the tenant.
+    pub until: Option<Timestamp>,
+}
+
+/// A change of one tenant's standing, as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingChange {
+    /// When.
+    pub at: Timestamp,
+    /// What became of the tenant.
+    pub change: Change,
+    /// How far the suspension goes that began, or went that ended; none: there was none, only measures ended.
+    pub scope: Option<Scope>,
+    /// The one source whose measures ended; none: the tenant as a whole.
+    pub source: Option<IpNetwork>,
+    /// When the suspension that began ends by itself; none: it does not.
+    pub until: Option<Timestamp>,
+    /// Who did it; none: nobody, a time was over.
+    pub by: Option<String>,
+    /// Why. Where a time was over: why the tenant had been suspended.
+    pub reason: String,
+}
+
+/// What became of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It was suspended, or its suspension replaced by another.
+    Suspended,
+    /// Somebody ended its suspension, measures against its sources, or both.
+    Restored,
+    /// Its suspension ended by itself.
+    Expired,
+}
+
+impl Change {
+    /// As the ledger and JSON spell it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Suspended => "suspended",
+            Self::Restored => "restored",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl StandingChange {
+    /// That a suspension began.
+    #[must_use]
+    pub fn suspended(suspension: &Suspension) -> Self {
+        let Suspension { scope, reason, by, since, until } = suspension.clone();
+        let (scope, change) = (Some(scope), Change::Suspended);
+        Self { at: since, change, scope, source: None, until, by, reason }
+    }
+
+    /// That one ended by itself.
+    #[must_use]
+    pub fn expired(suspension: &Suspension, at: Timestamp) -> Self {
+        Self { at, change: Change::Expired, until: None, by: None, ..Self::suspended(suspension) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_what_json_spells() {
+        for scope in [Scope::Mail, Scope::Outbound, Scope::Everything] {
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.label());
+        }
+        for change in [Change::Suspended, Change::Restored, Change::Expired] {
+            assert_eq!(serde_json::to_value(change).unwrap(), change.label());
+        }
+    }
+}
