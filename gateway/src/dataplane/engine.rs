@@ -159,7 +159,10 @@ impl Engine {
         Prepared { image, new }: Prepared,
     ) -> Result<Applied, DataplaneError> {
         // Before the switch, so that counters never belong to a slot without a name.
-        self.slots.free().zip(&new).for_each(|(slot, tenant)| self.tables.name_slot(slot, &tenant.id));
+        self.slots
+            .free()
+            .zip(&new)
+            .for_each(|(slot, tenant)| self.tables.tenants.name_slot(slot, &tenant.id));
         if let Err(error) = self.tables.switch_to(&image) {
             self.slots.free().zip(&new).for_each(|(slot, _)| self.tables.wipe_slot(slot));
             return Err(error);
@@ -283,8 +286,8 @@ impl Engine {
     pub fn snapshot(&self) -> Snapshot {
         let tenants = self.tenants.iter().map(|(tenant, slot)| TenantCounters {
             id: tenant.id.clone(),
-            up: self.tables.counters(*slot, Direction::Up),
-            down: self.tables.counters(*slot, Direction::Down),
+            up: self.tables.tenants.counters(*slot, Direction::Up),
+            down: self.tables.tenants.counters(*slot, Direction::Down),
         });
         let interfaces = self.interfaces.iter().map(|registered| {
             let counters = self.tables.interface_counters(registered.slot);
@@ -307,7 +310,7 @@ impl Engine {
     pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
         let Some(slot) = self.slots.get(tenant) else { return Ok(None) };
         let now_ns = self.read_clock()?;
-        Ok(Some(Direction::ALL.map(|direction| self.tables.backlog(slot, direction, now_ns))))
+        Ok(Some(Direction::ALL.map(|direction| self.tables.tenants.backlog(slot, direction, now_ns))))
     }
 
     /// Size of the tables.
@@ -416,7 +419,7 @@ impl Engine {
 
     fn copy_states(&self, old: &Self) {
         for (slot, old_slot) in self.common_slots(old) {
-            self.tables.copy_state(slot, &old.tables, old_slot);
+            self.tables.tenants.copy_state(slot, &old.tables.tenants, old_slot);
         }
     }
 
@@ -424,7 +427,7 @@ impl Engine {
     /// every counter, so that sums stay exact.
     pub(super) fn move_counters(&self, old: &Self) {
         for (slot, old_slot) in self.common_slots(old) {
-            self.tables.move_counters(slot, &old.tables, old_slot);
+            self.tables.tenants.move_counters(slot, &old.tables.tenants, old_slot);
         }
         for registered in &self.interfaces {
             let target = &registered.target;

@@ -89,7 +89,10 @@ impl Engine {
         };
         Some(Event {
             at: self.tables.program_clock.instant(event.time_ns),
-            tenant: event.slot_plus_one.checked_sub(1).and_then(|slot| self.tables.slot_name(Slot(slot))),
+            tenant: event
+                .slot_plus_one
+                .checked_sub(1)
+                .and_then(|slot| self.tables.tenants.slot_name(Slot(slot))),
             direction: *Direction::ALL.get(usize::from(event.direction))?,
             kind,
         })

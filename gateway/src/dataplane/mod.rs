@@ -27,6 +27,7 @@ pub mod reading;
 mod slots;
 mod snapshot;
 mod tables;
+mod tenants;
 mod test_run;
 
 use std::collections::HashMap;

@@ -1,22 +1,17 @@
 //! The maps of one loaded object: written bank by bank, read without stopping anything.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::{
-    ABI_VERSION, Allowance, BankHeader, Clock, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry,
-    InterfaceTallies, LastVerdict, MAGIC, PeerKey, Policy, PortClasses, TagPair, Tally as Words, TenantId,
-    TenantState, map,
+    ABI_VERSION, BankHeader, Clock, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
+    LastVerdict, MAGIC, PeerKey, PortClasses, map,
 };
-use gateway_ebpf::assignment::Assignment;
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::standing::Standing;
-use gateway_ebpf::{Direction, REASON_SLOTS};
 use ipnetwork::IpNetwork;
 
 use super::capacity::{Capacity, IFINDEXES};
@@ -24,10 +19,10 @@ use super::clock::ProgramClock;
 use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
 use super::events::EventCounters;
-use super::image::{Assigned, Image};
+use super::image::Image;
 use super::index::Index;
 use super::mapped::MappedArray;
-use super::snapshot::DirectionCounters;
+use super::tenants::TenantTables;
 use super::{grace, reading, slots};
 use crate::detect::MeasureInForce;
 
@@ -35,29 +30,19 @@ use crate::detect::MeasureInForce;
 /// half: the kernel's programs are little-endian) and [`Control::live`].
 const ACTIVE_AND_LIVE: usize = 1;
 const LIVE: u64 = 1 << 32;
-/// Indexes among the 64-bit words of [`TenantState`].
-const ARRIVAL: usize = std::mem::offset_of!(TenantState, arrival_ns) / 8;
-const ASSIGNMENT: usize = std::mem::offset_of!(TenantState, assignment) / 8;
 
 /// Typed access to every map.
 pub(super) struct Tables {
     pub(super) capacity: Capacity,
     control: MappedArray<Control>,
     bank_headers: MappedArray<BankHeader>,
-    tenants: MappedArray<TenantState>,
-    policies: MappedArray<Policy>,
-    tags: MappedArray<TagPair>,
+    pub(super) tenants: TenantTables,
     v4_nodes: MappedArray<v4::Node>,
     v6_entries: MappedArray<v6::Entry>,
     port_classes: MappedArray<PortClasses>,
     peers: LpmTrie<MapData, [u8; 24], u64>,
-    allowances: MappedArray<Allowance>,
-    measures_end: MappedArray<u64>,
-    passed: MappedArray<Words>,
-    dropped: MappedArray<Words>,
     interfaces: MappedArray<InterfaceEntry>,
     interface_tallies: MappedArray<InterfaceTallies>,
-    tenant_ids: MappedArray<TenantId>,
     pub(super) events: RingBuf<MapData>,
     event_tallies: MappedArray<EventTallies>,
     pub(super) detection: DetectionTables,
@@ -81,20 +66,13 @@ impl Tables {
             capacity,
             control: maps.array(map::CONTROL)?,
             bank_headers: maps.array(map::BANK_HEADERS)?,
-            tenants: maps.array(map::TENANTS)?,
-            policies: maps.array(map::POLICIES)?,
-            tags: maps.array(map::TAGS)?,
+            tenants: TenantTables::new(&mut maps, &capacity)?,
             v4_nodes: maps.array(map::V4_NODES)?,
             v6_entries: maps.array(map::V6_ENTRIES)?,
             port_classes: maps.array(map::PORT_CLASSES)?,
             peers: maps.peers()?,
-            allowances: maps.array(map::ALLOWANCES)?,
-            measures_end: maps.array(map::MEASURES_END)?,
-            passed: maps.array(map::PASSED)?,
-            dropped: maps.array(map::DROPPED)?,
             interfaces: maps.array(map::INTERFACES)?,
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
-            tenant_ids: maps.array(map::TENANT_IDS)?,
             events: maps.events()?,
             event_tallies: maps.array(map::EVENT_TALLIES)?,
             detection: DetectionTables::new(&mut maps)?,
@@ -127,7 +105,7 @@ impl Tables {
 
     /// Slots as these maps know them.
     pub(super) fn slots(&self) -> slots::Slots {
-        slots::Slots::new(self.capacity.tenants, |slot| self.tenant_ids.get(slot.0))
+        slots::Slots::new(self.capacity.tenants, |slot| self.tenants.id_bytes(slot))
     }
 
     /// Writes `image` into the bank that is not active and switches to it. On an error the active bank
@@ -136,11 +114,7 @@ impl Tables {
         let bank = 1 - self.active_bank();
         self.clear_peers(bank)?;
         self.write_peers(bank, image)?;
-        self.policies.set_all(bank * self.capacity.policies, &image.policies);
-        for &Assigned { slot, policy, standing, tags } in &image.tenants {
-            self.tags.set(bank * self.capacity.tenants + slot.0, &TagPair { tags, reserved: 0 });
-            self.reassign(slot, |assignment| assignment.with(bank, policy, standing));
-        }
+        self.tenants.write(bank, image);
         let is_written =
             self.indexes[bank as usize].as_ref().is_some_and(|index| Arc::ptr_eq(index, &image.index));
         if !is_written {
@@ -163,23 +137,7 @@ impl Tables {
 
     /// Changes a tenant's standing in the active bank.
     pub(super) fn set_standing(&self, slot: Slot, standing: Standing) {
-        let bank = self.active_bank();
-        self.reassign(slot, |assignment| assignment.with(bank, assignment.policy(bank), standing));
-    }
-
-    /// Changes a tenant's assignment in both directions, in spite of what programs mark in it meanwhile.
-    fn reassign(&self, slot: Slot, change: impl Fn(Assignment) -> Assignment) {
-        for direction in Direction::ALL {
-            let word = &self.state(slot.0, direction)[ASSIGNMENT];
-            let changed = |word| Some(change(Assignment::from_word(word)).word());
-            // Always some, so never an error.
-            let _ = word.fetch_update(Relaxed, Relaxed, changed);
-        }
-    }
-
-    /// The words of a tenant's [`TenantState`].
-    fn state(&self, slot: u32, direction: Direction) -> &[AtomicU64] {
-        self.tenants.words(direction.index() as u32 * self.capacity.tenants + slot)
+        self.tenants.set_standing(self.active_bank(), slot, standing);
     }
 
     fn write_peers(&mut self, bank: u32, image: &Image) -> Result<(), DataplaneError> {
@@ -212,86 +170,17 @@ impl Tables {
         Ok(())
     }
 
-    /// Says whose slot it is.
-    pub(super) fn name_slot(&self, slot: Slot, id: &str) {
-        self.tenant_ids.set(slot.0, &slots::encode(id));
-    }
-
-    /// Whose slot it is.
-    pub(super) fn slot_name(&self, slot: Slot) -> Option<String> {
-        if slot.0 < self.capacity.tenants { reading::tenant_id(&self.tenant_ids.get(slot.0)) } else { None }
-    }
-
     /// Wipes a slot that no bank in use refers to.
     pub(super) fn wipe_slot(&self, slot: Slot) {
         self.detection.forget(slot.0, None);
-        for direction in Direction::ALL {
-            self.state(slot.0, direction).iter().for_each(|word| word.store(0, Relaxed));
-            self.allowances.clear(self.allowance_index(slot, direction));
-            (0..REASON_SLOTS)
-                .for_each(|reason| self.dropped.clear(self.dropped_index(reason, slot, direction)));
-            (0..self.capacity.stripes)
-                .for_each(|stripe| self.passed.clear(self.passed_index(stripe, slot, direction)));
-        }
-        self.measures_end.clear(slot.0);
-        self.tenant_ids.clear(slot.0);
+        self.tenants.wipe(slot);
     }
 
-    fn passed_index(&self, stripe: u32, slot: Slot, direction: Direction) -> u32 {
-        (stripe * 2 + direction.index() as u32) * self.capacity.tenants + slot.0
-    }
-
-    fn dropped_index(&self, reason: usize, slot: Slot, direction: Direction) -> u32 {
-        (reason as u32 * 2 + direction.index() as u32) * self.capacity.tenants + slot.0
-    }
-
-    fn allowance_index(&self, slot: Slot, direction: Direction) -> u32 {
-        direction.index() as u32 * (self.capacity.tenants + 1) + slot.0
-    }
-
-    /// Copies what the programs keep of a tenant between two packets from older maps, so that neither its cap
-    /// nor a measure starts afresh.
-    pub(super) fn copy_state(&self, slot: Slot, from: &Self, from_slot: Slot) {
-        for direction in Direction::ALL {
-            let arrival_ns = from.state(from_slot.0, direction)[ARRIVAL].load(Relaxed);
-            self.state(slot.0, direction)[ARRIVAL].store(arrival_ns, Relaxed);
-            let allowance = from.allowances.get(from.allowance_index(from_slot, direction));
-            self.allowances.set(self.allowance_index(slot, direction), &allowance);
-        }
-        self.set_measures_end(slot.0, from.measures_end.get(from_slot.0));
-    }
-
-    /// Moves a tenant's counters here from older maps that no program uses any more. The programs may
-    /// be counting here meanwhile: drops are added atomically, passes into the controller's own stripe.
-    pub(super) fn move_counters(&self, slot: Slot, from: &Self, from_slot: Slot) {
-        for direction in Direction::ALL {
-            for reason in 0..REASON_SLOTS {
-                let words = from.dropped.words(from.dropped_index(reason, from_slot, direction));
-                self.dropped.move_words(self.dropped_index(reason, slot, direction), words);
-            }
-            for stripe in 0..from.capacity.stripes {
-                let words = from.passed.words(from.passed_index(stripe, from_slot, direction));
-                self.passed.move_words(self.passed_index(0, slot, direction), words);
-            }
-        }
-    }
-
-    /// Moves the counters of an interface slot, as [`Self::move_counters`] does.
+    /// Moves the counters of an interface slot, as [`TenantTables::move_counters`] does.
     pub(super) fn move_interface_counters(&self, slot: u32, from: &Self, from_slot: u32) {
         for stripe in 0..from.capacity.stripes {
             let words = from.interface_tallies.words(stripe * INTERFACE_SLOTS + from_slot);
             self.interface_tallies.move_words(slot, words);
-        }
-    }
-
-    /// Counters of one direction of a slot.
-    pub(super) fn counters(&self, slot: Slot, direction: Direction) -> DirectionCounters {
-        let passed = |stripe| self.passed.get(self.passed_index(stripe, slot, direction));
-        DirectionCounters {
-            passed: reading::passed((0..self.capacity.stripes).map(passed)),
-            dropped: reading::by_reason(|reason| {
-                self.dropped.get(self.dropped_index(reason, slot, direction))
-            }),
         }
     }
 
@@ -301,7 +190,7 @@ impl Tables {
         reading::interface(stripes.map(|stripe| self.interface_tallies.get(stripe * INTERFACE_SLOTS + slot)))
     }
 
-    /// Moves the tallies of events, as [`Self::move_counters`] does.
+    /// Moves the tallies of events, as [`TenantTables::move_counters`] does.
     pub(super) fn move_event_tallies(&self, from: &Self) {
         (0..from.capacity.stripes)
             .for_each(|stripe| self.event_tallies.move_words(0, from.event_tallies.words(stripe)));
@@ -343,12 +232,6 @@ impl Tables {
             .for_each(|stripe| self.interface_tallies.clear(stripe * INTERFACE_SLOTS + slot));
     }
 
-    /// How far a direction of a slot is ahead of its cap at `now_ns` of the programs' clock.
-    pub(super) fn backlog(&self, slot: Slot, direction: Direction, now_ns: u64) -> Duration {
-        let arrival_ns = self.state(slot.0, direction)[ARRIVAL].load(Relaxed);
-        Duration::from_nanos(arrival_ns.saturating_sub(now_ns))
-    }
-
     /// What the clock shows: the virtual one, or what the programs read last.
     pub(super) fn clock_ns(&self) -> u64 {
         self.clock.get(0).now_ns
@@ -362,44 +245,9 @@ impl Tables {
     /// Judges sources that went quiet, as [`DetectionTables::confirm`] does.
     pub(super) fn confirm(&self, now_ns: u64) {
         let bank = self.active_bank();
-        let class_of = |slot: u32| match slot < self.capacity.tenants {
-            true => self.class_of(bank, slot),
-            false => 0,
-        };
+        let class_of = |slot: u32| self.tenants.class_of(bank, slot);
         for Judged { slot, until_ns } in self.detection.confirm(bank, now_ns, class_of) {
-            self.prolong_measures(slot, until_ns);
-        }
-    }
-
-    /// The detection class of a tenant; 0, the default one, if there is no such policy.
-    fn class_of(&self, bank: u32, slot: u32) -> u32 {
-        let word = self.state(slot, Direction::Up)[ASSIGNMENT].load(Relaxed);
-        let policy = Assignment::from_word(word).policy(bank);
-        if policy < self.capacity.policies {
-            self.policies.get(bank * self.capacity.policies + policy).class()
-        } else {
-            0
-        }
-    }
-
-    /// Says that a measure against a source of the tenant holds until then, at least.
-    fn prolong_measures(&self, slot: u32, until_ns: u64) {
-        self.measures_end.words(slot)[0].fetch_max(until_ns, Relaxed);
-        self.mark_measured(slot, true);
-    }
-
-    /// Says when the last measure against a source of the tenant ends, and marks the tenant; 0: there is none.
-    fn set_measures_end(&self, slot: u32, end_ns: u64) {
-        self.measures_end.words(slot)[0].store(end_ns, Relaxed);
-        self.mark_measured(slot, end_ns != 0);
-    }
-
-    fn mark_measured(&self, slot: u32, is_measured: bool) {
-        let word = &self.state(slot, Direction::Up)[ASSIGNMENT];
-        if is_measured {
-            word.fetch_or(Assignment::MEASURED, Relaxed);
-        } else {
-            word.fetch_and(!Assignment::MEASURED, Relaxed);
+            self.tenants.prolong_measures(slot, until_ns);
         }
     }
 
@@ -409,14 +257,14 @@ impl Tables {
         let Some(source) = measure.source else { return true };
         let until_ns = self.program_clock.ns_at(measure.until);
         let imposed = self.detection.impose(source, slot.0, measure.measure, until_ns);
-        self.prolong_measures(slot.0, until_ns);
+        self.tenants.prolong_measures(slot.0, until_ns);
         imposed
     }
 
     /// Forgets a tenant's source, or all of them, and their measures.
     pub(super) fn forget_sources(&self, slot: Slot, source: Option<IpNetwork>) {
         self.detection.forget(slot.0, source);
-        self.set_measures_end(slot.0, self.detection.measures_end_ns(slot.0));
+        self.tenants.set_measures_end(slot.0, self.detection.measures_end_ns(slot.0));
     }
 
     /// The clock that the programs go by.
