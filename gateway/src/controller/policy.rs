@@ -55,8 +55,12 @@ impl Policy {
     }
 
     fn assemble(config: Config, warnings: Diagnostics, loaded_at: Timestamp) -> Self {
-        let expiries = || config.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions).map(|e| e.expires);
-        let (exemptions, next_expiry) = (expiries().count(), expiries().min());
+        // In one pass: most of its time goes into fetching each tenant from memory.
+        let exemptions = config.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions);
+        let (exemptions, next_expiry) = exemptions.fold((0, None), |(count, next), exemption| {
+            let next = next.map_or(exemption.expires, |next: Timestamp| next.min(exemption.expires));
+            (count + 1, Some(next))
+        });
         let allowed_until = config.detection.allow.iter().map(|allowance| allowance.expires).min();
         let next_lapse = next_expiry.into_iter().chain(allowed_until).min();
         Self { config, warnings, loaded_at, exemptions, next_expiry, next_lapse }
