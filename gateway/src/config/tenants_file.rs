@@ -4,6 +4,7 @@
 //! has changed, what was made of it before is taken again.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,16 +14,18 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::diagnostic::Diagnostics;
-use super::files::Contents;
+use super::files::{Contents, FileDigest};
 use super::main_file::MainFile;
 use super::moment::Moment;
 use super::reader::read_file;
-use super::source::Source;
+use super::source::{Source, Span};
+use super::syntax::Syntax;
 use super::tenant::{WrittenTenant, read_tenant};
 
 /// What was made of a file of tenants.
 pub(super) struct TenantsFile {
     source: Arc<Source>,
+    pub(super) digest: FileDigest,
     pub(super) tenants: Vec<WrittenTenant>,
     pub(super) found: Diagnostics,
     same_until: Timestamp,
@@ -31,12 +34,14 @@ pub(super) struct TenantsFile {
 impl TenantsFile {
     fn read(contents: Contents, main: &MainFile, now: Timestamp) -> Self {
         let (moment, mut found) = (Moment::new(now), Diagnostics::default());
+        let digest = contents.digest();
+        let syntax = Syntax::of(&contents.path);
         let source = contents.into_source(&mut found);
-        let tenants = read_file(&source, &mut found, |root| {
+        let tenants = read_file(&source, syntax, &mut found, |root| {
             root.refuse_sections(&MainFile::SECTIONS);
             root.tables("tenant", |table| read_tenant(table, main, &moment))
         });
-        Self { source, tenants, found, same_until: moment.same_until() }
+        Self { source, digest, tenants, found, same_until: moment.same_until() }
     }
 
     fn still_says(&self, contents: &Contents, now: Timestamp) -> bool {
@@ -51,12 +56,13 @@ pub(super) struct Cache {
     files: HashMap<PathBuf, Arc<TenantsFile>>,
 }
 
-/// A file whose bytes have been read.
-pub(super) enum Fetched {
-    /// It says what it said before.
-    Same(Arc<TenantsFile>),
-    /// It is to be read.
-    Changed(Contents),
+/// A file that is to be read.
+pub(super) struct Named {
+    /// Its rank among the files read.
+    pub(super) order: usize,
+    pub(super) path: PathBuf,
+    /// Where the main file names it.
+    pub(super) named_at: Span,
 }
 
 impl Cache {
@@ -68,30 +74,30 @@ impl Cache {
         }
     }
 
-    /// Looks whether the file has changed. If not, its bytes are let go at once: a hundred thousand tenants
-    /// have twenty megabytes of them.
-    pub(super) fn compare(&self, contents: Contents, now: Timestamp) -> Fetched {
-        match self.files.get(&contents.path) {
-            Some(file) if file.still_says(&contents, now) => {
-                file.source.set_order(contents.order);
-                Fetched::Same(Arc::clone(file))
-            }
-            _ => Fetched::Changed(contents),
-        }
-    }
-
     /// What these files say, in their order; it is kept for the next time.
     pub(super) fn read(
         &mut self,
-        files: Vec<Fetched>,
+        named: Vec<Named>,
         main: &MainFile,
         now: Timestamp,
-    ) -> Vec<Arc<TenantsFile>> {
-        let files = in_parallel(files, |file| match file {
-            Fetched::Same(file) => file,
-            Fetched::Changed(contents) => Arc::new(TenantsFile::read(contents, main, now)),
+    ) -> Vec<(Named, io::Result<Arc<TenantsFile>>)> {
+        let before = &self.files;
+        let read = |named: &Named| {
+            let contents = Contents::read(named.order, &named.path)?;
+            Ok(match before.get(&named.path) {
+                Some(file) if file.still_says(&contents, now) => {
+                    file.source.set_order(named.order);
+                    Arc::clone(file)
+                }
+                _ => Arc::new(TenantsFile::read(contents, main, now)),
+            })
+        };
+        let files = in_parallel(named, |named| {
+            let file = read(&named);
+            (named, file)
         });
-        self.files = files.iter().map(|file| (file.source.path().to_owned(), Arc::clone(file))).collect();
+        let kept = files.iter().filter_map(|(named, file)| Some((named, file.as_ref().ok()?)));
+        self.files = kept.map(|(named, file)| (named.path.clone(), Arc::clone(file))).collect();
         files
     }
 }

@@ -8,6 +8,7 @@ mod cpus;
 mod detection;
 mod figure;
 mod measure;
+mod notation;
 mod packet;
 mod peers;
 mod plot;
