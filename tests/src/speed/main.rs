@@ -7,6 +7,7 @@
 mod cpus;
 mod detection;
 mod figure;
+mod htb;
 mod measure;
 mod notation;
 mod packet;

@@ -21,16 +21,18 @@ use super::{Parsed, tenants};
 const MAX_DEPTH: usize = 8;
 
 pub(super) fn parse<'s>(source: &'s Arc<Source>, found: &mut Diagnostics) -> Parsed<'s> {
-    let raw: &RawValue = match serde_json::from_str(source.text()) {
+    // Behind the mark of byte order, which RFC 8259 section 8.1 lets readers pass over.
+    let text = source.text().trim_start_matches('\u{feff}');
+    let raw: &RawValue = match serde_json::from_str(text) {
         Ok(raw) => raw,
-        Err(error) => return torn(source, &error, found),
+        Err(error) => return torn(source, text, &error, found),
     };
     let refuse = |what: &str, value: &Spanned<DeValue<'_>>| {
         Diagnostic::error(what)
             .at(&source.span(value.span()), format!("found {}", type_name(value.get_ref())))
             .help("write [{ \"id\": ..., \"prefixes\": [...] }, ...]")
     };
-    let null = || Spanned::new(0..source.text().len(), DeValue::String("null".into()));
+    let null = || Spanned::new(0..0, DeValue::String("null".into()));
     let mut root = Reader { source, found: &mut *found }.value(raw, "", 0).unwrap_or_else(null);
     let place = root.span();
     let DeValue::Array(written) = root.get_mut() else {
@@ -48,14 +50,20 @@ pub(super) fn parse<'s>(source: &'s Arc<Source>, found: &mut Diagnostics) -> Par
     Parsed { root: tenants(entries), torn_lines: Vec::new() }
 }
 
-/// Nothing can be saved of text that is not JSON.
-fn torn<'s>(source: &Arc<Source>, error: &serde_json::Error, found: &mut Diagnostics) -> Parsed<'s> {
-    let text = source.text();
+/// Nothing can be saved of text that is not JSON. `text` is the end of the file.
+fn torn<'s>(
+    source: &Arc<Source>,
+    text: &str,
+    error: &serde_json::Error,
+    found: &mut Diagnostics,
+) -> Parsed<'s> {
+    let skipped = source.text().len() - text.len();
     let line_start: usize =
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     // Columns count bytes, from 1; the end of the text is behind its last byte.
     let at = text.floor_char_boundary((line_start + error.column().saturating_sub(1)).min(text.len()));
-    let span = source.span(at..text.ceil_char_boundary((at + 1).min(text.len())));
+    let end = text.ceil_char_boundary((at + 1).min(text.len()));
+    let span = source.span(skipped + at..skipped + end);
     let message = error.to_string();
     let message = message.split_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     found.push(
@@ -75,10 +83,9 @@ impl<'s> Reader<'_, 's> {
     /// A value of TOML that says the same as the one of `key`; none for `null`.
     fn value(&mut self, raw: &'s RawValue, key: &str, depth: usize) -> Option<Spanned<DeValue<'s>>> {
         let written = raw.get();
-        let start = written.as_ptr().addr() - self.source.text().as_ptr().addr();
-        let whole = start..start + written.len();
+        let whole = self.place(raw);
         // An object goes over many lines; its beginning tells which one it is.
-        let opening = start..start + 1;
+        let opening = whole.start..whole.start + 1;
         Some(match written.as_bytes().first() {
             Some(b'n') => return None,
             Some(b't' | b'f') => Spanned::new(whole, DeValue::Boolean(written == "true")),
@@ -94,10 +101,16 @@ impl<'s> Reader<'_, 's> {
         let mut list = DeArray::new();
         if depth < MAX_DEPTH {
             let entries: Vec<&RawValue> = serde_json::from_str(written).unwrap_or_default();
-            entries
-                .into_iter()
-                .filter_map(|raw| self.value(raw, key, depth + 1))
-                .for_each(|value| list.push(value));
+            for raw in entries {
+                match self.value(raw, key, depth + 1) {
+                    Some(value) => list.push(value),
+                    None => self.found.push(
+                        Diagnostic::error("`null` in a list")
+                            .at(&self.source.span(self.place(raw)), "not a value")
+                            .help("leave it out"),
+                    ),
+                }
+            }
         }
         list
     }
@@ -126,14 +139,19 @@ impl<'s> Reader<'_, 's> {
         table
     }
 
+    /// Where a value is written: it is a part of the text.
+    fn place(&self, value: &RawValue) -> Range<usize> {
+        let start = value.get().as_ptr().addr() - self.source.text().as_ptr().addr();
+        start..start + value.get().len()
+    }
+
     /// Where the key of a value is written; the value's place if the key has escapes in it.
     fn place_of_key(&self, key: &str, value: &RawValue) -> Range<usize> {
-        let text = self.source.text();
-        let start = value.get().as_ptr().addr() - text.as_ptr().addr();
-        let before = text[..start].trim_end().trim_end_matches(':').trim_end();
+        let value = self.place(value);
+        let before = self.source.text()[..value.start].trim_end().trim_end_matches(':').trim_end();
         match before.strip_suffix('"').and_then(|before| before.strip_suffix(key)) {
             Some(rest) if rest.ends_with('"') => rest.len()..rest.len() + key.len(),
-            _ => start..start + value.get().len(),
+            _ => value,
         }
     }
 }
