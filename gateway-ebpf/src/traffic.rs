@@ -11,12 +11,12 @@ pub struct Traffic {
     /// State of the pseudo-random sequence; never 0.
     pub random: u64,
     /// Address in the first network, host byte order: of IPv6, bits 16 to 47.
-    pub first_source: u32,
+    pub first_address: u32,
     /// From one network's address to the next one's.
-    pub source_step: u32,
+    pub address_step: u32,
     /// Networks to pick from.
     pub networks: u32,
-    /// Sum over the 16-bit words of the IPv4 header without source and checksum.
+    /// Sum over the 16-bit words of the IPv4 header without checksum and the address that is written.
     pub checksum_rest: u32,
 }
 
@@ -34,6 +34,23 @@ impl Traffic {
         x ^= x << 17;
         self.random = x;
         (((x >> 32) * self.networks as u64) >> 32) as u32
+    }
+}
+
+/// Classes that HTB has in the bench, as it numbers them: those of tenants from 1 on.
+#[derive(Clone, Copy, Debug)]
+pub struct Classes;
+
+impl Classes {
+    /// Networks that there is room for: HTB has fewer classes.
+    pub const MAX_NETWORKS: u32 = 1 << 16;
+    /// What goes to port 25.
+    pub const PORT_25: u32 = Self::number(0xffff);
+
+    /// The class of this number in the queueing discipline `1:`.
+    #[must_use]
+    pub const fn number(number: u32) -> u32 {
+        1 << 16 | number
     }
 }
 

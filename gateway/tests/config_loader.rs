@@ -146,3 +146,23 @@ fn detection_is_read_again_beside_tenants_that_are_not() {
     assert_eq!(lapsed.detection.allow, []);
     assert!(Arc::ptr_eq(&before.tenants[0], &lapsed.tenants[0]));
 }
+
+#[test]
+fn a_change_anywhere_in_a_long_file_is_noticed() {
+    let long = tenant("acme", 1, "") + &"# a line of a comment\n".repeat(10_000);
+    let mut bed = Bed::new(&[("a.toml", &long)]);
+    let (first, _) = bed.read().unwrap();
+    let (same, _) = bed.read().unwrap();
+    assert!(Arc::ptr_eq(&first.tenants[0], &same.tenants[0]));
+    for changed in [
+        format!("{long}# one more\n"),
+        long[..long.len() - 1].to_owned(),
+        long.replacen("# a line of a comment\n# a line", "# a line of a comment\n# A line", 1),
+        long.replacen("acme", "beta", 1),
+    ] {
+        let before = bed.read().unwrap().0.digest;
+        bed.write("a.toml", &changed);
+        assert_ne!(bed.read().unwrap().0.digest, before);
+    }
+    assert_eq!(bed.read().unwrap().0.tenants[0].id, "beta");
+}

@@ -106,12 +106,33 @@ fn columns_count_characters() {
     assert_eq!(place("`name` must be"), Some((2, 29)));
 }
 
-/// Text that is nearly a configuration: the example with pieces cut out or replaced.
+/// Text that is nearly a configuration.
 fn damaged_example() -> impl Strategy<Value = Vec<u8>> {
     let files = ["../config/gateway.toml", "../config/tenants.d/acme.toml"];
-    let example: Vec<u8> = files.iter().flat_map(|file| fs::read(file).unwrap()).collect();
-    let tokens =
-        ["", "[", "]]", "{", "\"", "'''", "= ", "\n", ".", ",", "#", "\0", "é", "9", "\n[[tenant]]\n"];
+    damaged(files.iter().flat_map(|file| fs::read(file).unwrap()).collect())
+}
+
+/// `example` with pieces cut out or replaced.
+fn damaged(example: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let tokens = [
+        "",
+        "[",
+        "]]",
+        "{",
+        "\"",
+        "'''",
+        "= ",
+        "\n",
+        ".",
+        ",",
+        "#",
+        "\0",
+        "é",
+        "9",
+        "\n[[tenant]]\n",
+        "null",
+        "\\",
+    ];
     let token = proptest::sample::select(tokens.map(|token| token.as_bytes().to_vec()).to_vec());
     let bytes = prop_oneof![token, proptest::collection::vec(any::<u8>(), 0..4)];
     proptest::collection::vec((any::<Index>(), 0..40_usize, bytes), 1..8).prop_map(move |cuts| {
@@ -123,6 +144,17 @@ fn damaged_example() -> impl Strategy<Value = Vec<u8>> {
         }
         text
     })
+}
+
+/// An export of another system that is nearly right, and the end of its name.
+fn damaged_export() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    let read = |file: &str| fs::read(Path::new("tests/config").join(file)).unwrap();
+    prop_oneof![
+        damaged(read("csv-mistakes/tenants.d/crm.csv")).prop_map(|bytes| ("csv", bytes)),
+        damaged(read("json-mistakes/tenants.d/crm.json")).prop_map(|bytes| ("json", bytes)),
+        proptest::collection::vec(any::<u8>(), 0..400).prop_map(|bytes| ("csv", bytes)),
+        proptest::collection::vec(any::<u8>(), 0..400).prop_map(|bytes| ("json", bytes)),
+    ]
 }
 
 proptest! {
@@ -143,6 +175,19 @@ proptest! {
                 prop_assert!(!diagnostics.render(true).is_empty());
                 prop_assert!(serde_json::to_string(&diagnostics).is_ok());
             }
+        }
+    }
+
+    #[test]
+    fn no_export_is_a_panic((extension, bytes) in damaged_export()) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("gateway.toml");
+        fs::copy("tests/config/csv-mistakes/gateway.toml", &file).unwrap();
+        fs::create_dir(directory.path().join("tenants.d")).unwrap();
+        fs::write(directory.path().join("tenants.d/a").with_extension(extension), bytes).unwrap();
+        match load(&file, now()) {
+            Ok(loaded) => prop_assert_eq!(loaded.warnings.errors(), 0),
+            Err(diagnostics) => prop_assert!(!diagnostics.render(true).is_empty()),
         }
     }
 }

@@ -48,12 +48,88 @@ fn copy_of_example(main: &str, tenants: &[&str]) -> (TempDir, PathBuf) {
     (directory, file)
 }
 
+/// Tenants in a file of this name beside the main file.
+fn tenants_in(name: &str, text: &str) -> Config {
+    let main = fs::read_to_string(EXAMPLE).unwrap().replacen("tenants.d/*.toml", "tenants.d/a.*", 1);
+    let (directory, file) = copy_of_example(&main, &[]);
+    fs::write(directory.path().join("tenants.d").join(name), text).unwrap();
+    taken(&file)
+}
+
+#[test]
+fn tenants_are_the_same_in_every_notation() {
+    let toml = tenants_in(
+        "a.toml",
+        r#"
+        [[tenant]]
+        id = "acme"
+        name = "Acme, \"the\" first"
+        prefixes = ["203.0.113.0/28", "2001:db8:10::/48"]
+        vlan = 110
+        contact = "admin@acme-office.example"
+        domains = ["acme.example"]
+        cap = { up = "5 Mbit/s", down = "10 Mbit/s" }
+        burst = "100ms"
+        fragments = "drop"
+        submission = "block"
+        relay = true
+        open = ["smb"]
+        detect_class = "game-hosting"
+        [[tenant]]
+        id = "beta"
+        prefixes = ["203.0.113.16/28"]
+        "#,
+    );
+    // With the mark of byte order and the ends of lines that spreadsheets write.
+    let csv = tenants_in(
+        "a.csv",
+        "\u{feff}detect_class,id,name,prefixes,vlan,contact,domains,cap.up,cap.down,burst,fragments,submission,relay,open\r\n\
+         game-hosting,acme,\"Acme, \"\"the\"\" first\",203.0.113.0/28; 2001:db8:10::/48,110,admin@acme-office.example,\
+         acme.example,5 Mbit/s,10 Mbit/s,100ms,drop,block,TRUE,smb\r\n\
+         \r\n\
+         ,beta,, 203.0.113.16/28 ,,,,,,,,,,\r\n",
+    );
+    let json = tenants_in(
+        "a.json",
+        r#"[
+          { "id": "acme", "name": "Acme, \"the\" first", "prefixes": ["203.0.113.0/28", "2001:db8:10::/48"],
+            "vlan": 110, "contact": "admin@acme-office.example", "domains": ["acme.example"],
+            "cap": { "up": "5 Mbit/s", "down": "10 Mbit/s" }, "burst": "100ms", "fragments": "drop",
+            "submission": "block", "relay": true, "open": ["smb"], "detect_class": "game-hosting" },
+          { "id": "beta", "prefixes": ["203.0.113.16\/28"], "vlan": null }
+        ]"#,
+    );
+    for other in [&csv, &json] {
+        assert_eq!(view(&toml)["tenants"], view(other)["tenants"]);
+    }
+    // What `fairway explain` names: the cell of the row, and the key of the object.
+    let line =
+        |config: &Config, key| config.tenants[0].written.place(key).map(|place| (place.line, place.column));
+    assert_eq!([line(&csv, "cap.up"), line(&csv, "prefixes")], [Some((2, 117)), Some((2, 41))]);
+    assert_eq!([line(&json, "cap.up"), line(&json, "prefixes")], [Some((4, 23)), Some((2, 59))]);
+    assert_eq!((csv.tenants[1].place.line, json.tenants[1].place.line), (4, 6));
+}
+
+#[test]
+fn exemptions_in_json_have_their_dates_in_quotes() {
+    let config = tenants_in(
+        "a.json",
+        r#"[{ "id": "acme", "prefixes": ["203.0.113.0/28"], "contact": "a@b.example", "smtp_exemption": [
+            { "direction": "out", "ticket": "T-1", "approved_by": "j.doe", "expires": "2027-03-31" },
+            { "direction": "in", "ticket": "T-2", "approved_by": "j.doe", "expires": "2027-03-31T12:00:00+02:00" }
+        ] }]"#,
+    );
+    let expiries: Vec<_> =
+        config.tenants[0].smtp_exemptions.iter().map(|exemption| exemption.expires.to_string()).collect();
+    assert_eq!(expiries, ["2027-04-01T00:00:00Z", "2027-03-31T10:00:00Z"]);
+}
+
 #[test]
 fn the_example_is_taken_as_it_is() {
     let Loaded { config, warnings } = load_at(Path::new(EXAMPLE), "2026-11-01T12:00:00Z");
     assert!(warnings.is_empty(), "{warnings}");
     let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
-    assert_eq!(ids, ["acme", "bolt", "cafe"]);
+    assert_eq!(ids, ["acme", "bolt", "cafe", "dune", "echo"]);
     assert_eq!(config.tenants[0].smtp_exemptions[0].expires, "2027-04-01T00:00:00Z".parse().unwrap());
     assert_eq!(config.tenants[1].cap_up.to_string(), "5 Mbit/s");
     assert_eq!(config.tenants[1].cap_down, config.fair_use.ceiling);
@@ -79,7 +155,7 @@ fn the_example_shows_the_defaults() {
         explicit.push('\n');
     }
     assert!(shown >= 17, "only {shown} defaults were found behind a #");
-    let (_directory, file) = copy_of_example(&explicit, &["acme.toml", "bolt.toml", "cafe.toml"]);
+    let (_directory, file) = copy_of_example(&explicit, &["acme.toml", "bolt.toml", "cafe.toml", "crm.csv"]);
     assert_eq!(view(&taken(&file)), view(&taken(Path::new(EXAMPLE))));
 }
 
@@ -194,7 +270,7 @@ fn an_exemption_holds_to_the_end_of_its_day() {
 fn a_file_that_two_patterns_name_is_read_once() {
     let main = fs::read_to_string(EXAMPLE).unwrap();
     let patterns = r#"["*.d/*.toml", "tenants.d/a*.toml", "*.toml"]"#;
-    let main = main.replacen(r#"["tenants.d/*.toml"]"#, patterns, 1);
+    let main = main.replacen(r#"["tenants.d/*.toml", "tenants.d/*.csv"]"#, patterns, 1);
     let (directory, file) = copy_of_example(&main, &["acme.toml", "bolt.toml"]);
     let tenants = directory.path().join("tenants.d");
     fs::write(tenants.join(".#acme.toml"), "what an editor left").unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -133,6 +133,28 @@ impl<'a> Gateway<'a> {
         let socket = socket.to_string_lossy();
         let arguments = [&[&program[..]], command, &["--socket", &socket]].concat();
         self.router.start(&arguments)?.finish(PROMPT)
+    }
+
+    /// How long such a command takes from its start to its end. Its end is waited for, not looked for now and
+    /// then as in [`Self::call`], whose pauses would be in the figure.
+    ///
+    /// # Errors
+    /// If it fails; with what it wrote.
+    pub fn time(&self, command: &[&str]) -> Result<Duration> {
+        // The control socket is a file, the same in every network namespace.
+        let mut timed = std::process::Command::new(binary()?);
+        timed.args(command).arg("--socket").arg(self.socket());
+        let started = Instant::now();
+        let output = timed.output().with_context(|| format!("fairway {}", command.join(" ")))?;
+        let took = started.elapsed();
+        ensure!(
+            output.status.success(),
+            "fairway {}: {}\n{}",
+            command.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(took)
     }
 
     /// What `fairway status --json` prints.

@@ -28,10 +28,11 @@ const PREFIX: &str = "fw-";
 /// Where `ip netns` keeps the names of namespaces.
 pub(crate) const NETNS: &str = "/run/netns";
 /// Where the gateways under test pin their maps and links.
-pub(crate) const PINS: &str = "/sys/fs/bpf/fairway";
+pub const PINS: &str = "/sys/fs/bpf/fairway";
 
 /// A name that no other run has, nor any other call in this one.
-pub(crate) fn unique_name(role: &str) -> String {
+#[must_use]
+pub fn unique_name(role: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{PREFIX}{}-{}-{role}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

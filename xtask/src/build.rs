@@ -11,8 +11,8 @@ use crate::setup::{self, BpfTools, Scope};
 use crate::workspace;
 
 /// The programs of `gateway-ebpf`: the gateway's own, those on the links of the test bed, and the ones that
-/// send what the bench measures with.
-const OBJECTS: [&str; 3] = ["fairway-ebpf", "lab-link", "bench-traffic"];
+/// send what the bench measures with, or stand in for what others would run.
+const OBJECTS: [&str; 4] = ["fairway-ebpf", "lab-link", "bench-traffic", "bench-classifier"];
 
 const TARGET: &str = "bpfel-unknown-none";
 

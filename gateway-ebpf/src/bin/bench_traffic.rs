@@ -33,6 +33,7 @@ static WORD: Array<u64> = Array::with_max_entries(1, 0);
 mod offset {
     pub(super) const IPV4_CHECKSUM: usize = 14 + 10;
     pub(super) const IPV4_SOURCE: usize = 14 + 12;
+    pub(super) const IPV4_DESTINATION: usize = 14 + 16;
     /// Of bytes 2 to 5 of the source address: what follows the first 16 bits of it.
     pub(super) const IPV6_SOURCE: usize = 14 + 8 + 2;
 }
@@ -43,28 +44,40 @@ fn empty(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// Sends over IPv4.
+/// Sends from a network over IPv4.
 #[xdp(frags)]
 fn from_ipv4(context: XdpContext) -> u32 {
-    send(&context, |data, traffic, network| {
-        let source = traffic.first_source + network * traffic.source_step;
-        let sum = traffic.checksum_rest + (source >> 16) + (source & 0xffff);
+    send_ipv4(&context, offset::IPV4_SOURCE)
+}
+
+/// Sends to a network over IPv4.
+#[xdp(frags)]
+fn to_ipv4(context: XdpContext) -> u32 {
+    send_ipv4(&context, offset::IPV4_DESTINATION)
+}
+
+/// Writes the address at `offset`, which is within [`Traffic::HEADER_BYTES`].
+#[inline(always)]
+fn send_ipv4(context: &XdpContext, offset: usize) -> u32 {
+    send(context, |data, traffic, network| {
+        let address = traffic.first_address + network * traffic.address_step;
+        let sum = traffic.checksum_rest + (address >> 16) + (address & 0xffff);
         let sum = (sum & 0xffff) + (sum >> 16);
         let sum = (sum & 0xffff) + (sum >> 16);
         // SAFETY: `send` has checked that the packet reaches further than this.
         unsafe {
-            ((data + offset::IPV4_SOURCE) as *mut u32).write_volatile(source.to_be());
+            ((data + offset) as *mut u32).write_volatile(address.to_be());
             ((data + offset::IPV4_CHECKSUM) as *mut u16).write_volatile((!sum as u16).to_be());
         }
     })
 }
 
-/// Sends over IPv6.
+/// Sends from a network over IPv6.
 #[xdp(frags)]
 fn from_ipv6(context: XdpContext) -> u32 {
     send(&context, |data, traffic, network| {
-        let source = traffic.first_source + network * traffic.source_step;
-        // SAFETY: as in `from_ipv4`.
+        let source = traffic.first_address + network * traffic.address_step;
+        // SAFETY: as in `send_ipv4`.
         unsafe { ((data + offset::IPV6_SOURCE) as *mut u32).write_volatile(source.to_be()) }
     })
 }

@@ -22,8 +22,10 @@ pub(super) struct Files {
     sources: Vec<PathBuf>,
     /// Canonical paths of the files named: two patterns may name the same one.
     seen: HashSet<PathBuf>,
-    /// Over each file's length and bytes.
+    /// Over the digest of each file.
     digest: Sha256,
+    /// How many files have a rank.
+    ranked: usize,
 }
 
 impl Files {
@@ -78,12 +80,21 @@ impl Files {
 
     /// Reads a file.
     pub(super) fn read(&mut self, path: &Path) -> std::io::Result<Contents> {
-        let bytes = std::fs::read(path)?;
-        self.digest.update((bytes.len() as u64).to_be_bytes());
-        self.digest.update(&bytes);
-        let order = self.sources.len();
+        let contents = Contents::read(self.next_rank(), path)?;
+        self.include(path, &contents.digest());
+        Ok(contents)
+    }
+
+    /// The rank of the next file.
+    pub(super) fn next_rank(&mut self) -> usize {
+        self.ranked += 1;
+        self.ranked
+    }
+
+    /// Makes a file that was read a part of the configuration, after those before it.
+    pub(super) fn include(&mut self, path: &Path, digest: &FileDigest) {
+        self.digest.update(digest);
         self.sources.push(path.to_owned());
-        Ok(Contents { order, path: path.to_owned(), bytes })
     }
 
     /// Remembers a file that no pattern named.
@@ -97,6 +108,9 @@ impl Files {
     }
 }
 
+/// SHA-256 of a file.
+pub(super) type FileDigest = [u8; 32];
+
 /// A file that was read.
 pub(super) struct Contents {
     /// Rank among the files read.
@@ -106,6 +120,14 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    pub(super) fn read(order: usize, path: &Path) -> std::io::Result<Self> {
+        Ok(Self { order, path: path.to_owned(), bytes: std::fs::read(path)? })
+    }
+
+    pub(super) fn digest(&self) -> FileDigest {
+        Sha256::digest(&self.bytes).into()
+    }
+
     /// Its text. Bytes that are not UTF-8 are reported, and the rest is taken.
     pub(super) fn into_source(self, found: &mut Diagnostics) -> Arc<Source> {
         let (text, wrong) = match String::from_utf8(self.bytes) {

@@ -14,8 +14,9 @@ use super::main_file::MainFile;
 use super::moment::Moment;
 use super::reader::read_file;
 use super::source::Span;
+use super::syntax::Syntax;
 use super::tenant::{WrittenTenant, read_tenant};
-use super::tenants_file::{Cache, Fetched};
+use super::tenants_file::{Cache, Named, TenantsFile};
 use super::{Config, Detection, Tenant};
 
 /// A configuration that was taken.
@@ -93,16 +94,14 @@ impl Reading {
         self.files.see(file);
         let source = contents.into_source(&mut self.found);
         let moment = Moment::new(self.now);
-        let (main, own_tenants) = read_file(&source, &mut self.found, |root| {
+        let (main, own_tenants) = read_file(&source, Syntax::Toml, &mut self.found, |root| {
             let main = MainFile::read(root, &moment);
             let tenants = root.tables("tenant", |table| read_tenant(table, &main, &moment));
             (main, tenants)
         });
         cache.keep_if_under(source.text());
         let directory = file.parent().unwrap_or(Path::new(""));
-        let tenant_files = self.fetch_tenant_files(directory, &main, cache);
-        let tenant_files = cache.read(tenant_files, &main, self.now);
-        tenant_files.iter().for_each(|file| self.found.extend(&file.found));
+        let tenant_files = self.read_tenant_files(directory, &main, cache);
         for path in &main.detect.drop_lists {
             self.read_drop_list(&directory.join(&path.value), &path.span);
         }
@@ -126,22 +125,36 @@ impl Reading {
         Some(main)
     }
 
-    /// Reads the bytes of all files that the main file's patterns name.
-    fn fetch_tenant_files(&mut self, directory: &Path, main: &MainFile, cache: &Cache) -> Vec<Fetched> {
-        let mut fetched = Vec::new();
+    /// Reads all files that the main file's patterns name.
+    fn read_tenant_files(
+        &mut self,
+        directory: &Path,
+        main: &MainFile,
+        cache: &mut Cache,
+    ) -> Vec<Arc<TenantsFile>> {
+        let mut named = Vec::new();
         for pattern in &main.gateway.tenant_files {
             for path in self.files.matching(directory, pattern, &mut self.found) {
-                match self.files.read(&path) {
-                    Ok(contents) => fetched.push(cache.compare(contents, self.now)),
-                    Err(error) => self.found.push(
-                        Diagnostic::error(format!("cannot read {}: {error}", path.display()))
-                            .at(&pattern.span, "named here")
-                            .help("mend or remove the file, or change the pattern"),
-                    ),
-                }
+                let order = self.files.next_rank();
+                named.push(Named { order, path, named_at: pattern.span.clone() });
             }
         }
-        fetched
+        let mut files = Vec::with_capacity(named.len());
+        for (Named { path, named_at, .. }, file) in cache.read(named, main, self.now) {
+            match file {
+                Ok(file) => {
+                    self.files.include(&path, &file.digest);
+                    self.found.extend(&file.found);
+                    files.push(file);
+                }
+                Err(error) => self.found.push(
+                    Diagnostic::error(format!("cannot read {}: {error}", path.display()))
+                        .at(&named_at, "named here")
+                        .help("mend or remove the file, or change the pattern"),
+                ),
+            }
+        }
+        files
     }
 
     fn read_drop_list(&mut self, path: &Path, named_at: &Span) {

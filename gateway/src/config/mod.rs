@@ -1,9 +1,9 @@
-//! The operator's configuration: raw TOML -> checked -> [`Config`].
+//! The operator's configuration: raw TOML, CSV or JSON -> checked -> [`Config`].
 //!
 //! ```text
-//! files -> reader -> sections, tenants -> checks between tenants -> Config -> view -> changes
-//!            |              |                     |
-//!            +--------------+---------------------+--> Diagnostics: every mistake, where it stands
+//! files -> syntax -> reader -> sections, tenants -> checks between tenants -> Config -> view -> changes
+//!            |         |                                 |
+//!            +---------+---------------------------------+--> Diagnostics: every mistake, where it stands
 //! ```
 //!
 //! Nothing is guessed and nothing is passed over: an unknown key, a value without its unit, a network

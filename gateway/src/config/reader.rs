@@ -3,7 +3,7 @@
 //! A value that is missing or wrong is reported and read as `None`, so that the rest is still checked;
 //! a configuration with any error is thrown away in the end. A key that nobody asked for is an error.
 //!
-//! What the parser saved of a file that is not valid TOML is checked too, so that a comma does not hide
+//! What the parser saved of a file that is not valid is checked too, so that a comma does not hide
 //! everything else. There, nothing is said to be missing or unknown, and nothing is said about
 //! the very lines that did not parse: either may be the slip's consequence.
 
@@ -18,11 +18,12 @@ use super::Written;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{At, Source, Span};
 use super::suggest::nearest;
-use super::syntax;
+use super::syntax::{Parsed, Syntax};
 use super::value::{Kind, Refusal, type_name};
 
 struct Document {
     source: Arc<Source>,
+    syntax: Syntax,
     /// Lines with syntax errors.
     torn_lines: Vec<u32>,
 }
@@ -45,15 +46,15 @@ pub(super) struct Table<'a> {
 /// Reads a whole file by `read`, which asks for every key that there may be.
 pub(super) fn read_file<R>(
     source: &Arc<Source>,
+    syntax: Syntax,
     found: &mut Diagnostics,
     read: impl FnOnce(&mut Table<'_>) -> R,
 ) -> R {
-    let (root, errors) = DeTable::parse_recoverable(source.text());
-    let torn_lines = errors.iter().map(|error| syntax::report(error, source, found)).collect();
-    let document = Document { source: Arc::clone(source), torn_lines };
+    let Parsed { root, torn_lines } = syntax.parse(source, found);
+    let document = Document { source: Arc::clone(source), syntax, torn_lines };
     let mut table = Table {
         document: &document,
-        entries: root.get_ref(),
+        entries: &root,
         path: "",
         is_listed: false,
         header: source.span(0..0),
@@ -138,7 +139,7 @@ impl<'a> Table<'a> {
             self.report(
                 Diagnostic::error(format!("`{key}` must be a list"))
                     .at(&span, format!("found {}", type_name(value)))
-                    .help(format!("put it in brackets: {key} = [{}]", span.text())),
+                    .help(format!("put it in brackets: {}", self.document.syntax.list_of(key, span.text()))),
             );
             return Vec::new();
         };
@@ -172,7 +173,7 @@ impl<'a> Table<'a> {
                 self.report(
                     Diagnostic::error(format!("`{key}` must be a table"))
                         .at(&span, format!("found {}", type_name(other)))
-                        .help(format!("write [{path}] once, or {key} = {{ ... }}")),
+                        .help(format!("write {}", self.document.syntax.table_at(&path, key))),
                 );
                 // Its keys are not missing: they were written in another way.
                 let found = std::mem::take(self.found);
@@ -191,10 +192,11 @@ impl<'a> Table<'a> {
     ) -> Vec<R> {
         let Some((value, span)) = self.entry(key) else { return Vec::new() };
         let path = self.path_of(key);
+        let syntax = self.document.syntax;
         let not_a_table = |value: &DeValue<'_>, span: &Span| {
             Diagnostic::error(format!("`{key}` must be a list of tables"))
                 .at(span, format!("found {}", type_name(value)))
-                .help(format!("write [[{path}]], as often as there are entries"))
+                .help(format!("write {}", syntax.tables_at(&path, key)))
         };
         match value {
             DeValue::Array(entries) => entries
@@ -271,11 +273,7 @@ impl<'a> Table<'a> {
 
     /// How messages call the table.
     fn heading(&self) -> String {
-        match (self.path, self.is_listed) {
-            ("", _) => "the file".to_owned(),
-            (path, false) => format!("[{path}]"),
-            (path, true) => format!("[[{path}]]"),
-        }
+        self.document.syntax.heading(self.path, self.is_listed)
     }
 
     fn path_of(&self, key: &str) -> String {

@@ -29,10 +29,6 @@ impl Source {
         &self.text
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Gives it another rank.
     pub(super) fn set_order(&self, order: usize) {
         self.order.store(order, Relaxed);

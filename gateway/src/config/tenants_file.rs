@@ -4,7 +4,9 @@
 //! has changed, what was made of it before is taken again.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +15,18 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::diagnostic::Diagnostics;
-use super::files::Contents;
+use super::files::{Contents, FileDigest};
 use super::main_file::MainFile;
 use super::moment::Moment;
 use super::reader::read_file;
-use super::source::Source;
+use super::source::{Source, Span};
+use super::syntax::Syntax;
 use super::tenant::{WrittenTenant, read_tenant};
 
 /// What was made of a file of tenants.
 pub(super) struct TenantsFile {
     source: Arc<Source>,
+    pub(super) digest: FileDigest,
     pub(super) tenants: Vec<WrittenTenant>,
     pub(super) found: Diagnostics,
     same_until: Timestamp,
@@ -31,16 +35,33 @@ pub(super) struct TenantsFile {
 impl TenantsFile {
     fn read(contents: Contents, main: &MainFile, now: Timestamp) -> Self {
         let (moment, mut found) = (Moment::new(now), Diagnostics::default());
+        let digest = contents.digest();
+        let syntax = Syntax::of(&contents.path);
         let source = contents.into_source(&mut found);
-        let tenants = read_file(&source, &mut found, |root| {
+        let tenants = read_file(&source, syntax, &mut found, |root| {
             root.refuse_sections(&MainFile::SECTIONS);
             root.tables("tenant", |table| read_tenant(table, main, &moment))
         });
-        Self { source, tenants, found, same_until: moment.same_until() }
+        Self { source, digest, tenants, found, same_until: moment.same_until() }
     }
 
-    fn still_says(&self, contents: &Contents, now: Timestamp) -> bool {
-        now < self.same_until && self.source.text().as_bytes() == contents.bytes
+    /// Whether the file reads the same as before. It is compared piece by piece: memory for all of it, which is
+    /// new each time, would take the kernel as long to make as the file takes to read.
+    fn still_says(&self, path: &Path, now: Timestamp) -> io::Result<bool> {
+        if now >= self.same_until {
+            return Ok(false);
+        }
+        let mut file = File::open(path)?;
+        let mut piece = vec![0; 64 * 1024];
+        let mut rest = self.source.text().as_bytes();
+        loop {
+            let length = file.read(&mut piece)?;
+            match rest.strip_prefix(&piece[..length]) {
+                None => return Ok(false),
+                Some(rest) if length == 0 => return Ok(rest.is_empty()),
+                Some(behind) => rest = behind,
+            }
+        }
     }
 }
 
@@ -51,12 +72,13 @@ pub(super) struct Cache {
     files: HashMap<PathBuf, Arc<TenantsFile>>,
 }
 
-/// A file whose bytes have been read.
-pub(super) enum Fetched {
-    /// It says what it said before.
-    Same(Arc<TenantsFile>),
-    /// It is to be read.
-    Changed(Contents),
+/// A file that is to be read.
+pub(super) struct Named {
+    /// Its rank among the files read.
+    pub(super) order: usize,
+    pub(super) path: PathBuf,
+    /// Where the main file names it.
+    pub(super) named_at: Span,
 }
 
 impl Cache {
@@ -68,30 +90,29 @@ impl Cache {
         }
     }
 
-    /// Looks whether the file has changed. If not, its bytes are let go at once: a hundred thousand tenants
-    /// have twenty megabytes of them.
-    pub(super) fn compare(&self, contents: Contents, now: Timestamp) -> Fetched {
-        match self.files.get(&contents.path) {
-            Some(file) if file.still_says(&contents, now) => {
-                file.source.set_order(contents.order);
-                Fetched::Same(Arc::clone(file))
-            }
-            _ => Fetched::Changed(contents),
-        }
-    }
-
     /// What these files say, in their order; it is kept for the next time.
     pub(super) fn read(
         &mut self,
-        files: Vec<Fetched>,
+        named: Vec<Named>,
         main: &MainFile,
         now: Timestamp,
-    ) -> Vec<Arc<TenantsFile>> {
-        let files = in_parallel(files, |file| match file {
-            Fetched::Same(file) => file,
-            Fetched::Changed(contents) => Arc::new(TenantsFile::read(contents, main, now)),
+    ) -> Vec<(Named, io::Result<Arc<TenantsFile>>)> {
+        let before = &self.files;
+        let read = |Named { order, path, .. }: &Named| {
+            Ok(match before.get(path) {
+                Some(file) if file.still_says(path, now)? => {
+                    file.source.set_order(*order);
+                    Arc::clone(file)
+                }
+                _ => Arc::new(TenantsFile::read(Contents::read(*order, path)?, main, now)),
+            })
+        };
+        let files = in_parallel(named, |named| {
+            let file = read(&named);
+            (named, file)
         });
-        self.files = files.iter().map(|file| (file.source.path().to_owned(), Arc::clone(file))).collect();
+        let kept = files.iter().filter_map(|(named, file)| Some((named, file.as_ref().ok()?)));
+        self.files = kept.map(|(named, file)| (named.path.clone(), Arc::clone(file))).collect();
         files
     }
 }

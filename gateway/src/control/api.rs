@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config;
-use crate::controller::{FixedSettings, LastReload, Observation, Policy, ReloadError, Reloaded};
+use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
 use crate::standing::{Scope, Suspension};
@@ -270,9 +270,9 @@ pub struct Failure {
     pub diagnostics: Option<Value>,
 }
 
-impl From<&Observation> for Status {
-    fn from(observation: &Observation) -> Self {
-        let Observation { policy, snapshot, memory, last_reload, started_at, .. } = observation;
+impl From<&Overview> for Status {
+    fn from(overview: &Overview) -> Self {
+        let Overview { policy, interfaces, memory, last_reload, started_at } = overview;
         let gateway = &policy.config.gateway;
         let uptime = Timestamp::now().duration_since(*started_at);
         Self {
@@ -285,7 +285,7 @@ impl From<&Observation> for Status {
             // The clock may have been set back since.
             uptime_seconds: uptime.as_secs().try_into().unwrap_or(0),
             config: ConfigStatus::of(policy, last_reload),
-            interfaces: snapshot.interfaces.iter().map(InterfaceStatus::from).collect(),
+            interfaces: interfaces.iter().map(InterfaceStatus::from).collect(),
             tenants: policy.config.tenants.len(),
             exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_expiry },
             tables: Tables { bytes: memory.bytes, tenant_capacity: memory.tenant_capacity },

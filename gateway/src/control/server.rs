@@ -25,7 +25,7 @@ use super::api::{
 use super::explain::Explanation;
 use super::history::history;
 use super::peer::{Access, name_of};
-use crate::controller::{Controller, Observation, Release, Released, ReloadError, Reloaded, StandingError};
+use crate::controller::{Controller, Release, Released, ReloadError, Reloaded, StandingError};
 use crate::detect::source_of;
 use crate::http::{self, Limits};
 use crate::standing::Suspension;
@@ -102,11 +102,11 @@ async fn admit(access: Access, peer: Option<UCred>, mut request: Request, next: 
 }
 
 async fn status(State(shared): State<Shared>) -> Response {
-    observed(shared, |observation| Status::from(observation)).await
+    answer(move || shared.controller.overview().as_ref().map(Status::from)).await
 }
 
 async fn tenants(State(shared): State<Shared>) -> Response {
-    observed(shared, |observation| Tenants::from(observation)).await
+    answer(move || shared.controller.observe().as_ref().map(Tenants::from)).await
 }
 
 async fn explain(State(shared): State<Shared>, Path(address): Path<String>) -> Response {
@@ -207,13 +207,12 @@ async fn standing<T: Serialize + Send + 'static>(
     }
 }
 
-/// Answers with what `shape` makes of the counters of this moment.
-async fn observed<T: Serialize + Send + 'static>(
-    shared: Shared,
-    shape: impl FnOnce(&Observation) -> T + Send + 'static,
+/// Answers with what `look` finds; nothing is found once the controller has stopped.
+async fn answer<T: Serialize + Send + 'static>(
+    look: impl FnOnce() -> Option<T> + Send + 'static,
 ) -> Response {
-    match spawn_blocking(move || shared.controller.observe().as_ref().map(shape)).await {
-        Ok(Some(shaped)) => Json(shaped).into_response(),
+    match spawn_blocking(look).await {
+        Ok(Some(found)) => Json(found).into_response(),
         Ok(None) => failure(StatusCode::SERVICE_UNAVAILABLE, &ReloadError::Stopping.to_string()),
         Err(crash) => crashed(&crash),
     }

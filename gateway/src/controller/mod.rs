@@ -34,8 +34,8 @@ pub use suspension::{Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
-    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, Snapshot, Standings,
-    TableMemory,
+    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, InterfaceCounters,
+    Snapshot, Standings, TableMemory,
 };
 use crate::detect::{MeasureInForce, OffenceTally};
 use crate::ledger::{Health, Ledger};
@@ -115,6 +115,21 @@ pub struct Observation {
     pub started_at: Timestamp,
 }
 
+/// The gateway as a whole: what [`Observation`] has, but for the tenants.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// In the order of the policy's interfaces.
+    pub interfaces: Vec<InterfaceCounters>,
+    /// Size of the kernel's tables.
+    pub memory: TableMemory,
+    /// How the last reload went.
+    pub last_reload: LastReload,
+    /// When the controller started.
+    pub started_at: Timestamp,
+}
+
 impl Controller {
     /// Brings up the data plane by `start` with the first policy, who is suspended, and the measures
     /// that the ledger says hold.
@@ -169,6 +184,19 @@ impl Controller {
             offences: Arc::clone(&state.offences),
             are_measures_held: state.are_measures_held,
             ledger: self.ledger.health(),
+            last_reload: state.last_reload.clone(),
+            started_at: self.started_at,
+        })
+    }
+
+    /// The gateway as a whole at this moment; none once stopped. Costs the same however many tenants there are.
+    pub fn overview(&self) -> Option<Overview> {
+        let state = self.state();
+        let policer = state.policer.as_ref()?;
+        Some(Overview {
+            interfaces: policer.interfaces(),
+            memory: policer.memory(),
+            policy: Arc::clone(&state.policy),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::{Config, OnStop};
 use crate::dataplane::{
-    Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, Snapshot,
-    Standings, TableMemory,
+    Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, InterfaceCounters,
+    Snapshot, Standings, TableMemory,
 };
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 
@@ -44,6 +44,10 @@ pub trait Policer: Send {
     fn follow_interfaces(&mut self) -> Vec<Followed>;
     /// Reads all counters.
     fn snapshot(&self) -> Snapshot;
+    /// The interfaces of [`Self::snapshot`]; with many tenants much faster than all.
+    fn interfaces(&self) -> Vec<InterfaceCounters> {
+        self.snapshot().interfaces
+    }
     /// What the programs reported since the last call.
     fn take_events(&mut self) -> Vec<Event>;
     /// How many events never arrived.
@@ -99,6 +103,10 @@ impl Policer for Dataplane {
 
     fn snapshot(&self) -> Snapshot {
         Self::snapshot(self)
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceCounters> {
+        Self::interfaces(self)
     }
 
     fn take_events(&mut self) -> Vec<Event> {

@@ -71,9 +71,12 @@ impl Policy {
         warnings: Diagnostics,
         loaded_at: Timestamp,
     ) -> Self {
-        let expiries =
-            || configured.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions).map(|e| e.expires);
-        let (exemptions, next_expiry) = (expiries().count(), expiries().min());
+        // In one pass: most of its time goes into fetching each tenant from memory.
+        let exemptions = configured.tenants.iter().flat_map(|tenant| &tenant.smtp_exemptions);
+        let (exemptions, next_expiry) = exemptions.fold((0, None), |(count, next), exemption| {
+            let next = next.map_or(exemption.expires, |next: Timestamp| next.min(exemption.expires));
+            (count + 1, Some(next))
+        });
         let allowed_until = configured.detection.allow.iter().map(|allowance| allowance.expires);
         let lowered_until = lowered_caps.iter().map(|measure| measure.until);
         let next_lapse = next_expiry.into_iter().chain(allowed_until).chain(lowered_until).min();

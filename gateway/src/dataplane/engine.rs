@@ -289,7 +289,12 @@ impl Engine {
             up: self.tables.tenants.counters(*slot, Direction::Up),
             down: self.tables.tenants.counters(*slot, Direction::Down),
         });
-        let interfaces = self.interfaces.iter().map(|registered| {
+        Snapshot { tenants: tenants.collect(), interfaces: self.interface_counters() }
+    }
+
+    /// Reads the counters of the interfaces that are registered.
+    pub(super) fn interface_counters(&self) -> Vec<InterfaceCounters> {
+        let counters = |registered: &Registered| {
             let counters = self.tables.interface_counters(registered.slot);
             InterfaceCounters {
                 link_control: tally(counters.link_control),
@@ -298,8 +303,8 @@ impl Engine {
                 dropped: by_reason(|slot| counters.dropped[slot]),
                 ..InterfaceCounters::none(&registered.target.interface)
             }
-        });
-        Snapshot { tenants: tenants.collect(), interfaces: interfaces.collect() }
+        };
+        self.interfaces.iter().map(counters).collect()
     }
 
     /// How much of its burst a tenant has used up in each direction: the time until it has sent nothing.

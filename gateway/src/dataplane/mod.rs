@@ -266,14 +266,18 @@ impl Dataplane {
 
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.engine.snapshot();
+        Snapshot { interfaces: self.interfaces(), ..self.engine.snapshot() }
+    }
+
+    /// Reads the counters of the interfaces, as configured, whether they exist or not.
+    pub fn interfaces(&self) -> Vec<InterfaceCounters> {
+        let registered = self.engine.interface_counters();
         let counters = |interface: &Interface| {
-            let found = snapshot.interfaces.iter().find(|counters| counters.name == interface.name);
+            let found = registered.iter().find(|counters| counters.name == interface.name);
             let counters = found.cloned().unwrap_or_else(|| InterfaceCounters::none(interface));
             InterfaceCounters { attached: self.is_policed(interface), ..counters }
         };
-        snapshot.interfaces = self.interfaces.iter().map(counters).collect();
-        snapshot
+        self.interfaces.iter().map(counters).collect()
     }
 
     /// How much of its burst a tenant has used up in each direction; none if there is no such tenant.

@@ -7,7 +7,9 @@
 mod cpus;
 mod detection;
 mod figure;
+mod htb;
 mod measure;
+mod notation;
 mod packet;
 mod peers;
 mod plot;

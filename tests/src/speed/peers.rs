@@ -11,6 +11,7 @@ use gateway::config::{Config, Side};
 use gateway::dataplane::{Engine, ProgramClock};
 
 use crate::figure::{Aim, Figure};
+use crate::htb::Classifier;
 use crate::measure::{Effort, Spread, Trial, in_turns, processor_time};
 use crate::packet::tcp;
 use crate::router::{Caps, Router};
@@ -76,7 +77,11 @@ fn forwarding(scale_name: &str, scale: Scale, effort: Effort) -> Result<Vec<Figu
     ];
     // A classful queueing discipline numbers its classes with 16 bits.
     if scale.tenants < u32::from(u16::MAX) {
-        contenders.push(("tc (HTB, u32)", Contender::stack(Router::with_htb(scale)?)?));
+        for (name, classifier) in
+            [("tc (HTB, u32)", Classifier::U32), ("tc (HTB, cls_bpf)", Classifier::ClsBpf)]
+        {
+            contenders.push((name, Contender::stack(Router::with_htb(scale, classifier)?)?));
+        }
     }
     let all: Vec<_> = contenders.iter().map(|(_, contender)| contender).collect();
     let values = turns(&all, scale, 443, effort, |sent, forwarded| {

@@ -9,11 +9,8 @@ use fairway_tests::config::Config;
 use fairway_tests::gateway::Gateway;
 use fairway_tests::topology::Topology;
 
-use crate::measure::elapsed;
-use crate::scale::{Scale, id, networks_of};
-
-/// Tenants in one file.
-const TENANTS_PER_FILE: u32 = 1_000;
+use crate::notation::{Notation, TENANTS_PER_FILE};
+use crate::scale::Scale;
 
 /// The gateway, and its files.
 pub(crate) struct Provider<'a> {
@@ -46,34 +43,21 @@ impl<'a> Provider<'a> {
 
     /// Writes one file anew; its first tenant's cap is `cap_mbit_per_sec`.
     pub(crate) fn write(&self, file: u32, cap_mbit_per_sec: u32) -> Result<()> {
-        let first = file * TENANTS_PER_FILE;
-        let last = (first + TENANTS_PER_FILE).min(self.scale.tenants);
-        let tenants = (first..last).map(|tenant| {
-            let cap = if tenant == first { cap_mbit_per_sec } else { 10 };
-            let networks = (0..self.scale.networks_each).map(|index| tenant + index * self.scale.tenants);
-            let networks: Vec<_> =
-                networks.flat_map(networks_of).map(|network| format!("\"{network}\"")).collect();
-            let (id, networks) = (id(tenant), networks.join(", "));
-            format!(
-                "[[tenant]]\nid = \"{id}\"\nname = \"Tenant {tenant}\"\nprefixes = [{networks}]\n\
-                 contact = \"admin@{id}.example\"\ncap = {{ up = \"{cap} Mbit/s\", down = \"10 Mbit/s\" }}\n\n"
-            )
-        });
         let path = self.directory().join(format!("{file:05}.toml"));
         let partial = path.with_extension("partial");
-        fs::write(&partial, tenants.collect::<String>()).context("a tenants' file")?;
+        let text = Notation::Toml.file(self.scale, file, cap_mbit_per_sec);
+        fs::write(&partial, text).context("a tenants' file")?;
         fs::rename(partial, path).context("a tenants' file")
     }
 
     /// Has the files read, and returns how long the command took.
     pub(crate) fn reload(&self) -> Result<Duration> {
-        let reload = || self.gateway.call(&["reload"])?.success().context("fairway reload");
-        Ok(elapsed(reload)?.0)
+        self.gateway.time(&["reload"])
     }
 
     /// How long a command takes that the gateway answers at once.
     pub(crate) fn status(&self) -> Result<Duration> {
-        Ok(elapsed(|| self.gateway.status())?.0)
+        self.gateway.time(&["status"])
     }
 
     /// Lets the gateway notice by itself that files changed, and find nothing new in them.

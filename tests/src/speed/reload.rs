@@ -14,6 +14,7 @@ use gateway_ebpf::DropReason;
 
 use crate::figure::{Aim, Figure};
 use crate::measure::{Effort, Spread, Trial, elapsed, in_turns};
+use crate::notation;
 use crate::packet::{LOOPBACK, tcp};
 use crate::provider::Provider;
 use crate::scale::LARGE;
@@ -24,6 +25,7 @@ const RELOADS_UNDER_TRAFFIC: u32 = 100;
 
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let mut figures = commands(effort)?;
+    figures.extend(notation::measure(effort)?);
     figures.extend(under_traffic(effort)?);
     Ok(figures)
 }

@@ -4,13 +4,14 @@
 //!   (packets) ──> in0  router  out0 ────── sink
 //! ```
 
-use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, Result};
 use fairway_tests::namespace::{Link, Namespace};
+use ipnetwork::{IpNetwork, Ipv4Network};
 
-use crate::scale::{FIRST_V4, Scale, V4_STEP};
+use crate::htb::{self, Classifier};
+use crate::scale::{Scale, networks_of};
 
 /// How much each tenant may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,28 +79,10 @@ impl Router {
         Ok(router)
     }
 
-    /// A class for each tenant in HTB, found by hashing the third byte of its address in u32. Port 25 goes
-    /// to a class of its own that lets nearly nothing out: this kernel may lack actions that drop.
-    pub(crate) fn with_htb(scale: Scale) -> Result<Self> {
-        let router = Self::without_policy()?;
-        let mut rules = String::from(
-            "qdisc add dev out0 root handle 1: htb default ffff\n\
-             class add dev out0 parent 1: classid 1:ffff htb rate 8bit ceil 8bit burst 1 cburst 1\n\
-             filter add dev out0 parent 1: protocol ip prio 1 u32 match ip dport 25 0xffff flowid 1:ffff\n\
-             filter add dev out0 parent 1: protocol ip prio 2 handle 2: u32 divisor 256\n\
-             filter add dev out0 parent 1: protocol ip prio 2 u32 ht 800:: match ip src 10.0.0.0/8 \
-             hashkey mask 0x0000ff00 at 12 link 2:\n",
-        );
-        for (number, network) in networks(scale) {
-            let (class, bucket) = (number + 1, (FIRST_V4 + number * V4_STEP) >> 8 & 0xff);
-            // Writing to a string does not fail.
-            let _ = write!(
-                rules,
-                "class add dev out0 parent 1: classid 1:{class:x} htb rate 10gbit quantum 60000\n\
-                 filter add dev out0 parent 1: protocol ip prio 2 u32 ht 2:{bucket:x}: match ip src {network} flowid 1:{class:x}\n"
-            );
-        }
-        router.apply(&["tc", "-batch"], &rules)?;
+    /// A class for each tenant in HTB, found by `classifier`.
+    pub(crate) fn with_htb(scale: Scale, classifier: Classifier) -> Result<Self> {
+        let (router, rules) = (Self::without_policy()?, htb::rules(scale, classifier)?);
+        router.apply(&["tc", "-batch"], &rules.text)?;
         Ok(router)
     }
 
@@ -141,7 +124,12 @@ impl Router {
 }
 
 /// IPv4 networks with the numbers of their tenants.
-fn networks(scale: Scale) -> impl Iterator<Item = (u32, String)> {
-    let network = |number| format!("{}/28", std::net::Ipv4Addr::from_bits(FIRST_V4 + number * V4_STEP));
-    (0..scale.networks()).map(move |number| (number % scale.tenants, network(number)))
+pub(crate) fn networks(scale: Scale) -> impl Iterator<Item = (u32, Ipv4Network)> {
+    let network = move |number| {
+        networks_of(number).into_iter().find_map(|network| match network {
+            IpNetwork::V4(network) => Some((number % scale.tenants, network)),
+            IpNetwork::V6(_) => None,
+        })
+    };
+    (0..scale.networks()).filter_map(network)
 }

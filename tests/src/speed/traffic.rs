@@ -7,14 +7,16 @@ use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use gateway::config::Side;
 use gateway_ebpf::traffic::Traffic;
 
 use crate::scale::{FIRST_V4, FIRST_V6, Scale, V4_STEP};
 
 /// Programs of the object.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "empty",
     "from_ipv4",
+    "to_ipv4",
     "from_ipv6",
     "clock_jiffies",
     "clock_coarse",
@@ -68,8 +70,30 @@ impl Generator {
 
     /// Sends frames like `frame` from the networks of `scale`, one picked at random for each, to `next`.
     pub(crate) fn send(&mut self, frame: &[u8], scale: Scale, next: &ProgramFd, repeat: u32) -> Result<()> {
-        let program = self.prepare(frame, scale, next)?;
+        let program = self.prepare(frame, scale, Side::Tenant, next)?;
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        self.program(program)?.test_run(options)?;
+        Ok(())
+    }
+
+    /// As [`Self::send`], as if frames came in by the interface `ifindex` of this thread's network namespace; on
+    /// the side of the uplink they go to the networks, and must be of IPv4.
+    pub(crate) fn send_by(
+        &mut self,
+        (side, ifindex): (Side, u32),
+        frame: &[u8],
+        scale: Scale,
+        next: &ProgramFd,
+        repeat: u32,
+    ) -> Result<()> {
+        let program = self.prepare(frame, scale, side, next)?;
+        let context = received_by(ifindex, frame);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            repeat,
+            ..TestRunOptions::default()
+        };
         self.program(program)?.test_run(options)?;
         Ok(())
     }
@@ -84,9 +108,8 @@ impl Generator {
         repeat: u32,
         ifindex: u32,
     ) -> Result<()> {
-        let program = self.prepare(frame, scale, next)?;
-        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context: [u32; 6] = [0, frame.len() as u32, 0, ifindex, 0, 0];
+        let program = self.prepare(frame, scale, Side::Tenant, next)?;
+        let context = received_by(ifindex, frame);
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(bytemuck::bytes_of(&context)),
@@ -98,27 +121,38 @@ impl Generator {
         Ok(())
     }
 
-    fn prepare(&mut self, frame: &[u8], scale: Scale, next: &ProgramFd) -> Result<&'static str> {
+    fn prepare(&mut self, frame: &[u8], scale: Scale, side: Side, next: &ProgramFd) -> Result<&'static str> {
         let mut bytes = [0; Traffic::HEADER_BYTES];
         bytes.copy_from_slice(frame.get(..Traffic::HEADER_BYTES).context("a frame of at least 64 bytes")?);
         let is_v4 = bytes[12..14] == [0x08, 0x00];
+        // Of the words of the IPv4 header, the checksum and the address are written anew.
+        let (program, written) = match (is_v4, side) {
+            (true, Side::Tenant) => ("from_ipv4", [5, 6, 7]),
+            (true, Side::Uplink) => ("to_ipv4", [5, 8, 9]),
+            (false, _) => ("from_ipv6", [5, 6, 7]),
+        };
         let words = bytes[14..34].chunks_exact(2).enumerate();
-        let rest = words.filter(|(index, _)| ![5, 6, 7].contains(index));
+        let rest = words.filter(|(index, _)| !written.contains(index));
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15).max(1);
         let traffic = Traffic {
             header: bytemuck::cast(bytes),
             random: self.seed,
-            first_source: if is_v4 { FIRST_V4 } else { FIRST_V6 },
-            source_step: if is_v4 { V4_STEP } else { 1 },
+            first_address: if is_v4 { FIRST_V4 } else { FIRST_V6 },
+            address_step: if is_v4 { V4_STEP } else { 1 },
             networks: scale.networks(),
             checksum_rest: rest.map(|(_, word)| u32::from(word[0]) << 8 | u32::from(word[1])).sum(),
         };
         self.traffic.set(0, bytemuck::cast::<_, Words>(traffic), 0)?;
         self.next.set(0, next, 0)?;
-        Ok(if is_v4 { "from_ipv4" } else { "from_ipv6" })
+        Ok(program)
     }
 
     fn program(&self, name: &str) -> Result<&Xdp> {
         Ok(self.object.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
     }
+}
+
+/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+fn received_by(ifindex: u32, frame: &[u8]) -> [u32; 6] {
+    [0, frame.len() as u32, 0, ifindex, 0, 0]
 }

@@ -65,8 +65,10 @@ fn sources(config: &Config) -> u32 {
         IpNetwork::V4(prefix) => 1_u32 << (32 - prefix.prefix()).min(8),
         IpNetwork::V6(prefix) => 1 << 64_u8.saturating_sub(prefix.prefix()).min(8),
     };
-    let all = config.tenants.iter().flat_map(|tenant| &tenant.prefixes).map(sources);
-    all.fold(0, u32::saturating_add).min(config.detection.sources)
+    let most = config.detection.sources;
+    // Each has one at least: with as many prefixes, there is no need to look at the others.
+    let all = config.tenants.iter().flat_map(|tenant| &tenant.prefixes).take(most as usize).map(sources);
+    all.fold(0, u32::saturating_add).min(most)
 }
 
 /// A kind of offence as the programs number it.

@@ -1,13 +1,22 @@
-//! What the TOML parser objects to, in an operator's words. It tells its errors apart by their text alone;
-//! one that is not recognised here is shown as it is.
+//! TOML, and what its parser objects to, in an operator's words. It tells its errors apart by their text
+//! alone; one that is not recognised here is shown as it is.
 
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Diagnostics};
-use super::source::{Source, Span};
+use toml::de::DeTable;
+
+use super::super::diagnostic::{Diagnostic, Diagnostics};
+use super::super::source::{Source, Span};
+use super::Parsed;
+
+pub(super) fn parse<'s>(source: &'s Arc<Source>, found: &mut Diagnostics) -> Parsed<'s> {
+    let (root, errors) = DeTable::parse_recoverable(source.text());
+    let torn_lines = errors.iter().map(|error| report(error, source, found)).collect();
+    Parsed { root: root.into_inner(), torn_lines }
+}
 
 /// Reports one error of the parser and returns its line.
-pub(super) fn report(error: &toml::de::Error, source: &Arc<Source>, found: &mut Diagnostics) -> u32 {
+fn report(error: &toml::de::Error, source: &Arc<Source>, found: &mut Diagnostics) -> u32 {
     let span = source.span(error.span().unwrap_or(0..0));
     let line = span.place().line;
     found.push(explain(error.message(), source, &span));
