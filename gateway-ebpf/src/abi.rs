@@ -19,7 +19,7 @@ use crate::standing::Standing;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;

@@ -213,7 +213,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         }
         flag_tenant(sighting.slot, until_ns);
     }
-    report(&tables, source, kind, measure, flags, now_ns, until_ns);
+    report(&tables, source, rule, kind, measure, flags, now_ns, until_ns);
     let what = match Sign::from_number(sighting.sign) {
         Sign::OPEN => Traffic::Syn,
         Sign::DATAGRAM => Traffic::Udp,
@@ -288,6 +288,7 @@ fn flag_tenant(slot: u32, until_ns: u64) {
 fn report(
     tables: &Tables,
     source: &Source,
+    rule: &Rule,
     kind: Kind,
     measure: Measure,
     flags: u8,
@@ -297,7 +298,7 @@ fn report(
     // SAFETY: a live, aligned map value; the word is only added to atomically.
     let number = unsafe { atomic::next(&raw mut (*tables.detection).reports) };
     let Some(place) = REPORTS.get_ptr_mut(number as u32 & (REPORT_COUNT - 1)) else { return };
-    let (window, detail) = record::evidence(source, kind);
+    let (window, detail, rests_on) = record::evidence(source, rule, kind);
     // SAFETY: a live, aligned map value; the number, which says that the rest is whole, comes last.
     unsafe {
         (&raw mut (*place).number).write_volatile(0);
@@ -307,7 +308,7 @@ fn report(
         (*place).slot = source.slot;
         (*place).kind = kind as u8;
         (*place).measure = measure as u8;
-        (*place).flags = flags;
+        (*place).flags = flags | rests_on;
         (*place).window = window;
         (*place).detail = detail;
         let (from, to) =
