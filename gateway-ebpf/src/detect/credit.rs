@@ -62,17 +62,6 @@ impl Price {
 const PEERS_PER_SECOND: u32 = 25;
 const PEERS_AT_ONCE: u32 = 128;
 
-/// Contacts without an answer that make it sure that a source had spent its start for seconds: with fewer,
-/// the first answers to a client in a hurry may be on their way.
-const EXHAUSTED: u32 = START as u32 + 16;
-
-/// Whether too many of the contacts made lately are without an answer, and were for a while.
-#[inline(always)]
-#[must_use]
-pub const fn is_exhausted(lately: &Window) -> bool {
-    lately.failed() >= EXHAUSTED && lately.fails(FAILS_PERCENT)
-}
-
 /// What an answer brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reward(u64);
@@ -116,6 +105,13 @@ impl Credit {
             self.balance_ns -= price.0;
         }
         enough
+    }
+
+    /// Whether there is so much that nobody is held up.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ample(&self, price: Price) -> bool {
+        self.balance_ns >= price.0 * (START / 2)
     }
 
     /// Pays for an answer.

@@ -5,13 +5,17 @@ use core::mem::offset_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::candidate::Candidate;
-use super::credit::{self, Credit, Price, Reward};
+use super::credit::{Credit, Price, Reward};
 use super::excess::Excess;
 use super::window::{DAY_S, Ports, Track, WINDOWS_S, Window};
 use super::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure, is_sensitive, is_service};
 
 /// Targets that are kept as evidence: the last ones.
 pub const TARGETS: usize = 8;
+
+/// Credit that is short for longer than this is not that of a client at its start: from 64 contacts under
+/// way to the 200 of a crawler at 2,000 a second it takes two seconds.
+const STARVED_NS: u64 = 4_000_000_000;
 
 /// Which source: an IPv4 address as IPv4-mapped (RFC 4291, 2.5.5.2), or the upper half of an IPv6 one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -102,10 +106,12 @@ pub struct Source {
     pub syns: Excess,
     /// Datagrams beyond answers.
     pub datagrams: Excess,
+    /// Since when its TCP credit has been short; 0: it is not.
+    pub starved_ns: u64,
     /// What it turned to last.
     pub targets: [Target; TARGETS],
     /// Padding to whole cache lines.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 6],
 }
 
 const _: () = {
@@ -199,18 +205,26 @@ impl Source {
     pub fn afford(&mut self, family: Family, now_ns: u64) -> bool {
         let price = if self.is_under(Measure::Slow, now_ns) { Price::SLOW } else { family.price() };
         match family {
-            Family::Tcp => self.credits[0].take(price, now_ns),
+            Family::Tcp => {
+                let affordable = self.credits[0].take(price, now_ns);
+                if affordable && self.credits[0].is_ample(price) {
+                    self.starved_ns = 0;
+                } else if !affordable && self.starved_ns == 0 {
+                    self.starved_ns = now_ns;
+                }
+                affordable
+            }
             Family::Udp => self.credits[1].take(price, now_ns),
             Family::Ping => self.credits[2].take(price, now_ns),
         }
     }
 
-    /// Whether SYNs that are dropped for want of credit are a flood's as well. A client's at its start are
-    /// not: it is we who keep them from being answered.
+    /// Whether SYNs that are dropped for want of credit are a flood's as well. At first they are not: it is
+    /// we who keep a client in a hurry from being answered, until its first answers have paid.
     #[inline(always)]
     #[must_use]
-    pub const fn is_exhausted(&self) -> bool {
-        credit::is_exhausted(&self.tracks[track::TCP_PORTS].windows[0])
+    pub const fn is_starved(&self, now_ns: u64) -> bool {
+        self.starved_ns != 0 && now_ns.saturating_sub(self.starved_ns) >= STARVED_NS
     }
 
     /// Counts a new contact.

@@ -65,25 +65,27 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let mut rng = Rng::with_seed(arguments.seed);
+    let mut world = World::new()?;
     let mut cells = Vec::new();
+    configure_grid(&mut world, "")?;
     let shapes = if arguments.shape.is_empty() { &Shape::ALL[..] } else { &arguments.shape };
     for &shape in shapes {
         eprintln!("{shape:?}: {} runs of each of {} cells", arguments.runs, RATES.len() * ANSWERED.len());
         for per_second in RATES {
             for answered_percent in ANSWERED {
                 let cell = Cell { shape, per_second, answered_percent };
-                cells.push(grid_cell(cell, arguments.runs, "", &mut rng)?);
+                cells.push(grid_cell(&mut world, cell, arguments.runs, &mut rng)?);
             }
         }
     }
     let mut hours = Vec::new();
     for program in benign::PROGRAMS.iter().filter(|_| arguments.shape.is_empty()) {
         eprintln!("{}: {} s", program.name, arguments.seconds);
-        hours.push(benign::run(program, "", arguments.seconds, &mut rng)?);
+        hours.push(benign::run(&mut world, program, "", arguments.seconds, &mut rng)?);
     }
     let scaled = match arguments.no_plot {
         true => Vec::new(),
-        false => scaled::run(&mut rng)?,
+        false => scaled::run(&mut world, &mut rng)?,
     };
     let evaluation = Evaluation { seed: arguments.seed, runs: arguments.runs, cells, hours, scaled };
     if let Some(directory) = &arguments.out {
@@ -93,10 +95,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Sets up the grid, with `more` settings. Without the breaker: every run is a scanner of its own, and none is to
+/// be spared for the others.
+fn configure_grid(world: &mut World, more: &str) -> Result<()> {
+    world.configure(&format!("[detect]\nmax_measures_per_minute = 10_000\n{more}"))
+}
+
 /// Runs of one cell, each from a source of its own.
-fn grid_cell(cell: Cell, runs: u32, config: &str, rng: &mut Rng) -> Result<CellResult> {
-    // Without the breaker: every run is a scanner of its own, and none is to be spared for the others.
-    let mut world = World::new(&format!("[detect]\nmax_measures_per_minute = 10_000\n{config}"))?;
-    let runs = (0..runs).map(|_| attack::run(&mut world, cell, rng)).collect::<Result<Vec<_>>>()?;
+fn grid_cell(world: &mut World, cell: Cell, runs: u32, rng: &mut Rng) -> Result<CellResult> {
+    let runs = (0..runs).map(|_| attack::run(world, cell, rng)).collect::<Result<Vec<_>>>()?;
     Ok(CellResult::new(cell, &runs))
 }

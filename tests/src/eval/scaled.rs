@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::attack::{Cell, Shape};
 use crate::benign;
-use crate::grid_cell;
+use crate::world::World;
+use crate::{configure_grid, grid_cell};
 
 /// Thresholds as they are, and so many times as high.
 const FACTORS: [f64; 7] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0];
@@ -37,29 +38,29 @@ pub(crate) struct Detected {
 }
 
 /// A smaller grid, and the ordinary programs for a shorter time, under each factor.
-pub(crate) fn run(rng: &mut Rng) -> Result<Vec<Scaled>> {
-    FACTORS.iter().map(|factor| run_scaled(*factor, rng)).collect()
+pub(crate) fn run(world: &mut World, rng: &mut Rng) -> Result<Vec<Scaled>> {
+    FACTORS.iter().map(|factor| run_scaled(world, *factor, rng)).collect()
 }
 
-fn run_scaled(factor: f64, rng: &mut Rng) -> Result<Scaled> {
+fn run_scaled(world: &mut World, factor: f64, rng: &mut Rng) -> Result<Scaled> {
     eprintln!("thresholds times {factor}");
     let config = thresholds(factor);
-    let detected =
-        ANSWERED.iter().map(|answered| detected(*answered, &config, rng)).collect::<Result<_>>()?;
+    configure_grid(world, &config)?;
+    let detected = ANSWERED.iter().map(|answered| detected(world, *answered, rng)).collect::<Result<_>>()?;
     let (mut verdicts, mut seconds) = (0, 0);
     for program in benign::PROGRAMS.iter().filter(|program| program.name != LEFT_OUT) {
-        verdicts += benign::run(program, &config, SECONDS, rng)?.verdicts.len();
+        verdicts += benign::run(world, program, &config, SECONDS, rng)?.verdicts.len();
         seconds += SECONDS;
     }
     let false_verdicts_per_hour = verdicts as f64 * 3_600.0 / seconds as f64;
     Ok(Scaled { factor, detected, false_verdicts_per_hour })
 }
 
-fn detected(answered_percent: u8, config: &str, rng: &mut Rng) -> Result<Detected> {
+fn detected(world: &mut World, answered_percent: u8, rng: &mut Rng) -> Result<Detected> {
     let (mut detected, mut runs) = (0, 0);
     for shape in Shape::ALL {
         for per_second in RATES {
-            detected += grid_cell(Cell { shape, per_second, answered_percent }, RUNS, config, rng)?.detected;
+            detected += grid_cell(world, Cell { shape, per_second, answered_percent }, RUNS, rng)?.detected;
             runs += RUNS;
         }
     }

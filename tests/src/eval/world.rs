@@ -56,9 +56,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Fresh tables under the default thresholds and `more`.
-    pub(crate) fn new(more: &str) -> Result<Self> {
-        let config = bench::config(&format!("{TENANT}\n{more}"));
+    /// Fresh tables under the default thresholds.
+    pub(crate) fn new() -> Result<Self> {
+        let config = bench::config(TENANT);
         let mut engine = Engine::detached(&config, ProgramClock::Virtual)?;
         engine.register(&config.interfaces[0], 1)?;
         Ok(Self {
@@ -70,6 +70,13 @@ impl World {
             sent: 0,
             next_source: Ipv4Addr::new(10, 0, 0, 1).to_bits(),
         })
+    }
+
+    /// Goes on under the default thresholds and `more`. To load the programs anew would take longer than
+    /// most runs do.
+    pub(crate) fn configure(&mut self, more: &str) -> Result<()> {
+        self.engine.apply(&bench::config(&format!("{TENANT}\n{more}")))?;
+        Ok(())
     }
 
     pub(crate) fn now_ns(&self) -> u64 {

@@ -264,7 +264,7 @@ extern "C" fn observe_attempt() -> u64 {
     let contact = tables.find(region, tables.contact(sighting, protocol), second);
     let is_throttled =
         !contact.is_known() && !source.afford(family, now_ns) && !sources::is_left_alone(sighting, kind);
-    if is_syn && (!is_throttled || source.is_exhausted()) {
+    if is_syn && (!is_throttled || source.is_starved(now_ns)) {
         count_syn(index);
     }
     if contact.is_known() {
