@@ -83,11 +83,12 @@ impl World {
         self.now_ns
     }
 
-    /// An address that was not used before. What earlier sources left is gone: the clock moves on by a
-    /// day, so that their windows are over and their places free.
+    /// An address that was not used before. What earlier sources left is gone: the clock moves on by more than
+    /// the hour that contacts and measures last, so that their places are free. Not by far more, or the
+    /// programs' allowances would expire before the last of thousands of runs.
     pub(crate) fn fresh_source(&mut self) -> Ipv4Addr {
         self.due.clear();
-        self.now_ns += 86_400 * SECOND_NS;
+        self.now_ns += 2 * 3_600 * SECOND_NS;
         // What is still to be said of an earlier source is not this one's.
         self.engine.confirm(self.now_ns);
         self.engine.take_offences();

@@ -213,7 +213,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         }
         flag_tenant(sighting.slot, until_ns);
     }
-    report(&tables, source, rule, kind, measure, flags, now_ns, until_ns);
+    report(&tables, source, rule, kind, measure, flags, now_ns);
     let what = match Sign::from_number(sighting.sign) {
         Sign::OPEN => Traffic::Syn,
         Sign::DATAGRAM => Traffic::Udp,
@@ -293,7 +293,6 @@ fn report(
     measure: Measure,
     flags: u8,
     at_ns: u64,
-    until_ns: u64,
 ) {
     // SAFETY: a live, aligned map value; the word is only added to atomically.
     let number = unsafe { atomic::next(&raw mut (*tables.detection).reports) };
@@ -303,7 +302,7 @@ fn report(
     unsafe {
         (&raw mut (*place).number).write_volatile(0);
         (*place).at_ns = at_ns;
-        (*place).until_ns = until_ns;
+        (*place).until_ns = rule.until_ns(at_ns);
         (*place).key = source.key;
         (*place).slot = source.slot;
         (*place).kind = kind as u8;
