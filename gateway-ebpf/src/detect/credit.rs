@@ -22,7 +22,7 @@ pub const START: u64 = 64;
 pub const MOST: u64 = 4_096;
 
 /// Share of contacts without an answer, in percent, from which on answers pay less. Crawlers, resolvers and
-/// relays miss 5 to 15 % of their answers; of 256 contacts in a scan of hosts that answer to 70 %, chance
+/// relays miss 5 to 15 % of their answers, as the evaluation has them; of 256 contacts in a scan of hosts that answer to 70 %, chance
 /// leaves less than this with a probability below 10^-4.
 const FAILS_PERCENT: u32 = 20;
 
@@ -59,8 +59,8 @@ impl Price {
 
 /// New peers a second, and at once, that peer-to-peer programs turn to: a client of BitTorrent opens up to
 /// 30 connections a second at its start, and far fewer after that.
-const PEERS_PER_SECOND: u32 = 25;
-const PEERS_AT_ONCE: u32 = 128;
+const PEERS_PER_SECOND: u64 = 25;
+const PEERS_AT_ONCE: u64 = 128;
 
 /// What an answer brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +83,8 @@ impl Reward {
     #[inline(always)]
     #[must_use]
     pub const fn for_peer(lately: &Window, second: u32) -> Self {
-        let peers = PEERS_AT_ONCE + second.saturating_sub(lately.start_s) * PEERS_PER_SECOND;
-        if lately.attempted > peers { Self::for_service(lately) } else { Self::FULL }
+        let peers = PEERS_AT_ONCE + second.saturating_sub(lately.start_s) as u64 * PEERS_PER_SECOND;
+        if lately.attempted as u64 > peers { Self::for_service(lately) } else { Self::FULL }
     }
 }
 
