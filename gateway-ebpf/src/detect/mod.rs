@@ -12,6 +12,7 @@
 //! | [`contact`] | which contacts were made lately: one word each |
 //! | [`credit`] | how fast new contacts may be made: paid back, twice, by answers |
 //! | [`sighting`] | which packets say something at all |
+//! | [`window`], [`candidate`], [`excess`] | counts: within a time, of one host's ports, beyond a rate |
 //! | [`source`] | what is known of one source |
 //! | [`rules`] | thresholds, and when they are met |
 //! | [`record`] | what the controller is told |
@@ -21,13 +22,16 @@
 //! failures by ratio and number as in threshold random walks (Jung, Paxson, Berger, Balakrishnan 2004).
 //! The cache also tells new contacts from old, so that distinct hosts are counted, not estimated.
 
+pub mod candidate;
 pub mod contact;
 pub mod credit;
+pub mod excess;
 pub mod hash;
 pub mod record;
 pub mod rules;
 pub mod sighting;
 pub mod source;
+pub mod window;
 
 /// Slots that tables reserve for kinds; index 0 is never used.
 pub const KIND_SLOTS: usize = 16;
@@ -77,17 +81,17 @@ labelled! {
         /// Remote administration, databases, devices: few servers have business with many of them.
         ScanSensitive = 1, "scan_sensitive", "Many hosts tried on ports of remote administration, databases or devices, and too many of them did not answer.";
         /// One service on many hosts.
-        ScanHorizontal = 2, "scan_horizontal", "Many hosts tried on few TCP ports, most of them without an answer.";
+        ScanHorizontal = 2, "scan_horizontal", "Many hosts tried on few TCP ports, most of them without an answer, or on service ports, and too many of them without one.";
         /// Many services on many hosts.
-        ScanBlock = 3, "scan_block", "Many TCP ports of many hosts tried, nearly all without an answer.";
+        ScanBlock = 3, "scan_block", "Many TCP ports of many hosts tried, most of them without an answer.";
         /// Many services on one host.
-        ScanVertical = 4, "scan_vertical", "Many ports of one host tried without an answer.";
+        ScanVertical = 4, "scan_vertical", "Many ports of one host tried, and too many of them without an answer.";
         /// Segments that no TCP sends.
         ScanStealth = 5, "scan_stealth", "TCP segments with flags that no honest sender combines (NULL, FIN, XMAS, SYN+FIN), to many hosts or ports.";
         /// Echo requests.
-        ScanPing = 6, "scan_ping", "Many hosts pinged, most of them without an answer.";
+        ScanPing = 6, "scan_ping", "Many hosts pinged, and too many of them without an answer.";
         /// One UDP service on many hosts.
-        ScanUdp = 7, "scan_udp", "Many hosts tried on few UDP ports, most of them without an answer.";
+        ScanUdp = 7, "scan_udp", "Many hosts tried on few UDP ports, most of them without an answer, or on service ports, and too many of them without one.";
         /// Connection attempts without connections.
         SynFlood = 8, "syn_flood", "TCP connections asked for at a high rate, and not set up.";
         /// One-way datagrams.
@@ -186,6 +190,15 @@ pub const fn is_sensitive(port: u16) -> bool {
             | 52869
             | 60023
     )
+}
+
+/// Ports of services, which those who turn to them expect to be there: well-known ones (RFC 6335, 6), and
+/// sensitive ones above. Peer-to-peer programs, half of whose peers are gone, live on the others. Not so
+/// mail, which has detectors of its own, nor ident, which servers ask of clients that seldom have it.
+#[inline(always)]
+#[must_use]
+pub const fn is_service(port: u16) -> bool {
+    port < 1_024 && !matches!(port, 25 | 113 | 465 | 587) || is_sensitive(port)
 }
 
 const _: () = {

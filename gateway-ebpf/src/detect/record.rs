@@ -4,7 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Kind;
 use super::hash::Keys;
-use super::source::{Source, SourceKey, TARGETS, Target, Window, track};
+use super::rules::{Rule, is_met_on_tcp_services, is_met_on_udp_services};
+use super::source::{Source, SourceKey, TARGETS, Target, track};
+use super::window::Window;
 
 /// Reports that are kept until the controller reads them; a power of two. They outlive the controller.
 pub const REPORTS: u32 = 256;
@@ -27,7 +29,7 @@ pub struct Report {
     pub kind: u8,
     /// [`Measure`](super::Measure) that was taken, by number.
     pub measure: u8,
-    /// [`Report::HELD`].
+    /// [`Report::HELD`], [`Report::ON_SERVICES`].
     pub flags: u8,
     /// Padding.
     pub reserved: u8,
@@ -42,6 +44,8 @@ pub struct Report {
 impl Report {
     /// A measure was due, but too many were taken already: the breaker held it.
     pub const HELD: u8 = 1;
+    /// It was judged by service ports alone.
+    pub const ON_SERVICES: u8 = 2;
 }
 
 /// Contact tables, and the pressure on each.
@@ -117,10 +121,27 @@ pub const fn regions_of(kind: Kind) -> &'static [usize] {
     }
 }
 
-/// The counts that an offence rests on: a window, and as [`Report::detail`] has it.
+/// The counts that an offence rests on: a window, [`Report::detail`], and flags.
 #[inline(always)]
 #[must_use]
-pub const fn evidence(source: &Source, kind: Kind) -> (Window, u64) {
+pub const fn evidence(source: &Source, rule: &Rule, kind: Kind) -> (Window, u64, u8) {
+    let (window, ports) = match kind {
+        Kind::ScanHorizontal if is_met_on_tcp_services(source, rule) => {
+            (source.tracks[track::TCP_SERVICES].windows[1], source.ports[0][1].distinct)
+        }
+        Kind::ScanUdp if is_met_on_udp_services(source, rule) => {
+            (source.tracks[track::UDP_SERVICES].windows[1], source.ports[1][1].distinct)
+        }
+        _ => {
+            let (window, detail) = counted(source, kind);
+            return (window, detail, 0);
+        }
+    };
+    (window, ports as u64, Report::ON_SERVICES)
+}
+
+#[inline(always)]
+const fn counted(source: &Source, kind: Kind) -> (Window, u64) {
     let ports = source.ports[0][1].distinct as u64;
     match kind {
         Kind::ScanSensitive => (source.tracks[track::SENSITIVE].windows[1], ports),

@@ -4,19 +4,18 @@ use core::mem::offset_of;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::credit::{Credit, Price};
-use super::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
-
-const SECOND_NS: u64 = 1_000_000_000;
-
-/// Lengths of the windows that contacts are counted in, in seconds. A window opens with the first
-/// contact after the last one closed, so that a burst seldom falls across two.
-pub const WINDOWS_S: [u32; WINDOWS] = [300, 3_600, 86_400];
-/// How many there are.
-pub const WINDOWS: usize = 3;
+use super::candidate::Candidate;
+use super::credit::{Credit, Price, Reward};
+use super::excess::Excess;
+use super::window::{DAY_S, Ports, Track, WINDOWS_S, Window};
+use super::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure, is_sensitive, is_service};
 
 /// Targets that are kept as evidence: the last ones.
 pub const TARGETS: usize = 8;
+
+/// Credit that is short for longer than this is not that of a client at its start: from 64 contacts under
+/// way to the 200 of a crawler at 2,000 a second it takes two seconds.
+const STARVED_NS: u64 = 4_000_000_000;
 
 /// Which source: an IPv4 address as IPv4-mapped (RFC 4291, 2.5.5.2), or the upper half of an IPv6 one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -28,215 +27,30 @@ pub struct SourceKey {
     pub low: u64,
 }
 
-/// Contacts of one kind within one window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Window {
-    /// Second in which it opened.
-    pub start_s: u32,
-    /// New contacts.
-    pub attempted: u32,
-    /// Of these, answered.
-    pub answered: u32,
-    /// Of these, refused.
-    pub rejected: u32,
-}
-
-impl Window {
-    /// Contacts that were not answered, as yet.
-    #[inline(always)]
-    #[must_use]
-    pub const fn failed(&self) -> u32 {
-        self.attempted.saturating_sub(self.answered)
-    }
-
-    /// Whether at least this share failed.
-    #[inline(always)]
-    #[must_use]
-    pub const fn fails(&self, percent: u32) -> bool {
-        self.failed() as u64 * 100 >= self.attempted as u64 * percent as u64
-    }
-
-    /// Opens a window anew if its time is over.
-    #[inline(always)]
-    fn turn(&mut self, length_s: u32, second: u32) {
-        if second.wrapping_sub(self.start_s) >= length_s {
-            *self = Self { start_s: second, attempted: 0, answered: 0, rejected: 0 };
-        }
-    }
-}
-
-/// Contacts of one kind in windows of all lengths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Track {
-    /// By [`WINDOWS_S`].
-    pub windows: [Window; WINDOWS],
-}
-
-impl Track {
-    #[inline(always)]
-    fn attempt(&mut self, second: u32) {
-        let mut index = 0;
-        while index < WINDOWS {
-            self.windows[index].turn(WINDOWS_S[index], second);
-            self.windows[index].attempted += 1;
-            index += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn answer(&mut self, rejected: bool) {
-        let mut index = 0;
-        while index < WINDOWS {
-            let window = &mut self.windows[index];
-            if rejected {
-                window.rejected += 1;
-            } else {
-                window.answered += 1;
-            }
-            index += 1;
-        }
-    }
-}
-
 /// What a track counts; an index of [`Source::tracks`].
 pub mod track {
-    /// Hosts, over TCP.
-    pub const TCP_HOSTS: usize = 0;
-    /// Ports of hosts, over TCP.
-    pub const TCP_PORTS: usize = 1;
-    /// Ports of hosts that are sensitive, over TCP.
-    pub const SENSITIVE: usize = 2;
-    /// Hosts, over UDP.
-    pub const UDP_HOSTS: usize = 3;
-    /// Hosts pinged.
-    pub const PINGED: usize = 4;
     /// Segments that no TCP sends: ports of hosts.
-    pub const STEALTH: usize = 5;
+    pub const STEALTH: usize = 0;
     /// Mail hosts.
-    pub const MAIL_HOSTS: usize = 6;
+    pub const MAIL_HOSTS: usize = 1;
     /// Contacts with listed networks.
-    pub const LISTED: usize = 7;
+    pub const LISTED: usize = 2;
+    /// Hosts, over TCP. From here on: what answers speak for.
+    pub const TCP_HOSTS: usize = 3;
+    /// Service ports of hosts, over TCP; next to the hosts, with which they are spent.
+    pub const TCP_SERVICES: usize = 4;
+    /// Ports of hosts, over TCP.
+    pub const TCP_PORTS: usize = 5;
+    /// Hosts, over UDP.
+    pub const UDP_HOSTS: usize = 6;
+    /// Service ports of hosts, over UDP; next to the hosts.
+    pub const UDP_SERVICES: usize = 7;
+    /// Hosts pinged.
+    pub const PINGED: usize = 8;
+    /// Ports of hosts that are sensitive, over TCP; next to their day, with which they are spent.
+    pub const SENSITIVE: usize = 9;
     /// How many there are.
-    pub const COUNT: usize = 8;
-}
-
-/// Which ports contacts went to, within a window: one bit for each of 256 residues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Ports {
-    bits: [u64; 4],
-    /// Second in which the window opened.
-    start_s: u32,
-    /// Distinct ones.
-    pub distinct: u32,
-}
-
-impl Ports {
-    #[inline(always)]
-    fn note(&mut self, port: u16, length_s: u32, second: u32) {
-        if second.wrapping_sub(self.start_s) >= length_s {
-            *self = Self { bits: [0; 4], start_s: second, distinct: 0 };
-        }
-        let residue = (port ^ port >> 8) as usize & 0xff;
-        let (word, bit) = (residue >> 6, 1_u64 << (residue & 63));
-        if self.bits[word & 3] & bit == 0 {
-            self.bits[word & 3] |= bit;
-            self.distinct += 1;
-        }
-    }
-}
-
-/// The host that most of the late contacts went to, if one has a majority (Boyer, Moore 1981), and the
-/// ports of it that were tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Candidate {
-    /// Hash of the host.
-    host: u64,
-    votes: u32,
-    reserved: u32,
-    /// Ports in the shortest window, and in an hour.
-    pub ports: [Window; 2],
-    /// Ports below 1,024 in the shortest window.
-    pub low_ports: Window,
-}
-
-/// A candidate keeps its place over at most this many contacts with others.
-const MOST_VOTES: u32 = 64;
-
-impl Candidate {
-    #[inline(always)]
-    fn attempt(&mut self, host: u64, port: u16, second: u32) {
-        // One that lost its majority is back where it was if it comes next: two hosts in turn are no way
-        // round.
-        if self.votes == 0 && self.host != host {
-            let fresh = Window { start_s: second, attempted: 0, answered: 0, rejected: 0 };
-            *self = Self { host, votes: 1, reserved: 0, ports: [fresh; 2], low_ports: fresh };
-        } else if self.host == host {
-            if self.votes < MOST_VOTES {
-                self.votes += 1;
-            }
-        } else {
-            self.votes -= 1;
-            return;
-        }
-        self.ports[0].turn(WINDOWS_S[0], second);
-        self.ports[1].turn(WINDOWS_S[1], second);
-        self.low_ports.turn(WINDOWS_S[0], second);
-        self.ports[0].attempted += 1;
-        self.ports[1].attempted += 1;
-        if port < 1_024 {
-            self.low_ports.attempted += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn answer(&mut self, host: u64, port: u16, rejected: bool) {
-        if self.host != host {
-            return;
-        }
-        if rejected {
-            self.ports[0].rejected += 1;
-            self.ports[1].rejected += 1;
-        } else {
-            self.ports[0].answered += 1;
-            self.ports[1].answered += 1;
-            if port < 1_024 {
-                self.low_ports.answered += 1;
-            }
-        }
-    }
-}
-
-/// How far a rate has been above a limit, one-sided: CUSUM (Page 1954).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Excess {
-    /// Packets above the limit, in halves.
-    pub halves: u64,
-    drained_ns: u64,
-}
-
-impl Excess {
-    /// `halves` of packets were sent, `per_second` are fine; says whether the excess reaches `limit`.
-    #[inline(always)]
-    pub fn add(&mut self, halves: u64, per_second: u32, now_ns: u64) {
-        let elapsed_ns = now_ns.saturating_sub(self.drained_ns);
-        self.drained_ns = now_ns;
-        let elapsed_ms = if elapsed_ns > 60 * SECOND_NS { 60_000 } else { elapsed_ns / 1_000_000 };
-        // The rest of a millisecond is not lost: it is counted from where it began.
-        self.drained_ns -= if elapsed_ns > 60 * SECOND_NS { 0 } else { elapsed_ns % 1_000_000 };
-        let fine = elapsed_ms * per_second as u64 * 2 / 1_000;
-        self.halves = self.halves.saturating_sub(fine) + halves;
-    }
-
-    /// Answers speak for the sender.
-    #[inline(always)]
-    pub fn relieve(&mut self, halves: u64) {
-        self.halves = self.halves.saturating_sub(halves);
-    }
+    pub const COUNT: usize = 10;
 }
 
 /// Something that a source turned to.
@@ -280,6 +94,8 @@ pub struct Source {
     pub credits: [Credit; 3],
     /// Counts, by [`track`].
     pub tracks: [Track; track::COUNT],
+    /// Ports of hosts that are sensitive, over TCP, within a day.
+    pub sensitive_day: Window,
     /// TCP and UDP ports, each in the shortest window and in an hour.
     pub ports: [[Ports; 2]; 2],
     /// Candidates for a vertical scan over TCP and UDP.
@@ -290,15 +106,18 @@ pub struct Source {
     pub syns: Excess,
     /// Datagrams beyond answers.
     pub datagrams: Excess,
+    /// Since when its TCP credit has been short; 0: it is not.
+    pub starved_ns: u64,
     /// What it turned to last.
     pub targets: [Target; TARGETS],
     /// Padding to whole cache lines.
-    pub reserved: u64,
+    pub reserved: [u64; 6],
 }
 
 const _: () = {
     assert!(size_of::<Source>() == 1_344);
     assert!(size_of::<Target>() == 24);
+    assert!(track::SENSITIVE == track::COUNT - 1);
 };
 
 /// What a contact is made over.
@@ -386,10 +205,26 @@ impl Source {
     pub fn afford(&mut self, family: Family, now_ns: u64) -> bool {
         let price = if self.is_under(Measure::Slow, now_ns) { Price::SLOW } else { family.price() };
         match family {
-            Family::Tcp => self.credits[0].take(price, now_ns),
+            Family::Tcp => {
+                let affordable = self.credits[0].take(price, now_ns);
+                if affordable && self.credits[0].is_ample(price) {
+                    self.starved_ns = 0;
+                } else if !affordable && self.starved_ns == 0 {
+                    self.starved_ns = now_ns;
+                }
+                affordable
+            }
             Family::Udp => self.credits[1].take(price, now_ns),
             Family::Ping => self.credits[2].take(price, now_ns),
         }
+    }
+
+    /// Whether SYNs that are dropped for want of credit are a flood's as well. At first they are not: it is
+    /// we who keep a client in a hurry from being answered, until its first answers have paid.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_starved(&self, now_ns: u64) -> bool {
+        self.starved_ns != 0 && now_ns.saturating_sub(self.starved_ns) >= STARVED_NS
     }
 
     /// Counts a new contact.
@@ -401,8 +236,12 @@ impl Source {
                 if contact.first_of_host {
                     self.tracks[track::TCP_HOSTS].attempt(second);
                 }
-                if super::is_sensitive(contact.port) {
+                if is_service(contact.port) {
+                    self.tracks[track::TCP_SERVICES].attempt(second);
+                }
+                if is_sensitive(contact.port) {
                     self.tracks[track::SENSITIVE].attempt(second);
+                    self.sensitive_day.attempt(DAY_S, second);
                 }
                 self.note_port(0, contact.port, second);
                 self.candidates[0].attempt(contact.host, contact.port, second);
@@ -410,6 +249,9 @@ impl Source {
             Family::Udp => {
                 if contact.first_of_host {
                     self.tracks[track::UDP_HOSTS].attempt(second);
+                }
+                if is_service(contact.port) {
+                    self.tracks[track::UDP_SERVICES].attempt(second);
                 }
                 self.note_port(1, contact.port, second);
                 self.candidates[1].attempt(contact.host, contact.port, second);
@@ -426,51 +268,71 @@ impl Source {
 
     /// Counts the first answer to a contact. Only an acceptance pays.
     #[inline(always)]
-    pub fn answer(&mut self, contact: &Contact, rejected: bool) {
-        let first = contact.first_of_host;
+    pub fn answer(&mut self, contact: &Contact, rejected: bool, second: u32) {
+        let (first, service) = (contact.first_of_host, is_service(contact.port));
         match contact.family {
             Family::Tcp => {
                 if !rejected {
-                    self.credits[0].reward(Price::CONNECTION);
+                    let reward = self.reward(service, track::TCP_SERVICES, track::TCP_PORTS, second);
+                    self.credits[0].reward(Price::CONNECTION, reward);
                 }
                 self.tracks[track::TCP_PORTS].answer(rejected);
                 if first {
                     self.tracks[track::TCP_HOSTS].answer(rejected);
                 }
-                if super::is_sensitive(contact.port) {
+                if service {
+                    self.tracks[track::TCP_SERVICES].answer(rejected);
+                }
+                if is_sensitive(contact.port) {
                     self.tracks[track::SENSITIVE].answer(rejected);
+                    self.sensitive_day.answer(rejected);
                 }
                 self.candidates[0].answer(contact.host, contact.port, rejected);
             }
             Family::Udp => {
                 if !rejected {
-                    self.credits[1].reward(Price::DATAGRAM);
+                    let reward = self.reward(service, track::UDP_SERVICES, track::UDP_HOSTS, second);
+                    self.credits[1].reward(Price::DATAGRAM, reward);
                 }
                 if first {
                     self.tracks[track::UDP_HOSTS].answer(rejected);
                 }
+                if service {
+                    self.tracks[track::UDP_SERVICES].answer(rejected);
+                }
                 self.candidates[1].answer(contact.host, contact.port, rejected);
             }
             Family::Ping => {
-                self.credits[2].reward(Price::CONNECTION);
+                let reward = Reward::for_service(&self.tracks[track::PINGED].windows[0]);
+                self.credits[2].reward(Price::CONNECTION, reward);
                 self.tracks[track::PINGED].answer(rejected);
             }
+        }
+    }
+
+    /// What an answer brings, by how many went without one lately: on service ports, and on others.
+    #[inline(always)]
+    const fn reward(&self, service: bool, services: usize, others: usize, second: u32) -> Reward {
+        if service {
+            Reward::for_service(&self.tracks[services].windows[0])
+        } else {
+            Reward::for_peer(&self.tracks[others].windows[0], second)
         }
     }
 
     /// Counts something that has no answers.
     #[inline(always)]
     pub fn count(&mut self, which: usize, second: u32) {
-        self.tracks[which & (track::COUNT - 1)].attempt(second);
+        if let Some(track) = self.tracks.get_mut(which) {
+            track.attempt(second);
+        }
     }
 
     /// Counts an SMTP connection.
     #[inline(always)]
     pub fn smtp_connection(&mut self, second: u32) {
-        self.smtp[0].turn(60, second);
-        self.smtp[1].turn(86_400, second);
-        self.smtp[0].attempted += 1;
-        self.smtp[1].attempted += 1;
+        self.smtp[0].attempt(60, second);
+        self.smtp[1].attempt(DAY_S, second);
     }
 
     /// Where the counts lie that a kind is judged by: the first 64-bit word, and how many. After an offence
@@ -478,17 +340,23 @@ impl Source {
     #[inline(always)]
     #[must_use]
     pub const fn words_of(kind: Kind) -> (usize, usize) {
-        const fn track(which: usize) -> (usize, usize) {
+        const fn tracks(first: usize, count: usize) -> (usize, usize) {
             let words = size_of::<Track>() / 8;
-            (offset_of!(Source, tracks) / 8 + which * words, words)
+            (offset_of!(Source, tracks) / 8 + first * words, count * words)
+        }
+        const fn track(which: usize) -> (usize, usize) {
+            tracks(which, 1)
         }
         match kind {
-            Kind::ScanSensitive => track(track::SENSITIVE),
-            Kind::ScanHorizontal => track(track::TCP_HOSTS),
+            Kind::ScanSensitive => {
+                let (first, count) = track(track::SENSITIVE);
+                (first, count + size_of::<Window>() / 8)
+            }
+            Kind::ScanHorizontal => tracks(track::TCP_HOSTS, 2),
             Kind::ScanBlock => track(track::TCP_PORTS),
             Kind::ScanStealth => track(track::STEALTH),
             Kind::ScanPing => track(track::PINGED),
-            Kind::ScanUdp => track(track::UDP_HOSTS),
+            Kind::ScanUdp => tracks(track::UDP_HOSTS, 2),
             Kind::BulkMail => track(track::MAIL_HOSTS),
             Kind::ListedContact => track(track::LISTED),
             Kind::ScanVertical => (offset_of!(Self, candidates) / 8, size_of::<[Candidate; 2]>() / 8),

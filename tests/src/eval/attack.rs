@@ -10,7 +10,7 @@ use crate::wire::{Answer, Over, Peer};
 use crate::world::{Fate, SECOND_NS, Verdict, World};
 
 /// What a scanner looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Shape {
     /// Telnet on every host.

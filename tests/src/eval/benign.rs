@@ -143,8 +143,14 @@ type Sending = (u64, u64, usize, u32, u16, usize);
 const REPEATS_NS: [u64; 3] = [SECOND_NS, 2 * SECOND_NS, 4 * SECOND_NS];
 
 /// Runs a program for a time from a fresh source.
-pub(crate) fn run(program: &Program, more: &str, duration_s: u64, rng: &mut Rng) -> Result<Hour> {
-    let mut world = World::new(&format!("{}\n{more}", program.config))?;
+pub(crate) fn run(
+    world: &mut World,
+    program: &Program,
+    more: &str,
+    duration_s: u64,
+    rng: &mut Rng,
+) -> Result<Hour> {
+    world.configure(&format!("{}\n{more}", program.config))?;
     let source = world.fresh_source();
     let end_ns = world.now_ns() + duration_s * SECOND_NS;
     let mut hour = Hour {

@@ -5,7 +5,9 @@
 
 mod attack;
 mod benign;
+mod plot;
 mod report;
+mod scaled;
 mod wire;
 mod world;
 
@@ -16,7 +18,7 @@ use anyhow::{Context, Result};
 use attack::{Cell, Shape};
 use clap::Parser;
 use fastrand::Rng;
-use report::{CellResult, Evaluation, Scaled};
+use report::{CellResult, Evaluation};
 use world::World;
 
 #[derive(Parser)]
@@ -34,6 +36,9 @@ struct Arguments {
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only scans of these shapes, and no ordinary programs
+    #[arg(long, value_enum)]
+    shape: Vec<Shape>,
     /// Print the results as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -47,8 +52,6 @@ struct Arguments {
 
 const RATES: [f64; 7] = [0.01, 0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 const ANSWERED: [u8; 5] = [0, 10, 30, 50, 70];
-/// Thresholds as they are, and so many times as high.
-const FACTORS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
 
 fn main() -> ExitCode {
     fairway_tests::run::exit_code(run(&Arguments::parse()))
@@ -56,24 +59,27 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let mut rng = Rng::with_seed(arguments.seed);
+    let mut world = World::new()?;
     let mut cells = Vec::new();
-    for shape in Shape::ALL {
+    configure_grid(&mut world, "")?;
+    let shapes = if arguments.shape.is_empty() { &Shape::ALL[..] } else { &arguments.shape };
+    for &shape in shapes {
         eprintln!("{shape:?}: {} runs of each of {} cells", arguments.runs, RATES.len() * ANSWERED.len());
         for per_second in RATES {
             for answered_percent in ANSWERED {
                 let cell = Cell { shape, per_second, answered_percent };
-                cells.push(grid_cell(cell, arguments.runs, "", &mut rng)?);
+                cells.push(grid_cell(&mut world, cell, arguments.runs, &mut rng)?);
             }
         }
     }
     let mut hours = Vec::new();
-    for program in benign::PROGRAMS {
+    for program in benign::PROGRAMS.iter().filter(|_| arguments.shape.is_empty()) {
         eprintln!("{}: {} s", program.name, arguments.seconds);
-        hours.push(benign::run(program, "", arguments.seconds, &mut rng)?);
+        hours.push(benign::run(&mut world, program, "", arguments.seconds, &mut rng)?);
     }
     let scaled = match arguments.no_plot {
         true => Vec::new(),
-        false => FACTORS.iter().map(|factor| scaled(*factor, &mut rng)).collect::<Result<_>>()?,
+        false => scaled::run(&mut world, &mut rng)?,
     };
     let evaluation = Evaluation { seed: arguments.seed, runs: arguments.runs, cells, hours, scaled };
     if let Some(directory) = &arguments.out {
@@ -83,38 +89,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Runs of one cell, each from a source of its own.
-fn grid_cell(cell: Cell, runs: u32, config: &str, rng: &mut Rng) -> Result<CellResult> {
-    // Without the breaker: every run is a scanner of its own, and none is to be spared for the others.
-    let mut world = World::new(&format!("[detect]\nmax_measures_per_minute = 10_000\n{config}"))?;
-    let runs = (0..runs).map(|_| attack::run(&mut world, cell, rng)).collect::<Result<Vec<_>>>()?;
-    Ok(CellResult::new(cell, &runs))
+/// Sets up the grid, with `more` settings. Without the breaker: every run is a scanner of its own, and none is to
+/// be spared for the others.
+fn configure_grid(world: &mut World, more: &str) -> Result<()> {
+    world.configure(&format!("[detect]\nmax_measures_per_minute = 10_000\n{more}"))
 }
 
-/// A smaller grid, and the ordinary programs for ten minutes, with other thresholds.
-fn scaled(factor: f64, rng: &mut Rng) -> Result<Scaled> {
-    const RUNS: u32 = 10;
-    const SECONDS: u64 = 600;
-    eprintln!("thresholds times {factor}");
-    let config = report::scaled_thresholds(factor);
-    let (mut detected, mut all) = (0, 0);
-    for shape in Shape::ALL {
-        for per_second in [1.0, 10.0, 1_000.0] {
-            for answered_percent in [0, 30, 50] {
-                let cell = Cell { shape, per_second, answered_percent };
-                let result = grid_cell(cell, RUNS, &config, rng)?;
-                detected += result.detected;
-                all += RUNS;
-            }
-        }
-    }
-    let mut verdicts = 0;
-    let mut seconds = 0;
-    for program in benign::PROGRAMS.iter().filter(|program| !program.name.contains("2,000")) {
-        let hour = benign::run(program, &config, SECONDS, rng)?;
-        verdicts += hour.verdicts.len();
-        seconds += SECONDS;
-    }
-    let false_verdicts_per_hour = verdicts as f64 * 3_600.0 / seconds as f64;
-    Ok(Scaled { factor, detected_share: f64::from(detected) / f64::from(all), false_verdicts_per_hour })
+/// Runs of one cell, each from a source of its own.
+fn grid_cell(world: &mut World, cell: Cell, runs: u32, rng: &mut Rng) -> Result<CellResult> {
+    let runs = (0..runs).map(|_| attack::run(world, cell, rng)).collect::<Result<Vec<_>>>()?;
+    Ok(CellResult::new(cell, &runs))
 }

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use gateway::config::{OffenceKind, Threshold};
 use serde::Serialize;
 
 use crate::attack::{Cell, Run};
 use crate::benign::Hour;
+use crate::plot;
+use crate::scaled::Scaled;
 
 /// What came of one cell.
 #[derive(Clone, Debug, Serialize)]
@@ -77,30 +78,6 @@ fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }
 
-/// What other thresholds would do.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Scaled {
-    pub(crate) factor: f64,
-    pub(crate) detected_share: f64,
-    pub(crate) false_verdicts_per_hour: f64,
-}
-
-/// Counts, times a factor, as the config writes them; shares stay.
-pub(crate) fn scaled_thresholds(factor: f64) -> String {
-    let mut config = String::new();
-    let class = &fairway_tests::bench::config("").detection.classes[0];
-    for (kind, rule) in class.rules().filter(|(kind, _)| *kind != OffenceKind::SuddenRise) {
-        _ = writeln!(config, "[detect.{}]", kind.label());
-        for (threshold, value) in &rule.thresholds {
-            if *threshold != Threshold::FailedPercent {
-                let value = (f64::from(*value) * factor).ceil().max(4.0);
-                _ = writeln!(config, "{} = {value}", threshold.label());
-            }
-        }
-    }
-    config
-}
-
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Evaluation {
@@ -154,12 +131,20 @@ impl Evaluation {
         } else {
             _ = writeln!(text, "\n{verdicts} false verdicts in {hours:.1} source-hours.");
         }
-        if !self.scaled.is_empty() {
-            text.push_str("\n| thresholds times | detected | false verdicts an hour |\n|---|---|---|\n");
-            for scaled in &self.scaled {
-                let share = 100.0 * scaled.detected_share;
-                let Scaled { factor, false_verdicts_per_hour, .. } = scaled;
-                _ = writeln!(text, "| {factor} | {share:.1} % | {false_verdicts_per_hour:.2} |");
+        if let Some(first) = self.scaled.first() {
+            text.push_str("\n| thresholds times |");
+            for detected in &first.detected {
+                _ = write!(text, " {} % answer |", detected.answered_percent);
+            }
+            text.push_str(" false verdicts per source-hour |\n|---|");
+            text.push_str(&"---|".repeat(first.detected.len() + 1));
+            text.push('\n');
+            for Scaled { factor, detected, false_verdicts_per_hour } in &self.scaled {
+                _ = write!(text, "| {factor} |");
+                for detected in detected {
+                    _ = write!(text, " {:.1} % |", 100.0 * detected.share);
+                }
+                _ = writeln!(text, " {false_verdicts_per_hour:.1} |");
             }
         }
         text
@@ -188,50 +173,8 @@ impl Evaluation {
         fs::write(directory.join("eval.json"), self.json()? + "\n")?;
         fs::write(directory.join("eval.md"), self.tables())?;
         if !self.scaled.is_empty() {
-            fs::write(directory.join("eval.svg"), self.plot())?;
+            fs::write(directory.join("eval.svg"), plot::plot(&self.scaled))?;
         }
         Ok(())
-    }
-
-    /// Detected against wrongly detected, one point for each factor.
-    fn plot(&self) -> String {
-        const WIDTH: f64 = 520.0;
-        const HEIGHT: f64 = 300.0;
-        const LEFT: f64 = 60.0;
-        const TOP: f64 = 30.0;
-        let most = self.scaled.iter().map(|s| s.false_verdicts_per_hour).fold(1.0, f64::max);
-        let x = |value: f64| LEFT + value / most * WIDTH;
-        let y = |share: f64| TOP + (1.0 - share) * HEIGHT;
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 400\" font-family=\"sans-serif\" \
-             font-size=\"12\"><rect width=\"640\" height=\"400\" fill=\"#fff\"/>\
-             <path d=\"M{LEFT} {TOP}V{bottom}H{right}\" fill=\"none\" stroke=\"#333\"/>",
-            bottom = TOP + HEIGHT,
-            right = LEFT + WIDTH,
-        );
-        for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-            _ = write!(svg, "<text x=\"20\" y=\"{}\">{:.0} %</text>", y(share) + 4.0, share * 100.0);
-        }
-        let points: Vec<_> = self
-            .scaled
-            .iter()
-            .map(|s| (x(s.false_verdicts_per_hour), y(s.detected_share), s.factor))
-            .collect();
-        let line: Vec<_> = points.iter().map(|(x, y, _)| format!("{x:.1},{y:.1}")).collect();
-        _ = write!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"#27c\"/>", line.join(" "));
-        for (index, (x, y, factor)) in points.iter().enumerate() {
-            // Neighbours may coincide: their labels go apart.
-            let (cx, label_y) = (x + 8.0, y + 16.0 * (index as f64 - 1.0));
-            _ = write!(
-                svg,
-                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#27c\"/><text x=\"{cx:.1}\" y=\"{label_y:.1}\">times {factor}</text>"
-            );
-        }
-        _ = writeln!(
-            svg,
-            "<text x=\"200\" y=\"385\">false verdicts per source-hour (0 to {most:.1})</text>\
-             <text x=\"60\" y=\"18\">scans detected, by a factor on all thresholds</text></svg>"
-        );
-        svg
     }
 }

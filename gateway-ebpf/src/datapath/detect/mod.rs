@@ -246,27 +246,39 @@ extern "C" fn observe_attempt() -> u64 {
     let now_ns = clock::boot_ns();
     let second = (now_ns / SECOND_NS) as u32;
     let is_syn = sighting.sign == Sign::OPEN.number();
-    let (family, protocol, region, question) = if is_syn {
-        (Family::Tcp, TCP, region::TCP, Question::Contact)
+    let (family, protocol, region, question, kind) = if is_syn {
+        (Family::Tcp, TCP, region::TCP, Question::Contact, Kind::ScanHorizontal)
     } else {
-        (Family::Ping, ICMP, region::DATAGRAM, Question::Ping)
+        (Family::Ping, ICMP, region::DATAGRAM, Question::Ping, Kind::ScanPing)
     };
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
-    if is_syn {
-        source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), now_ns);
-    }
     let contact = tables.find(region, tables.contact(sighting, protocol), second);
+    let is_throttled =
+        !contact.is_known() && !source.afford(family, now_ns) && !sources::is_left_alone(sighting, kind);
+    if is_syn && (!is_throttled || source.is_starved(now_ns)) {
+        count_syn(index);
+    }
     if contact.is_known() {
         return if is_syn { Question::SynFlood.of(index) } else { 0 };
     }
-    if !source.afford(family, now_ns) && !sources::is_left_alone(sighting, Kind::ScanHorizontal) {
+    if is_throttled {
         tables.count(|detection| &raw mut detection.throttled);
         return question.of(index) | Question::THROTTLED;
     }
     contact.put(second, State::PENDING);
     tables.count(|detection| &raw mut detection.attempted);
     question.of(index) | Question::MADE
+}
+
+/// Counts a SYN for the flood that it may be part of. A function of its own for the sake of the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn count_syn(index: u32) -> u32 {
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(source) = sources::get(index) else { return 0 };
+    source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), clock::boot_ns());
+    0
 }
 
 /// Counts a new contact of a source, over TCP or ICMP, and who it was with.
@@ -384,7 +396,7 @@ fn credit_answer(
         host.put(second, State::ANSWERED);
     }
     let made = Contact { family, host: host.hash, port: sighting.peer_port, first_of_host };
-    sources::answer(index, &made, rejected);
+    sources::answer(index, &made, rejected, second);
     if !rejected {
         tables.count(|detection| &raw mut detection.answered);
     }

@@ -148,9 +148,9 @@ pub fn attempt(index: u32, contact: &Contact, second: u32) {
 
 /// Counts the first answer to a contact.
 #[inline(always)]
-pub fn answer(index: u32, contact: &Contact, rejected: bool) {
+pub fn answer(index: u32, contact: &Contact, rejected: bool, second: u32) {
     let how = if rejected { ANSWERED | REJECTED } else { ANSWERED };
-    count_contact(index, pack(contact) | how, contact.host, 0);
+    count_contact(index, pack(contact) | how, contact.host, second);
 }
 
 #[inline(always)]
@@ -171,7 +171,7 @@ extern "C" fn count_contact(index: u32, packed: u32, host: u64, second: u32) -> 
     };
     let contact = Contact { family, host, port: packed as u16, first_of_host: packed & FIRST_OF_HOST != 0 };
     if packed & ANSWERED != 0 {
-        source.answer(&contact, packed & REJECTED != 0);
+        source.answer(&contact, packed & REJECTED != 0, second);
     } else {
         source.attempt(&contact, second);
     }

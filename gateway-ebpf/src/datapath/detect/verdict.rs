@@ -213,7 +213,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         }
         measures::begin(sighting.slot, until_ns);
     }
-    report(&tables, source, kind, measure, flags, now_ns, until_ns);
+    report(&tables, source, rule, kind, measure, flags, now_ns);
     let what = match Sign::from_number(sighting.sign) {
         Sign::OPEN => Traffic::Syn,
         Sign::DATAGRAM => Traffic::Udp,
@@ -273,26 +273,26 @@ fn breaker_admits(tables: &Tables, now_ns: u64) -> bool {
 fn report(
     tables: &Tables,
     source: &Source,
+    rule: &Rule,
     kind: Kind,
     measure: Measure,
     flags: u8,
     at_ns: u64,
-    until_ns: u64,
 ) {
     // SAFETY: a live, aligned map value; the word is only added to atomically.
     let number = unsafe { atomic::next(&raw mut (*tables.detection).reports) };
     let Some(place) = REPORTS.get_ptr_mut(number as u32 & (REPORT_COUNT - 1)) else { return };
-    let (window, detail) = record::evidence(source, kind);
+    let (window, detail, rests_on) = record::evidence(source, rule, kind);
     // SAFETY: a live, aligned map value; the number, which says that the rest is whole, comes last.
     unsafe {
         (&raw mut (*place).number).write_volatile(0);
         (*place).at_ns = at_ns;
-        (*place).until_ns = until_ns;
+        (*place).until_ns = rule.until_ns(at_ns);
         (*place).key = source.key;
         (*place).slot = source.slot;
         (*place).kind = kind as u8;
         (*place).measure = measure as u8;
-        (*place).flags = flags;
+        (*place).flags = flags | rests_on;
         (*place).window = window;
         (*place).detail = detail;
         let (from, to) =

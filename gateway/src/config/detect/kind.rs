@@ -56,6 +56,13 @@ pub enum Threshold {
     HostsPerDay,
     /// Share of what was tried that did not answer, in percent.
     FailedPercent,
+    /// Hosts tried on service ports without an answer within five minutes; a host counts once for each of
+    /// these ports.
+    ServiceHostsPerWindow,
+    /// The same within an hour.
+    ServiceHostsPerHour,
+    /// Share of what was tried on service ports that did not answer, in percent.
+    ServiceFailedPercent,
     /// Ports of one host tried without an answer within five minutes (for block and stealth scans: of all hosts
     /// together).
     PortsPerWindow,
@@ -63,6 +70,12 @@ pub enum Threshold {
     LowPortsPerWindow,
     /// Ports of one host tried without an answer within an hour.
     PortsPerHour,
+    /// Ports of hosts tried without an answer within an hour that make [`SustainedFailedPercent`] enough.
+    SustainedPortsPerHour,
+    /// Share of them that did not answer, in percent.
+    SustainedFailedPercent,
+    /// Share of the ports of one host tried by UDP that did not answer, in percent.
+    UdpFailedPercent,
     /// Connections opened per second, over one and a half times those answered, that are still normal.
     SynsPerSecond,
     /// Datagrams sent per second, over those answered, that are still normal.
@@ -86,7 +99,8 @@ pub enum Threshold {
 use Threshold::{
     ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, FailedPercent, HostsPerDay,
     HostsPerHour, HostsPerWindow, LowPortsPerWindow, Minutes, PacketsPerSecond, PortsPerHour, PortsPerWindow,
-    SynsPerSecond, TimesBaseline, UplinkLoadPercent,
+    ServiceFailedPercent, ServiceHostsPerHour, ServiceHostsPerWindow, SustainedFailedPercent,
+    SustainedPortsPerHour, SynsPerSecond, TimesBaseline, UdpFailedPercent, UplinkLoadPercent,
 };
 
 /// What is known of a detector before anything is configured.
@@ -140,13 +154,26 @@ impl OffenceKind {
                 "scan_horizontal",
                 Measure::Slow,
                 HOUR,
-                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 65, 1, 100)],
+                &[
+                    (HostsPerWindow, 64, 4, MOST),
+                    (HostsPerHour, 128, 4, MOST),
+                    (FailedPercent, 65, 1, 100),
+                    (ServiceHostsPerWindow, 48, 4, MOST),
+                    (ServiceHostsPerHour, 96, 4, MOST),
+                    (ServiceFailedPercent, 25, 1, 100),
+                ],
             ),
             Self::ScanBlock => (
                 "scan_block",
                 Measure::Slow,
                 HOUR,
-                &[(PortsPerWindow, 80, 4, MOST), (PortsPerHour, 256, 4, MOST), (FailedPercent, 75, 1, 100)],
+                &[
+                    (PortsPerWindow, 80, 4, MOST),
+                    (PortsPerHour, 256, 4, MOST),
+                    (FailedPercent, 75, 1, 100),
+                    (SustainedPortsPerHour, 640, 4, MOST),
+                    (SustainedFailedPercent, 66, 1, 100),
+                ],
             ),
             Self::ScanVertical => (
                 "scan_vertical",
@@ -156,7 +183,8 @@ impl OffenceKind {
                     (LowPortsPerWindow, 20, 4, MOST),
                     (PortsPerWindow, 32, 4, MOST),
                     (PortsPerHour, 96, 4, MOST),
-                    (FailedPercent, 50, 1, 100),
+                    (FailedPercent, 25, 1, 100),
+                    (UdpFailedPercent, 50, 1, 100),
                 ],
             ),
             Self::ScanStealth => {
@@ -166,13 +194,20 @@ impl OffenceKind {
                 "scan_ping",
                 Measure::Quarantine,
                 HOUR,
-                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 60, 1, 100)],
+                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 25, 1, 100)],
             ),
             Self::ScanUdp => (
                 "scan_udp",
                 Measure::Slow,
                 HOUR,
-                &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 65, 1, 100)],
+                &[
+                    (HostsPerWindow, 64, 4, MOST),
+                    (HostsPerHour, 128, 4, MOST),
+                    (FailedPercent, 65, 1, 100),
+                    (ServiceHostsPerWindow, 48, 4, MOST),
+                    (ServiceHostsPerHour, 96, 4, MOST),
+                    (ServiceFailedPercent, 25, 1, 100),
+                ],
             ),
             Self::SynFlood => (
                 "syn_flood",
@@ -246,8 +281,14 @@ impl Threshold {
             HostsPerDay => "hosts_per_day",
             FailedPercent => "failed_percent",
             PortsPerWindow => "ports_per_5_minutes",
+            ServiceHostsPerWindow => "service_hosts_per_5_minutes",
+            ServiceHostsPerHour => "service_hosts_per_hour",
+            ServiceFailedPercent => "service_failed_percent",
             LowPortsPerWindow => "low_ports_per_5_minutes",
             PortsPerHour => "ports_per_hour",
+            SustainedPortsPerHour => "sustained_ports_per_hour",
+            SustainedFailedPercent => "sustained_failed_percent",
+            UdpFailedPercent => "udp_failed_percent",
             SynsPerSecond => "syns_per_second",
             PacketsPerSecond => "packets_per_second",
             Excess => "excess",
@@ -265,6 +306,7 @@ impl Threshold {
         match self {
             HostsPerWindow => Some(HostsPerHour),
             HostsPerHour => Some(HostsPerDay),
+            ServiceHostsPerWindow => Some(ServiceHostsPerHour),
             LowPortsPerWindow => Some(PortsPerWindow),
             PortsPerWindow => Some(PortsPerHour),
             ConnectionsPerMinute => Some(ConnectionsPerDay),

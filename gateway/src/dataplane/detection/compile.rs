@@ -114,7 +114,15 @@ fn rules(class: &config::DetectClass) -> Rules {
                 DetectMode::Enforce => Mode::Enforce,
             } as u8,
             measure: measure_of(rule.measure) as u8,
-            failed_percent: rule.threshold(Threshold::FailedPercent).unwrap_or(0) as u16,
+            failed_percent: percent(rule, &[Threshold::FailedPercent]),
+            other_failed_percent: percent(
+                rule,
+                &[
+                    Threshold::ServiceFailedPercent,
+                    Threshold::SustainedFailedPercent,
+                    Threshold::UdpFailedPercent,
+                ],
+            ),
             duration_s: u32::try_from(rule.duration.as_secs()).unwrap_or(u32::MAX),
             limits: limits(kind, rule),
         };
@@ -122,25 +130,43 @@ fn rules(class: &config::DetectClass) -> Rules {
     rules
 }
 
+/// The share that one of these thresholds, of which a kind has one at most, asks for.
+fn percent(rule: &config::Rule, thresholds: &[Threshold]) -> u8 {
+    let percent = thresholds.iter().find_map(|threshold| rule.threshold(*threshold)).unwrap_or(0);
+    u8::try_from(percent).unwrap_or(u8::MAX)
+}
+
 /// Limits in the places that the programs look for them; see [`Rule::SHORT`] and the others.
-fn limits(kind: OffenceKind, rule: &config::Rule) -> [u32; 4] {
+fn limits(kind: OffenceKind, rule: &config::Rule) -> [u32; 8] {
     use Threshold::{
         ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, HostsPerDay, HostsPerHour,
-        HostsPerWindow, LowPortsPerWindow, PacketsPerSecond, PortsPerHour, PortsPerWindow, SynsPerSecond,
+        HostsPerWindow, LowPortsPerWindow, PacketsPerSecond, PortsPerHour, PortsPerWindow,
+        ServiceHostsPerHour, ServiceHostsPerWindow, SustainedPortsPerHour, SynsPerSecond,
     };
     let of = |threshold| rule.threshold(threshold).unwrap_or(0);
-    match kind {
-        OffenceKind::ScanVertical => [of(PortsPerWindow), of(PortsPerHour), 0, of(LowPortsPerWindow)],
-        OffenceKind::ScanStealth | OffenceKind::ScanBlock => [of(PortsPerWindow), of(PortsPerHour), 0, 0],
-        OffenceKind::SynFlood => [of(SynsPerSecond), of(Excess), 0, 0],
-        OffenceKind::UdpFlood => [of(PacketsPerSecond), of(Excess), 0, 0],
-        OffenceKind::SmtpRate => [of(ConnectionsPerMinute), 0, of(ConnectionsPerDay), 0],
-        OffenceKind::ListedContact => [0, of(ContactsPerHour), 0, 0],
+    let [short, hour, day] = match kind {
+        OffenceKind::ScanVertical | OffenceKind::ScanStealth | OffenceKind::ScanBlock => {
+            [of(PortsPerWindow), of(PortsPerHour), 0]
+        }
+        OffenceKind::SynFlood => [of(SynsPerSecond), of(Excess), 0],
+        OffenceKind::UdpFlood => [of(PacketsPerSecond), of(Excess), 0],
+        OffenceKind::SmtpRate => [of(ConnectionsPerMinute), 0, of(ConnectionsPerDay)],
+        OffenceKind::ListedContact => [0, of(ContactsPerHour), 0],
         OffenceKind::ScanSensitive
         | OffenceKind::ScanHorizontal
         | OffenceKind::ScanPing
         | OffenceKind::ScanUdp
         | OffenceKind::BulkMail
-        | OffenceKind::SuddenRise => [of(HostsPerWindow), of(HostsPerHour), of(HostsPerDay), 0],
-    }
+        | OffenceKind::SuddenRise => [of(HostsPerWindow), of(HostsPerHour), of(HostsPerDay)],
+    };
+    let mut limits = [0; 8];
+    limits[Rule::SHORT] = short;
+    limits[Rule::HOUR] = hour;
+    limits[Rule::DAY] = day;
+    // 0 where the kind has no such threshold.
+    limits[Rule::LOW_PORTS] = of(LowPortsPerWindow);
+    limits[Rule::SERVICE_SHORT] = of(ServiceHostsPerWindow);
+    limits[Rule::SERVICE_HOUR] = of(ServiceHostsPerHour);
+    limits[Rule::SUSTAINED_HOUR] = of(SustainedPortsPerHour);
+    limits
 }

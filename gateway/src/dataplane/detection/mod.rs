@@ -180,7 +180,7 @@ impl DetectionTables {
         if measure != Measure::None {
             words[offset_of!(Source, measures_ns) / 8 + measure.slot()].fetch_max(until_ns, Relaxed);
         }
-        self.report(source, kind, measure, is_held, now_ns, until_ns);
+        self.report(source, rule, kind, measure, is_held, now_ns);
         (measure != Measure::None).then_some(Judged { slot: source.slot, until_ns })
     }
 
@@ -202,23 +202,23 @@ impl DetectionTables {
     fn report(
         &self,
         source: &Source,
+        rule: &gateway_ebpf::detect::rules::Rule,
         kind: Kind,
         measure: Measure,
         is_held: bool,
         at_ns: u64,
-        until_ns: u64,
     ) {
         let number = self.word(offset_of!(Detection, reports)).fetch_add(1, SeqCst) + 1;
-        let (window, detail) = record::evidence(source, kind);
+        let (window, detail, rests_on) = record::evidence(source, rule, kind);
         let report = Report {
             number,
             at_ns,
-            until_ns,
+            until_ns: rule.until_ns(at_ns),
             key: source.key,
             slot: source.slot,
             kind: kind as u8,
             measure: measure as u8,
-            flags: if is_held { Report::HELD } else { 0 },
+            flags: rests_on | if is_held { Report::HELD } else { 0 },
             reserved: 0,
             window,
             detail,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use gateway_ebpf::detect::record::Report;
-use gateway_ebpf::detect::source::{Source, WINDOWS_S};
+use gateway_ebpf::detect::source::{Source, track};
+use gateway_ebpf::detect::window::WINDOWS_S;
 use gateway_ebpf::detect::{Kind, Measure};
 use ipnetwork::IpNetwork;
 
@@ -55,23 +56,25 @@ pub(in crate::dataplane) fn watched(source: &Source, clock: ProgramClock, now_ns
     }
 }
 
-/// By [`track`](gateway_ebpf::detect::source::track).
-const TRACKS: [&str; 8] = [
-    "tcp_hosts",
-    "tcp_ports",
-    "sensitive_ports",
-    "udp_hosts",
-    "pinged_hosts",
+/// By [`track`].
+const TRACKS: [&str; track::COUNT] = [
     "stealth_probes",
     "mail_hosts",
     "listed_contacts",
+    "tcp_hosts",
+    "tcp_service_ports",
+    "tcp_ports",
+    "udp_hosts",
+    "udp_service_ports",
+    "pinged_hosts",
+    "sensitive_ports",
 ];
 
 /// Windows that are still open, the day's aside.
 fn counts(source: &Source, clock: ProgramClock, now_ns: u64) -> Vec<Count> {
     let mut counts = Vec::new();
     for (what, track) in TRACKS.iter().zip(&source.tracks) {
-        for (window, length_s) in track.windows.iter().zip(WINDOWS_S).take(2) {
+        for (window, length_s) in track.windows.iter().zip(WINDOWS_S) {
             let start_ns = u64::from(window.start_s) * 1_000_000_000;
             let is_open = now_ns < start_ns + u64::from(length_s) * 1_000_000_000;
             if window.attempted > 0 && is_open {
@@ -94,6 +97,7 @@ fn counters(report: &Report, is_held: bool) -> BTreeMap<String, u64> {
     let window = &report.window;
     let kind = Kind::from_number(report.kind);
     let (what, detail) = match kind {
+        _ if report.flags & Report::ON_SERVICES != 0 => ("service_ports", "distinct_ports"),
         Some(Kind::ScanVertical) => ("ports", "low_ports_attempted"),
         Some(Kind::ScanBlock | Kind::ScanStealth | Kind::ScanSensitive) => ("host_ports", "distinct_ports"),
         Some(Kind::SynFlood) => ("host_ports", "excess_syns"),

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use gateway_ebpf::detect::record::Detection;
-use gateway_ebpf::detect::source::{Source, SourceKey, Track, track};
+use gateway_ebpf::detect::source::{Source, SourceKey, track};
+use gateway_ebpf::detect::window::Track;
 use gateway_ebpf::detect::{MEASURE_SLOTS, Measure};
 use ipnetwork::IpNetwork;
 
@@ -47,10 +48,9 @@ const SLOT: usize = offset_of!(Source, slot) / 8;
 const MEASURES: usize = offset_of!(Source, measures_ns) / 8;
 
 /// Words of what is judged by answers, and of what was judged by them.
-const FAILURES: [Range<usize>; 4] = [
+const FAILURES: [Range<usize>; 3] = [
     offset_of!(Source, armed_ns) / 8..offset_of!(Source, credits) / 8,
-    TRACKS..TRACKS + track::STEALTH * size_of::<Track>() / 8,
-    offset_of!(Source, ports) / 8..offset_of!(Source, smtp) / 8,
+    TRACKS + track::TCP_HOSTS * size_of::<Track>() / 8..offset_of!(Source, smtp) / 8,
     offset_of!(Source, syns) / 8..offset_of!(Source, targets) / 8,
 ];
 const TRACKS: usize = offset_of!(Source, tracks) / 8;
@@ -177,12 +177,13 @@ mod tests {
         FAILURES.iter().flat_map(|range| range.clone()).for_each(|word| words[word] = 0);
         let source: Source = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));
         assert_eq!((source.armed_ns, source.reported_ns), Default::default());
-        for which in [track::TCP_HOSTS, track::TCP_PORTS, track::SENSITIVE, track::UDP_HOSTS, track::PINGED] {
+        for which in track::TCP_HOSTS..=track::SENSITIVE {
             assert_eq!(source.tracks[which], Track::default());
         }
         for which in [track::STEALTH, track::MAIL_HOSTS, track::LISTED] {
-            assert_eq!(source.tracks[which].windows[2].attempted, u32::MAX);
+            assert_eq!(source.tracks[which].windows[1].attempted, u32::MAX);
         }
+        assert_eq!(source.sensitive_day, Default::default());
         assert_eq!((source.ports, source.candidates), Default::default());
         assert_eq!((source.syns, source.datagrams), Default::default());
         assert_eq!((source.claim, source.key.low, source.measures_ns), (u64::MAX, u64::MAX, [u64::MAX; 8]));

@@ -96,8 +96,8 @@ fn icmpv6_echo_counts_like_icmp() {
 fn tenants_answer_each_other() {
     let mut scene = Scene::new(WATCHING);
     let nested = |n: u32| Ipv4Addr::from_bits(0xc612_0000 + n).to_string();
-    scene.pass((0..30).map(|n| syn(ACME, &nested(n), 40_000, 443)));
-    scene.pass((0..30).map(|n| segment(&nested(n), ACME, (443, 40_000), SYN_ACK)));
+    scene.pass((0..30).map(|n| syn(ACME, &nested(n), 40_000, 8_443)));
+    scene.pass((0..30).map(|n| segment(&nested(n), ACME, (8_443, 40_000), SYN_ACK)));
     assert_eq!(scene.contacts(), (30, 30));
     scene.pass((0..30).map(|n| icmp(ACME, &nested(n), 8)));
     scene.pass((0..30).map(|n| icmp(&nested(n), ACME, 0)));
@@ -107,7 +107,7 @@ fn tenants_answer_each_other() {
         scene.pass((0..30).map(|n| datagram(&nested(n), ACME, (53, 40_000), 20)));
     }
     assert_eq!(scene.contacts(), (90, 90));
-    assert_eq!(scene.admitted((200..400).map(|n| connect(n, 443))), 64 - 30 + 60);
+    assert_eq!(scene.admitted((200..400).map(|n| connect(n, 8_443))), 64 - 30 + 60);
 }
 
 #[test]

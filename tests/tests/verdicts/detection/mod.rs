@@ -7,6 +7,7 @@ mod credit;
 mod floods;
 mod lasting;
 mod measures;
+mod shares;
 mod sparing;
 mod tables;
 mod thresholds;

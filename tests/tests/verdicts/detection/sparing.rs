@@ -44,6 +44,13 @@ fn the_allowed_are_left_alone_in_what_they_are_allowed() {
     assert_eq!(scene.offences(), []);
     scene.pass([connect(2_000, 443)]);
 
+    let ping = "[detect.scan_ping]\nmode = \"enforce\"\nhosts_per_5_minutes = 40\n";
+    let mut scene = Scene::new(&format!("{}{ping}", allow("[\"scan_ping\"]")));
+    scene.pass((0..1_000).map(|n| icmp(ACME, &host(n), 8)));
+    scene.wait(10 * SECOND_NS);
+    assert_eq!(scene.offences(), []);
+    assert_eq!(scene.admitted((0..100).map(|n| connect(n, 443))), 64);
+
     // No kinds: all of them.
     let mut scene = Scene::new(&format!("{}{QUICK}{horizontal}", allow("[]")));
     scene.pass((0..100).map(|n| probe(ACME, n)));
