@@ -91,7 +91,7 @@ extern "C" fn turned_to_a_peer() -> u64 {
     }
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let now_ns = clock::boot_ns();
+    let now_ns = sighting.now_ns;
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
     if !source.afford(Family::Udp, now_ns) && !sources::is_left_alone(sighting, Kind::ScanUdp) {
@@ -135,7 +135,7 @@ extern "C" fn count_datagram(index: u32) -> u32 {
     let Some(tables) = Tables::new() else { return 0 };
     let second = second();
     tables.find(region::DATAGRAM, tables.contact(sighting, UDP), second).put(second, State::PENDING);
-    count_host(sighting, &tables, index, Family::Udp, (clock::boot_ns() / SECOND_NS) as u32);
+    count_host(sighting, &tables, index, Family::Udp, (sighting.now_ns / SECOND_NS) as u32);
     0
 }
 
@@ -171,6 +171,6 @@ extern "C" fn sampled() -> u64 {
         return 0;
     }
     let fine = verdict::fine_per_second(sighting, Kind::UdpFlood);
-    source.datagrams.add(u64::from(SAMPLE) * 2, fine, clock::boot_ns());
+    source.datagrams.add(u64::from(SAMPLE) * 2, fine, sighting.now_ns);
     Question::UdpFlood.of(index)
 }

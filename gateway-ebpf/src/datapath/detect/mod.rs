@@ -153,6 +153,7 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
         return None;
     }
     sighting.source_low = source_key(sighting.source).low;
+    sighting.now_ns = clock::boot_ns();
     sighting.sign = sign.number();
     sighting.slot = slot;
     sighting.bank = bank;
@@ -243,7 +244,7 @@ pub enum Traffic {
 extern "C" fn observe_attempt() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let now_ns = clock::boot_ns();
+    let now_ns = sighting.now_ns;
     let second = (now_ns / SECOND_NS) as u32;
     let is_syn = sighting.sign == Sign::OPEN.number();
     let (family, protocol, region, question, kind) = if is_syn {
@@ -277,7 +278,7 @@ extern "C" fn observe_attempt() -> u64 {
 extern "C" fn count_syn(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
-    source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), clock::boot_ns());
+    source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), sighting.now_ns);
     0
 }
 
@@ -287,7 +288,7 @@ extern "C" fn count_syn(index: u32) -> u32 {
 extern "C" fn count_attempt(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let second = (clock::boot_ns() / SECOND_NS) as u32;
+    let second = (sighting.now_ns / SECOND_NS) as u32;
     let family = if sighting.sign == Sign::OPEN.number() { Family::Tcp } else { Family::Ping };
     let first_of_host = count_host(sighting, &tables, index, family, second);
     let Some(source) = sources::get(index) else { return 0 };
@@ -331,7 +332,7 @@ fn count_host(sighting: &Sighting, tables: &Tables, index: u32, family: Family, 
 extern "C" fn observe_odd_segment() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let now_ns = clock::boot_ns();
+    let now_ns = sighting.now_ns;
     let second = (now_ns / SECOND_NS) as u32;
     let contact = tables.find(region::TCP, tables.contact(sighting, TCP | contacts::ODD), second);
     if contact.is_known() {
@@ -351,7 +352,7 @@ extern "C" fn observe_odd_segment() -> u64 {
 extern "C" fn observe_answer() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let second = (clock::boot_ns() / SECOND_NS) as u32;
+    let second = (sighting.now_ns / SECOND_NS) as u32;
     let sign = Sign::from_number(sighting.sign);
     let (family, protocol, region) = match sign {
         Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM),

@@ -9,9 +9,9 @@ use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
 
 use super::contacts::Tables;
-use super::{Traffic, count_attempt, measures, sources};
-use crate::datapath::maps::{REPORTS, RULES, SIGHTING, SOURCES};
-use crate::datapath::{atomic, clock};
+use super::{Traffic, count_attempt, measures, sighting, sources};
+use crate::datapath::maps::{REPORTS, RULES, SOURCES};
+use crate::datapath::atomic;
 
 /// A reason by number as a result; 0 is none.
 #[inline(always)]
@@ -150,13 +150,12 @@ fn offence(question: u8, index: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn judge_kind(index: u32, kind: u32, confirm: u32) -> u32 {
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
-    // SAFETY: a live, aligned value of this CPU, which nobody else has.
-    let Some(rules) = rules_of(unsafe { &*place }) else { return 0 };
+    let Some(sighting) = sighting() else { return 0 };
+    let Some(rules) = rules_of(sighting) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
     let Some(kind) = Kind::from_number(kind as u8) else { return 0 };
     let Some(rule) = rules.0.get(masked(kind)) else { return 0 };
-    rules::is_offence(source, rule, kind, masked(kind), confirm != 0, clock::boot_ns()) as u32
+    rules::is_offence(source, rule, kind, masked(kind), confirm != 0, sighting.now_ns) as u32
 }
 
 /// The index of a kind, in a form that the verifier can follow (see `count::index`).
@@ -168,8 +167,8 @@ fn masked(kind: Kind) -> usize {
 /// Whether one of these tables of contacts was too small a short while ago.
 #[inline(always)]
 fn is_crowded(regions: &[usize]) -> bool {
-    let Some(tables) = Tables::new() else { return true };
-    let now_ns = clock::boot_ns();
+    let (Some(tables), Some(sighting)) = (Tables::new(), sighting()) else { return true };
+    let now_ns = sighting.now_ns;
     regions.iter().any(|region| {
         // SAFETY: a live, aligned map value; the word is only stored whole.
         let crowded_ns = unsafe {
@@ -184,11 +183,9 @@ fn is_crowded(regions: &[usize]) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn offend(index: u32, kind: u32) -> u32 {
-    let now_ns = clock::boot_ns();
     let Some(kind) = Kind::from_number(kind as u8) else { return 0 };
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
-    // SAFETY: a live, aligned value of this CPU, which nobody else has.
-    let sighting = unsafe { &*place };
+    let Some(sighting) = sighting() else { return 0 };
+    let now_ns = sighting.now_ns;
     let Some(rules) = rules_of(sighting) else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
