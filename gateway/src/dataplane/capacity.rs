@@ -159,7 +159,7 @@ mod tests {
             stripes: 3,
         };
         let bytes = capacity.bytes();
-        assert!(bytes < 278 << 20, "{} MiB", bytes >> 20);
+        assert!(bytes < 240 << 20, "{} MiB", bytes >> 20);
         // Detection, of that.
         let detection = |(map, entries, size): &(&str, u32, usize)| {
             let is_of_detection = [map::SOURCES, map::CONTACTS, map::REPORTS, map::RULES].contains(map);
