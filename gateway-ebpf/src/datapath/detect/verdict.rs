@@ -10,8 +10,8 @@ use gateway_ebpf::detect::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
 
 use super::contacts::Tables;
 use super::{Traffic, count_attempt, measures, sighting, sources};
-use crate::datapath::maps::{REPORTS, RULES, SOURCES};
 use crate::datapath::atomic;
+use crate::datapath::maps::{REPORTS, RULES, SOURCES};
 
 /// A reason by number as a result; 0 is none.
 #[inline(always)]
