@@ -4,11 +4,10 @@
 
 use bytemuck::{Pod, bytes_of_mut};
 use gateway::dataplane::{Judgement, Outcome, Tally, reading};
-use gateway_ebpf::DropReason;
 use gateway_ebpf::abi::{
-    self, ABI_VERSION, BANKS, Drops, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies, LastVerdict, MAGIC,
-    TenantId,
+    self, ABI_VERSION, BANKS, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies, LastVerdict, MAGIC, TenantId,
 };
+use gateway_ebpf::{DropReason, REASON_SLOTS};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -46,8 +45,8 @@ fn tenant_id(bytes: &TenantId) {
     }
 }
 
-fn dropped(drops: &Drops) {
-    let read = reading::by_reason(drops);
+fn dropped(drops: &[abi::Tally; REASON_SLOTS]) {
+    let read = reading::by_reason(|slot| drops[slot]);
     assert!(read.is_sorted_by_key(|(reason, _)| *reason));
     for (reason, tally) in &read {
         let Tally { packets, bytes } = *tally;
