@@ -49,8 +49,12 @@ fn wait_until_attached(gateway: &Gateway<'_>, expected: bool) {
 }
 
 fn wait_until_logged(gateway: &Gateway<'_>, text: &str) {
-    let logged = || gateway.log().contains(text).then_some(());
-    let waited = wait_for(text, Duration::from_secs(10), logged);
+    wait_until_logged_times(gateway, text, 1);
+}
+
+fn wait_until_logged_times(gateway: &Gateway<'_>, text: &str, times: usize) {
+    let logged = || (gateway.log().matches(text).count() >= times).then_some(());
+    let waited = wait_for(text, Duration::from_secs(30), logged);
     waited.unwrap_or_else(|error| panic!("{error:#}\n{}", gateway.log()));
 }
 
@@ -156,7 +160,7 @@ fn other_changes_are_told_and_what_they_break_too() {
             wait_until_logged(gateway, "t-acme rx-vlan-hw-parse on -> off");
             topology.router.run(&["ethtool", "-K", TENANT, "rxvlan", "on"]).unwrap();
             wait_until_logged(gateway, "t-acme rx-vlan-hw-parse off -> on");
-            assert_eq!(gateway.log().matches("To mend it: ethtool -K t-acme rxvlan off").count(), 2);
+            wait_until_logged_times(gateway, "To mend it: ethtool -K t-acme rxvlan off", 2);
             wait_until_attached(gateway, true);
         },
     );
