@@ -11,7 +11,7 @@ use gateway_ebpf::abi::{Allowance, EVENT_TAIL_BYTES, Event, EventTallies};
 use gateway_ebpf::samples::{Samples, Sort};
 use gateway_ebpf::{Direction, DropReason};
 
-use super::maps::{ALLOWANCES, EVENT_TALLIES, EVENTS, tenant_capacity};
+use super::maps::{EVENT_TALLIES, EVENTS, allowance, tenant_capacity};
 use super::{atomic, clock, count};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -37,8 +37,7 @@ pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
 extern "C" fn report(context: *mut xdp_md, what: u32, slot_plus_one: u32) -> u32 {
     let (kind, direction, reason) = ((what >> 16) as u16, (what >> 8) as u8 & 1, what as u8);
     let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
-    let index = u32::from(direction) * (tenant_capacity() + 1) + slot;
-    let Some(allowance) = ALLOWANCES.get_ptr_mut(index) else { return 0 };
+    let Some(allowance) = allowance(slot, u32::from(direction)) else { return 0 };
     if !is_allowed(allowance, kind, reason) {
         tally(|tallies| &mut tallies.suppressed);
         return 0;

@@ -8,8 +8,8 @@ use gateway_ebpf::parse::{self, Address, Ip, Tags};
 use gateway_ebpf::{Direction, DropReason};
 
 use super::maps::{
-    BANK_HEADERS, CONTROL, INTERFACES, POLICIES, TAGS, TENANTS, V4Bank, V6Bank, policy_capacity, start,
-    tenant_capacity,
+    BANK_HEADERS, CONTROL, INTERFACES, POLICIES, TAGS, V4Bank, V6Bank, policy_capacity, start,
+    tenant_capacity, tenant_state,
 };
 use super::packet::Packet;
 use super::{Pass, Side};
@@ -31,7 +31,7 @@ pub struct Tenant {
 impl Tenant {
     #[inline(always)]
     fn new(slot: Slot, bank: u32, direction: Direction) -> Option<Self> {
-        let state = TENANTS.get_ptr_mut(start(direction.index() as u32, tenant_capacity()) + slot.0)?;
+        let state = tenant_state(slot, direction)?;
         // SAFETY: a live, aligned map value; an aligned 64-bit load is atomic. Volatile: it is never
         // repeated, so that a change of the standing comes between two packets.
         let assignment = unsafe { (&raw const (*state).assignment).read_volatile() };

@@ -6,6 +6,7 @@
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
+use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     Allowance, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
     LastVerdict, PeerGrant, PeerKey, Policy, PortClasses, TagPair, Tally, TenantId, TenantState,
@@ -15,7 +16,7 @@ use gateway_ebpf::detect::record::{Detection, REPORTS as REPORT_COUNT, Report};
 use gateway_ebpf::detect::rules::Rules;
 use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
-use gateway_ebpf::lookup::{v4, v6};
+use gateway_ebpf::lookup::{Slot, v4, v6};
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -104,11 +105,23 @@ constants! {
     ns_per_jiffy = NS_PER_JIFFY: u64;
 }
 
-/// Where a bank starts in a table of two, of so many entries each. A mask, because a multiplication takes three
+/// Where a bank, or a direction, starts in a table of two, of so many entries each. A mask, because a multiplication takes three
 /// times as long and everything waits for it.
 #[inline(always)]
 pub fn start(bank: u32, capacity: u32) -> u32 {
     capacity & bank.wrapping_neg()
+}
+
+/// A tenant's state in one direction.
+#[inline(always)]
+pub fn tenant_state(slot: Slot, direction: Direction) -> Option<*mut TenantState> {
+    TENANTS.get_ptr_mut(start(direction.index() as u32, tenant_capacity()) + slot.0)
+}
+
+/// A tenant's allowances in one direction; those of packets of no tenant are in the slot after the last.
+#[inline(always)]
+pub fn allowance(slot: u32, direction: u32) -> Option<*mut Allowance> {
+    ALLOWANCES.get_ptr_mut(start(direction, tenant_capacity() + 1) + slot)
 }
 
 /// One bank of the IPv4 trie.

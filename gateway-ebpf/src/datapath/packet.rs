@@ -55,24 +55,14 @@ impl Packet {
         }
         let mut row = [T::default(); N];
         for (index, item) in row.iter_mut().enumerate() {
-            // SAFETY: as in `read`; all of them lie within the bounds that were just checked.
+            // SAFETY: within the packet, as just checked (and as the verifier checks again). Any bytes are a
+            // valid `T`: only called for unsigned integers. Headers need not be aligned for them: the
+            // verifier admits that for packet memory where the CPU does (x86-64, arm64), while
+            // `read_unaligned` would load byte by byte. Volatile, so that the compiler draws no conclusions
+            // from an alignment that is not there.
             *item = unsafe { core::ptr::read_volatile((start + index * size_of::<T>()) as *const T) };
         }
         Some(row)
-    }
-
-    #[inline(always)]
-    fn read<T: Copy>(&self, at: usize) -> Option<T> {
-        let start = self.data + at;
-        if start + size_of::<T>() > self.data_end {
-            return None;
-        }
-        // SAFETY: within the packet, as just checked (and as the verifier checks again). Any bytes are a
-        // valid `T`: only called for unsigned integers. Headers need not be aligned for them: the
-        // verifier admits that for packet memory where the CPU does (x86-64, arm64), while
-        // `read_unaligned` would load byte by byte. Volatile, so that the compiler draws no conclusions
-        // from an alignment that is not there.
-        Some(unsafe { core::ptr::read_volatile(start as *const T) })
     }
 }
 
@@ -84,17 +74,17 @@ impl Frame for Packet {
 
     #[inline(always)]
     fn be16(&self, at: usize) -> Option<u16> {
-        self.read(at).map(u16::from_be)
+        self.row(at).map(|[value]| u16::from_be(value))
     }
 
     #[inline(always)]
     fn be32(&self, at: usize) -> Option<u32> {
-        self.read(at).map(u32::from_be)
+        self.row(at).map(|[value]| u32::from_be(value))
     }
 
     #[inline(always)]
     fn be64(&self, at: usize) -> Option<u64> {
-        self.read(at).map(u64::from_be)
+        self.row(at).map(|[value]| u64::from_be(value))
     }
 
     #[inline(always)]

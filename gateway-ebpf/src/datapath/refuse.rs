@@ -11,9 +11,8 @@ use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
 use gateway_ebpf::{Direction, cap};
 
-use super::maps::{ALLOWANCES, tenant_capacity};
 use super::packet::{self, Packet};
-use super::{atomic, clock};
+use super::{atomic, clock, maps};
 
 /// IP protocol number.
 const UDP: u8 = 17;
@@ -121,8 +120,7 @@ fn prohibit(context: *mut xdp_md, network: usize, slot: u32) -> Option<()> {
 /// Takes one answer from the tenant's allowance, if there is one left.
 #[inline(always)]
 fn allowance(slot: u32) -> Option<()> {
-    let index = Direction::Up as u32 * (tenant_capacity() + 1) + slot;
-    let allowance = ALLOWANCES.get_ptr_mut(index)?;
+    let allowance = maps::allowance(slot, Direction::Up as u32)?;
     // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
     let word = unsafe { &raw mut (*allowance).refusal_ns };
     // SAFETY: as above; an aligned 64-bit load is atomic.

@@ -3,9 +3,10 @@
 
 use gateway_ebpf::Direction;
 use gateway_ebpf::assignment::Assignment;
+use gateway_ebpf::lookup::Slot;
 
 use crate::datapath::atomic;
-use crate::datapath::maps::{MEASURES_END, TENANTS, tenant_capacity};
+use crate::datapath::maps::{MEASURES_END, tenant_state};
 
 /// A measure that holds until then is taken against a source of the tenant.
 #[inline(always)]
@@ -52,7 +53,7 @@ fn mark(slot: u32) {
 
 #[inline(always)]
 fn assignment(slot: u32) -> Option<*mut u64> {
-    let state = TENANTS.get_ptr_mut(Direction::Up.index() as u32 * tenant_capacity() + slot)?;
+    let state = tenant_state(Slot(slot), Direction::Up)?;
     // SAFETY: a live, aligned map value.
     Some(unsafe { (&raw mut (*state).assignment).cast() })
 }

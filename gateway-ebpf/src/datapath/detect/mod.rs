@@ -19,7 +19,7 @@ use gateway_ebpf::detect::Kind;
 use gateway_ebpf::detect::contact::State;
 use gateway_ebpf::detect::record::region;
 use gateway_ebpf::detect::sighting::{self, Sighting, Sign};
-use gateway_ebpf::detect::source::{Contact, Family, SourceKey, Target, track};
+use gateway_ebpf::detect::source::{Contact, Family, Target, track};
 use gateway_ebpf::parse::{self, Address, Frame as _, Ip, Opening, Payload, Protocol, Transport};
 use gateway_ebpf::port::ServiceClass;
 use gateway_ebpf::{Direction, DropReason};
@@ -74,7 +74,7 @@ fn is_settled(direction: Direction, ip: &Ip, transport: &Transport) -> bool {
         Direction::Up => (ip.source, ip.destination, transport.destination),
         Direction::Down => (ip.destination, ip.source, transport.source),
     };
-    let (source, peer) = (source_key(halves(source)), halves(peer));
+    let (source, peer) = (sources::key(halves(source)), halves(peer));
     let port = u64::from(peer_port) | u64::from(UDP) << 16 | (direction as u64) << 63;
     datagrams::is_settled(source.high, source.low, peer[0], peer[1], port) != 0
 }
@@ -152,7 +152,7 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
     {
         return None;
     }
-    sighting.source_low = source_key(sighting.source).low;
+    sighting.source_low = sources::key(sighting.source).low;
     sighting.now_ns = clock::boot_ns();
     sighting.sign = sign.number();
     sighting.slot = slot;
@@ -406,14 +406,4 @@ fn credit_answer(
 #[inline(always)]
 fn target(sighting: &Sighting, protocol: u16, second: u32) -> Target {
     Target { high: sighting.peer[0], low: sighting.peer[1], port: sighting.peer_port, protocol, second }
-}
-
-/// The key of the source that an address belongs to.
-#[inline(always)]
-const fn source_key(address: [u64; 2]) -> SourceKey {
-    if sighting::is_v4(address) {
-        SourceKey { high: address[0], low: address[1] }
-    } else {
-        SourceKey { high: address[0], low: 0 }
-    }
 }

@@ -19,8 +19,12 @@ const IDLE_NS: u64 = 600_000_000_000;
 
 /// The key of the source that an address belongs to.
 #[inline(always)]
-pub fn key(address: [u64; 2]) -> SourceKey {
-    super::source_key(address)
+pub const fn key(address: [u64; 2]) -> SourceKey {
+    if sighting::is_v4(address) {
+        SourceKey { high: address[0], low: address[1] }
+    } else {
+        SourceKey { high: address[0], low: 0 }
+    }
 }
 
 /// The source at an index.
