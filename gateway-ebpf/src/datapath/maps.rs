@@ -16,6 +16,7 @@ use gateway_ebpf::detect::record::{Detection, REPORTS as REPORT_COUNT, Report};
 use gateway_ebpf::detect::rules::Rules;
 use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
+use gateway_ebpf::lookup::v6::Answer;
 use gateway_ebpf::lookup::{Slot, v4, v6};
 
 #[map]
@@ -144,7 +145,13 @@ impl v6::Table for V6Bank {
     }
 
     #[inline(always)]
-    fn best(&self, _: &v6::Shape, high: u64, low: u64, length: u32) -> Option<u32> {
+    fn best(&self, shape: &v6::Shape, high: u64, low: u64, length: u32) -> Option<u32> {
+        // Half of the table is free: seldom is it not the first that answers.
+        match self.entry(v6::hash(shape.seed, high, low, length) & shape.mask)?.answers(high, low, length) {
+            Answer::Best(best) => return Some(best),
+            Answer::Nothing => return None,
+            Answer::Elsewhere => {}
+        }
         let found = probe_v6(self.0, high, low, length);
         if found & FOUND != 0 { Some(found as u32) } else { None }
     }

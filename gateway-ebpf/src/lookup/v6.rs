@@ -32,6 +32,32 @@ pub struct Entry {
     pub best: u32,
 }
 
+/// What an entry says about a masked address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is the address's: the slot plus one of its best match, or 0.
+    Best(u32),
+    /// It is free, so the address has none.
+    Nothing,
+    /// It is another's, and the address's may be among the next.
+    Elsewhere,
+}
+
+impl Entry {
+    /// What it says about a masked address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answers(&self, high: u64, low: u64, length: u32) -> Answer {
+        if self.length == 0 {
+            Answer::Nothing
+        } else if self.length == length && self.high == high && self.low == low {
+            Answer::Best(self.best)
+        } else {
+            Answer::Elsewhere
+        }
+    }
+}
+
 /// How to search one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -127,11 +153,10 @@ pub fn probe(
     let start = hash(seed, high, low, length);
     for step in 0..PROBES {
         let entry = table.entry(start.wrapping_add(step) & mask)?;
-        if entry.length == 0 {
-            return None;
-        }
-        if entry.length == length && entry.high == high && entry.low == low {
-            return Some(entry.best);
+        match entry.answers(high, low, length) {
+            Answer::Best(best) => return Some(best),
+            Answer::Nothing => return None,
+            Answer::Elsewhere => {}
         }
     }
     None
