@@ -12,6 +12,7 @@ use gateway_ebpf::{Direction, DropReason, REASON_SLOTS};
 
 use super::atomic;
 use super::maps::{DROPPED, INTERFACE_TALLIES, INTERFACES, PASSED, tenant_capacity};
+use super::packet::Packet;
 
 /// This CPU's stripe; stripe 0 is the controller's.
 #[inline(always)]
@@ -56,12 +57,12 @@ pub fn index(reason: DropReason) -> usize {
     core::hint::black_box(reason.slot()) & (REASON_SLOTS - 1)
 }
 
-/// A packet that belongs to no tenant, on the interface with this index; `which` picks its tally.
+/// A packet that belongs to no tenant, for the interface that it came in by; `which` picks its tally.
 #[inline(always)]
-pub fn interface(ifindex: u32, bytes: u32, which: impl FnOnce(&mut InterfaceTallies) -> &mut Tally) {
-    let slot = INTERFACES.get(ifindex).map_or(0, |interface| interface.slot);
+pub fn interface(packet: &Packet, which: impl FnOnce(&mut InterfaceTallies) -> &mut Tally) {
+    let slot = INTERFACES.get(packet.ifindex()).map_or(0, |interface| interface.slot);
     if let Some(tallies) = INTERFACE_TALLIES.get_ptr_mut(stripe() * INTERFACE_SLOTS + slot) {
         // SAFETY: a live map value in this CPU's stripe.
-        add(which(unsafe { &mut *tallies }), bytes);
+        add(which(unsafe { &mut *tallies }), packet.length());
     }
 }

@@ -18,30 +18,37 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// Reports a packet, with the beginning of its frame, if the allowance of its tenant permits; 0 in the place
 /// of a slot: it is nobody's.
+///
+/// The allowance is looked at before anything is called: of a flood all but a few packets end there, and a
+/// call costs some 7 ns where the kernel returns by a thunk (Safe RET).
 #[inline(always)]
 pub fn sample(context: *mut xdp_md, kind: u16, slot_plus_one: u32, direction: Direction, reason: DropReason) {
-    let what = u32::from(kind) << 16 | (direction as u32) << 8 | reason as u32;
-    report(context, what, slot_plus_one);
+    ask(context, kind, slot_plus_one, direction, reason as u8);
 }
 
 /// Reports a packet of a suspect that passes, for the evidence of what may come, if the allowance permits.
 #[inline(always)]
 pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
-    report(context, u32::from(Event::SUSPECT) << 16 | (direction as u32) << 8, slot + 1);
+    ask(context, Event::SUSPECT, slot + 1, direction, 0);
 }
 
-/// [`sample`] as a global function (Linux 5.6), verified once: kind, direction and reason in `what`.
-/// Returns 1 if the event is on its way.
+#[inline(always)]
+fn ask(context: *mut xdp_md, kind: u16, slot_plus_one: u32, direction: Direction, reason: u8) {
+    let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
+    let Some(allowance) = allowance(slot, direction as u32) else { return };
+    if is_allowed(allowance, kind, reason) {
+        report(context, u32::from(kind) << 16 | (direction as u32) << 8 | u32::from(reason), slot_plus_one);
+    } else {
+        tally(|tallies| &mut tallies.suppressed);
+    }
+}
+
+/// Reports a packet that has been allowed for. A global function (Linux 5.6), verified once: kind, direction
+/// and reason in `what`. Returns 1 if the event is on its way.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn report(context: *mut xdp_md, what: u32, slot_plus_one: u32) -> u32 {
     let (kind, direction, reason) = ((what >> 16) as u16, (what >> 8) as u8 & 1, what as u8);
-    let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
-    let Some(allowance) = allowance(slot, u32::from(direction)) else { return 0 };
-    if !is_allowed(allowance, kind, reason) {
-        tally(|tallies| &mut tallies.suppressed);
-        return 0;
-    }
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         tally(|tallies| &mut tallies.lost);
         return 0;

@@ -50,7 +50,7 @@ pub enum Owner {
 
 /// Finds the owner of a packet.
 #[inline(always)]
-pub fn owner(packet: &Packet, side: Side, ifindex: u32, tags: Tags, ip: &Ip) -> Result<Owner, DropReason> {
+pub fn owner(packet: &Packet, side: Side, tags: Tags, ip: &Ip) -> Result<Owner, DropReason> {
     // Without its maps the program could not judge anything; they exist whenever it is loaded.
     let unmatched = Ok(Owner::Nobody(Pass::Unmatched));
     let Some(control) = CONTROL.get_ptr(0) else { return unmatched };
@@ -68,7 +68,7 @@ pub fn owner(packet: &Packet, side: Side, ifindex: u32, tags: Tags, ip: &Ip) -> 
     }
     let tenant = slot(bank, address).and_then(|slot| Tenant::new(slot, bank, side.direction()));
     let stranger = match tenant {
-        Some(tenant) if carries_its_tags(&tenant, ifindex, tags) => return Ok(Owner::Tenant(tenant)),
+        Some(tenant) if carries_its_tags(packet, &tenant, tags) => return Ok(Owner::Tenant(tenant)),
         Some(_) => DropReason::WrongVlan,
         None if side == Side::Uplink => return unmatched,
         None if is_link_control(packet, ip) => return Ok(Owner::Nobody(Pass::LinkControl)),
@@ -83,11 +83,11 @@ pub fn owner(packet: &Packet, side: Side, ifindex: u32, tags: Tags, ip: &Ip) -> 
 
 /// Whether a packet carries the tags of its tenant, or the interface does not ask.
 #[inline(always)]
-fn carries_its_tags(tenant: &Tenant, ifindex: u32, tags: Tags) -> bool {
+fn carries_its_tags(packet: &Packet, tenant: &Tenant, tags: Tags) -> bool {
     if !tenant.policy.has_tags() {
         return true;
     }
-    match INTERFACES.get(ifindex) {
+    match INTERFACES.get(packet.ifindex()) {
         Some(interface) if interface.flags & InterfaceEntry::MATCH_VLAN != 0 => {
             let wanted = TAGS.get(start(tenant.bank, tenant_capacity()) + tenant.slot.0);
             wanted.is_some_and(|wanted| tags.satisfy(wanted.tags))
@@ -100,7 +100,7 @@ fn carries_its_tags(tenant: &Tenant, ifindex: u32, tags: Tags) -> bool {
 #[inline(always)]
 pub fn slot(bank: u32, address: Address) -> Option<Slot> {
     match address {
-        Address::V4(address) => v4::find(&V4Bank(bank), address),
+        Address::V4(address) => v4::find(&V4Bank::new(bank), address),
         Address::V6(high, low) => v6::find(&V6Bank(bank), &BANK_HEADERS.get(bank)?.v6, high, low),
     }
 }

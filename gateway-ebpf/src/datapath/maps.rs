@@ -116,7 +116,8 @@ pub fn start(bank: u32, capacity: u32) -> u32 {
 /// A tenant's state in one direction.
 #[inline(always)]
 pub fn tenant_state(slot: Slot, direction: Direction) -> Option<*mut TenantState> {
-    TENANTS.get_ptr_mut(start(direction.index() as u32, tenant_capacity()) + slot.0)
+    let first = if direction == Direction::Up { 0 } else { tenant_capacity() };
+    TENANTS.get_ptr_mut(first + slot.0)
 }
 
 /// A tenant's allowances in one direction; those of packets of no tenant are in the slot after the last.
@@ -125,13 +126,20 @@ pub fn allowance(slot: u32, direction: u32) -> Option<*mut Allowance> {
     ALLOWANCES.get_ptr_mut(start(direction, tenant_capacity() + 1) + slot)
 }
 
-/// One bank of the IPv4 trie.
-pub struct V4Bank(pub u32);
+/// One bank of the IPv4 trie: its first node.
+pub struct V4Bank(u32);
+
+impl V4Bank {
+    #[inline(always)]
+    pub fn new(bank: u32) -> Self {
+        Self(start(bank, v4_node_capacity()))
+    }
+}
 
 impl v4::Nodes for V4Bank {
     #[inline(always)]
     fn entry(&self, node: u32, index: u8) -> Option<v4::Entry> {
-        V4_NODES.get(start(self.0, v4_node_capacity()) + node).map(|node| node[index as usize])
+        V4_NODES.get(self.0 + node).map(|node| node[index as usize])
     }
 }
 

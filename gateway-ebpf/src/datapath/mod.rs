@@ -78,29 +78,28 @@ impl From<DropReason> for Refusal {
 pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
     let packet = Packet::new(context.ctx);
     let direction = side.direction();
-    let ifindex = context.ingress_ifindex() as u32;
-    match judge(&packet, side, ifindex) {
+    match judge(&packet, side) {
         Ok(Pass::Tenant(slot)) => {
             count::passed(slot, direction, packet.length());
             last::passed(slot);
         }
         Ok(Pass::LinkControl) => {
-            count::interface(ifindex, packet.measure(), |t| &mut t.link_control);
+            count::interface(&packet, |t| &mut t.link_control);
             last::nobodys(LastVerdict::LINK_CONTROL);
         }
         Ok(Pass::Unmatched) => {
-            count::interface(ifindex, packet.measure(), |t| &mut t.unmatched);
+            count::interface(&packet, |t| &mut t.unmatched);
             last::nobodys(LastVerdict::UNMATCHED);
         }
         Ok(Pass::UnknownSource) => {
-            count::interface(ifindex, packet.measure(), |t| &mut t.unknown_source_passed);
+            count::interface(&packet, |t| &mut t.unknown_source_passed);
             last::nobodys(LastVerdict::UNKNOWN_SOURCE);
         }
         Err(Refusal { reason, slot_plus_one, answer_at }) => {
             if slot_plus_one != 0 {
                 count::dropped(Slot(slot_plus_one - 1), direction, reason, packet.length());
             } else {
-                count::interface(ifindex, packet.measure(), |t| &mut t.dropped[count::index(reason)]);
+                count::interface(&packet, |t| &mut t.dropped[count::index(reason)]);
             }
             last::dropped(slot_plus_one, reason);
             // Before it may be made into its answer.
@@ -116,25 +115,29 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
 
 /// Decides, without side effects but for the tenant's bucket.
 #[inline(always)]
-fn judge(packet: &Packet, side: Side, ifindex: u32) -> Result<Pass, Refusal> {
+fn judge(packet: &Packet, side: Side) -> Result<Pass, Refusal> {
     let link = match parse::ethernet(packet) {
         Ok(link) => link,
-        Err(reason) => return unreadable(side, reason),
+        Err(reason) => return unreadable(packet, side, reason),
     };
     // Each version takes a way of its own to the end: where they meet, the compiler would have to carry
     // what only one of them has, on the stack.
     match link.network {
-        Network::Ipv4 => judge_ip(packet, side, ifindex, &link, parse::ipv4(packet, link.next)),
-        Network::Ipv6 => judge_ip(packet, side, ifindex, &link, parse::ipv6(packet, link.next)),
-        Network::LinkControl => Ok(Pass::LinkControl),
-        Network::Unknown => unreadable(side, DropReason::Ethertype),
+        Network::Ipv4 => judge_ip(packet, side, &link, parse::ipv4(packet, link.next)),
+        Network::Ipv6 => judge_ip(packet, side, &link, parse::ipv6(packet, link.next)),
+        Network::LinkControl => {
+            packet.measure();
+            Ok(Pass::LinkControl)
+        }
+        Network::Unknown => unreadable(packet, side, DropReason::Ethertype),
     }
 }
 
 /// A packet without an address to tell a tenant by. From the uplink it goes on: nobody forwards it as IP,
 /// for Linux drops a header that lies (`ip_rcv_core`, `ip6_rcv_core`).
 #[inline(always)]
-fn unreadable(side: Side, reason: DropReason) -> Result<Pass, Refusal> {
+fn unreadable(packet: &Packet, side: Side, reason: DropReason) -> Result<Pass, Refusal> {
+    packet.measure();
     match side {
         Side::Tenant => Err(reason.into()),
         Side::Uplink => Ok(Pass::Unmatched),
@@ -145,15 +148,14 @@ fn unreadable(side: Side, reason: DropReason) -> Result<Pass, Refusal> {
 fn judge_ip(
     packet: &Packet,
     side: Side,
-    ifindex: u32,
     link: &Ethernet,
     ip: Result<Ip, DropReason>,
 ) -> Result<Pass, Refusal> {
     let ip = match ip {
         Ok(ip) => ip,
-        Err(reason) => return unreadable(side, reason),
+        Err(reason) => return unreadable(packet, side, reason),
     };
-    let tenant = match identify::owner(packet, side, ifindex, link.tags, &ip)? {
+    let tenant = match identify::owner(packet, side, link.tags, &ip)? {
         Owner::Nobody(pass) => return Ok(pass),
         Owner::Tenant(tenant) => tenant,
     };

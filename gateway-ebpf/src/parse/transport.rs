@@ -40,6 +40,9 @@ pub enum Opening {
     Unknown,
 }
 
+/// Without options.
+const TCP_HEADER_BYTES: u32 = 20;
+const UDP_HEADER_BYTES: u32 = 8;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
@@ -50,31 +53,53 @@ const ACK: u8 = 0x10;
 /// that is so in a first fragment (tiny fragments, RFC 1858).
 #[inline(always)]
 pub fn transport(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Option<Transport>, DropReason> {
-    let protocol = match (payload.protocol, payload.fragment) {
-        (_, Fragment::Later { .. }) => return Ok(None),
-        (TCP, _) => Protocol::Tcp,
-        (UDP, _) => Protocol::Udp,
-        _ => return Ok(None),
-    };
-    let cut = if payload.fragment == Fragment::First { DropReason::Fragment } else { DropReason::Malformed };
-    let least = if protocol == Protocol::Tcp { 20 } else { 8 };
-    if payload.length < least {
-        return Err(cut);
+    if matches!(payload.fragment, Fragment::Later { .. }) {
+        return Ok(None);
     }
-    let (ports, opening, flags) = match protocol {
-        Protocol::Udp => (frame.be32(payload.at).ok_or(cut)?, Opening::Unknown, 0),
-        Protocol::Tcp => {
-            let [ports, _, _, offset_and_flags] = frame.be32s(payload.at).ok_or(cut)?;
-            let header_length = (offset_and_flags >> 28) * 4;
-            if header_length < least {
-                return Err(DropReason::Malformed);
-            }
-            if header_length > payload.length {
-                return Err(cut);
-            }
-            let flags = (offset_and_flags >> 16) as u8;
-            (ports, if flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No }, flags)
+    match payload.protocol {
+        TCP => tcp(frame, payload).map(Some),
+        UDP => udp(frame, payload).map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[inline(always)]
+fn tcp(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Transport, DropReason> {
+    if payload.length < TCP_HEADER_BYTES {
+        return Err(cut(payload));
+    }
+    let Some([ports, _, _, offset_and_flags]) = frame.be32s(payload.at) else { return Err(cut(payload)) };
+    let header_bytes = (offset_and_flags >> 28) * 4;
+    if header_bytes < TCP_HEADER_BYTES {
+        return Err(DropReason::Malformed);
+    }
+    if header_bytes > payload.length {
+        return Err(cut(payload));
+    }
+    let flags = (offset_and_flags >> 16) as u8;
+    let opening = if flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No };
+    Ok(Transport::new(Protocol::Tcp, ports, opening, flags))
+}
+
+#[inline(always)]
+fn udp(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Transport, DropReason> {
+    match frame.be32(payload.at) {
+        Some(ports) if payload.length >= UDP_HEADER_BYTES => {
+            Ok(Transport::new(Protocol::Udp, ports, Opening::Unknown, 0))
         }
-    };
-    Ok(Some(Transport { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening, flags }))
+        _ => Err(cut(payload)),
+    }
+}
+
+/// Why a packet is dropped that ends within the header.
+#[inline(always)]
+fn cut(payload: &Payload) -> DropReason {
+    if payload.fragment == Fragment::First { DropReason::Fragment } else { DropReason::Malformed }
+}
+
+impl Transport {
+    #[inline(always)]
+    const fn new(protocol: Protocol, ports: u32, opening: Opening, flags: u8) -> Self {
+        Self { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening, flags }
+    }
 }

@@ -61,13 +61,12 @@ pub struct Arrival<'f> {
 }
 
 impl Arrival<'_> {
-    /// Bytes that the packet counts with this outcome. On a tenant's account padding counts for nothing if it lies
-    /// beyond the first buffer, and the IP packet does not: no router forwards it.
+    /// Bytes that the packet counts. Padding counts for nothing if it lies beyond the first buffer, and the IP
+    /// packet does not: no router forwards it.
     #[must_use]
-    pub fn bytes(&self, outcome: &Outcome<usize>) -> usize {
-        let is_tenants = matches!(outcome, Outcome::Passed(_) | Outcome::Dropped(..));
+    pub fn bytes(&self) -> usize {
         match Model::dissect(self) {
-            Ok(Some((_, ip))) if is_tenants && ip.body.end <= self.readable => self.readable,
+            Ok(Some((_, ip))) if ip.body.end <= self.readable => self.readable,
             _ => self.frame.len(),
         }
     }
@@ -163,7 +162,7 @@ impl Model {
             Direction::Down => tenant.cap_down,
         };
         let bucket = &mut self.buckets[index][direction.index()];
-        bucket.charge(rate, tenant.burst, arrival.now_ns, arrival.bytes(&Outcome::Passed(index)))
+        bucket.charge(rate, tenant.burst, arrival.now_ns, arrival.bytes())
     }
 }
 

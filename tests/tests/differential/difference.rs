@@ -52,7 +52,7 @@ pub(crate) fn counted(before: &Snapshot, after: &Snapshot, packet: &Arrival<'_>)
     let refused = reasons.clone().map(Outcome::Refused);
     of_tenants.chain(of_nobody).chain(refused).find(|outcome| {
         let mut moved = before.clone();
-        outcome.count(&mut moved, packet.side, packet.bytes(outcome));
+        outcome.count(&mut moved, packet.side, packet.bytes());
         moved == *after
     })
 }

@@ -115,7 +115,7 @@ impl World {
         let mut verdicts_agree = true;
         for packet in packets {
             let (outcome, verdict) = self.judge(packet);
-            outcome.count(&mut wanted, packet.side, packet.arrival(self.match_vlan).bytes(&outcome));
+            outcome.count(&mut wanted, packet.side, packet.arrival(self.match_vlan).bytes());
             verdicts_agree &= outcome.passes() == (verdict == Verdict::Pass);
         }
         if verdicts_agree && self.bench.engine().snapshot() == wanted {

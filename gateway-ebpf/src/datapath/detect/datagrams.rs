@@ -1,10 +1,11 @@
 //! UDP, which does not say who turned to whom: the table of contacts does.
 
+use gateway_ebpf::Direction;
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::detect::contact::State;
 use gateway_ebpf::detect::record::region;
 use gateway_ebpf::detect::sighting::{SAMPLE, Sign, counts, is_sampled, is_traceroute};
-use gateway_ebpf::detect::source::Family;
+use gateway_ebpf::detect::source::{Family, SourceKey};
 
 use super::contacts::{self, Tables};
 use super::verdict::Question;
@@ -12,34 +13,28 @@ use super::{SECOND_NS, UDP, count_host, credit_answer, sighting, sources, verdic
 use crate::datapath::clock;
 use crate::datapath::maps::SIGHTING;
 
-/// Whether nothing is to be noted of a datagram: 1, else 0. The source's key, the peer, and its port as contacts
-/// are hashed; the topmost bit of which is set in a datagram to the tenant.
+/// Whether nothing is to be noted of a datagram: neither is it the first of a contact, nor the first answer,
+/// nor the one in so many that stands for the others.
 ///
-/// Most datagrams end here, so it takes no more than it needs, in registers: to read the headers again into
-/// [`SIGHTING`] and to look for a place as well would cost three times as much (docs/performance.md).
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn is_settled(
-    source_high: u64,
-    source_low: u64,
-    peer_high: u64,
-    peer_low: u64,
-    port_and_direction: u64,
-) -> u32 {
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
+/// Most datagrams end here, so it takes no more than it needs, in registers, and calls nothing: to read the
+/// headers again into [`SIGHTING`] and to look for a place as well would cost three times as much
+/// (docs/performance.md).
+#[inline(always)]
+pub fn is_settled(direction: Direction, source: SourceKey, peer: [u64; 2], peer_port: u16) -> bool {
+    let Some(place) = SIGHTING.get_ptr_mut(0) else { return false };
     // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
     let ticks = unsafe { &mut (*place).ticks };
     *ticks = ticks.wrapping_add(1);
     if is_sampled(*ticks) {
-        return 0;
+        return false;
     }
-    let Some(tables) = Tables::new() else { return 0 };
-    let (port, is_in) = (port_and_direction & !(1 << 63), port_and_direction >> 63 != 0);
-    let hash = tables.hash([source_high, source_low, peer_high, peer_low, port]);
+    let Some(tables) = Tables::new() else { return false };
+    let port = u64::from(peer_port) | u64::from(UDP) << 16;
+    let hash = tables.hash([source.high, source.low, peer[0], peer[1], port]);
     let second = second();
     match contacts::state(region::DATAGRAM, hash, second) {
-        Some(state) => u32::from(!is_in || state != State::PENDING),
-        None => u32::from(contacts::state(region::INBOUND, hash, second).is_some()),
+        Some(state) => direction == Direction::Up || state != State::PENDING,
+        None => contacts::state(region::INBOUND, hash, second).is_some(),
     }
 }
 

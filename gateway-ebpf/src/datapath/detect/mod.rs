@@ -66,17 +66,14 @@ pub fn sign(
     }
 }
 
-/// Whether nothing is to be noted of a datagram: neither is it the first of a contact, nor the first answer,
-/// nor the one in so many that stands for the others.
+/// [`datagrams::is_settled`] of a packet.
 #[inline(always)]
 fn is_settled(direction: Direction, ip: &Ip, transport: &Transport) -> bool {
     let (source, peer, peer_port) = match direction {
         Direction::Up => (ip.source, ip.destination, transport.destination),
         Direction::Down => (ip.destination, ip.source, transport.source),
     };
-    let (source, peer) = (sources::key(halves(source)), halves(peer));
-    let port = u64::from(peer_port) | u64::from(UDP) << 16 | (direction as u64) << 63;
-    datagrams::is_settled(source.high, source.low, peer[0], peer[1], port) != 0
+    datagrams::is_settled(direction, sources::key(halves(source)), halves(peer), peer_port)
 }
 
 /// Takes note of a packet with a sign that is about to pass; an error if it must not after all.
