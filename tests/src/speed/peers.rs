@@ -35,7 +35,8 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Fairway's rate of dropping against that of nftables.
+/// Fairway's rate of dropping against that of nftables, and the highest that there can be: of a program that
+/// looks at nothing.
 #[expect(clippy::too_many_arguments, reason = "one case, said in full by each call")]
 fn dropping(
     scale_name: &str,
@@ -53,19 +54,21 @@ fn dropping(
     };
     let fairway = Contender::fairway(Router::without_policy()?, &config)?;
     let nftables = Contender::stack(Router::with_nftables(scale, caps)?)?;
-    let values = turns(&[&fairway, &nftables], senders, port, effort, |sent, forwarded| {
+    let blind = Contender::dropping(Router::without_policy()?)?;
+    let values = turns(&[&fairway, &nftables, &blind], senders, port, effort, |sent, forwarded| {
         // The router speaks for itself, too. Bursts pass, and what the caps allow meanwhile: in nftables a
         // second's worth more than it is told, which is 20 packets of each sender.
         let most = if port == 25 { 8 } else { sent / 20 };
         ensure!(forwarded <= most, "{forwarded} of {sent} packets were not dropped");
         Ok(sent)
     })?;
-    let figure = Figure::more(
-        format!("peers/{scale_name}/drops, {what}"),
-        "packets/s of CPU time",
-        Spread::of(&values[0]),
-    );
-    Ok(vec![figure.beside("nftables", Spread::of(&values[1])).aim(Aim::RatioAtLeast(aim))])
+    let nftables_rate = &values[1];
+    let figure = |whose: &str, values: &[f64]| {
+        let name = format!("peers/{scale_name}/drops, {what}{whose}");
+        Figure::more(name, "packets/s of CPU time", Spread::of(values))
+            .beside("nftables", Spread::of(nftables_rate))
+    };
+    Ok(vec![figure("", &values[0]).aim(Aim::RatioAtLeast(aim)), figure(", unseen", &values[2])])
 }
 
 /// Everybody's rate of forwarding against that without any policy.
@@ -116,6 +119,12 @@ impl Contender {
         engine.register(&config.interfaces[0], router.ingress()?)?;
         let program = engine.program_fd(Side::Tenant)?.try_clone()?;
         Ok(Self { router, program, _engine: Some(engine) })
+    }
+
+    /// Closed to everything.
+    fn dropping(router: Router) -> Result<Self> {
+        let program = Generator::load()?.dropping()?;
+        Ok(Self { router, program, _engine: None })
     }
 
     /// Policed by its stack alone.

@@ -13,8 +13,9 @@ use gateway_ebpf::traffic::Traffic;
 use crate::scale::{FIRST_V4, FIRST_V6, Scale, V4_STEP};
 
 /// Programs of the object.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "empty",
+    "dropping",
     "from_ipv4",
     "to_ipv4",
     "from_ipv6",
@@ -66,6 +67,11 @@ impl Generator {
     /// The program that does nothing, to be handed the packets.
     pub(crate) fn empty(&self) -> Result<ProgramFd> {
         Ok(self.program("empty")?.fd()?.try_clone()?)
+    }
+
+    /// The program that drops everything.
+    pub(crate) fn dropping(&self) -> Result<ProgramFd> {
+        Ok(self.program("dropping")?.fd()?.try_clone()?)
     }
 
     /// Sends frames like `frame` from the networks of `scale`, one picked at random for each, to `next`.
