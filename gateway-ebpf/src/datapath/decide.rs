@@ -10,6 +10,7 @@ use gateway_ebpf::detect::sighting::Sign;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Address, Fragment, Ip, Opening};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
+use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::identify::{self, Tenant};
@@ -47,13 +48,11 @@ pub fn decide(
     }
     let none = ServiceClass::NONE;
     let transport = parse::transport(packet, &payload)?;
-    let (source, destination, opening) = match transport {
-        None => (none, none, Opening::Unknown),
+    let (source, destination) = match transport {
+        None => (none, none),
         Some(transport) => match PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32) {
-            None => (none, none, transport.opening),
-            Some(classes) => {
-                (classes.get(transport.source), classes.get(transport.destination), transport.opening)
-            }
+            None => (none, none),
+            Some(classes) => (classes.get(transport.source), classes.get(transport.destination)),
         },
     };
     let rules = port::rules(direction, source, destination);
@@ -61,7 +60,9 @@ pub fn decide(
         Direction::Up => ip.destination,
         Direction::Down => ip.source,
     };
-    let held = if tenant.assignment.standing(tenant.bank).forbids(direction, rules.is_mail(), opening) {
+    let opening = || transport.map_or(Opening::Unknown, |transport| transport.opening());
+    let standing = tenant.assignment.standing(tenant.bank);
+    let held = if standing != Standing::GOOD && standing.forbids(direction, rules.is_mail(), opening()) {
         Err(DropReason::Suspended)
     } else {
         detect::hold(packet, network, direction, tenant)

@@ -23,8 +23,6 @@ pub struct Transport {
     pub source: u16,
     /// Receiver's port.
     pub destination: u16,
-    /// Whether it opens a connection.
-    pub opening: Opening,
     /// TCP's control bits (RFC 9293, 3.1), CWR and ECE among them; 0 for UDP.
     pub flags: u8,
 }
@@ -76,17 +74,13 @@ fn tcp(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Transport, Dr
     if header_bytes > payload.length {
         return Err(cut(payload));
     }
-    let flags = (offset_and_flags >> 16) as u8;
-    let opening = if flags & (SYN | ACK) == SYN { Opening::Yes } else { Opening::No };
-    Ok(Transport::new(Protocol::Tcp, ports, opening, flags))
+    Ok(Transport::new(Protocol::Tcp, ports, (offset_and_flags >> 16) as u8))
 }
 
 #[inline(always)]
 fn udp(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Transport, DropReason> {
     match frame.be32(payload.at) {
-        Some(ports) if payload.length >= UDP_HEADER_BYTES => {
-            Ok(Transport::new(Protocol::Udp, ports, Opening::Unknown, 0))
-        }
+        Some(ports) if payload.length >= UDP_HEADER_BYTES => Ok(Transport::new(Protocol::Udp, ports, 0)),
         _ => Err(cut(payload)),
     }
 }
@@ -99,7 +93,18 @@ fn cut(payload: &Payload) -> DropReason {
 
 impl Transport {
     #[inline(always)]
-    const fn new(protocol: Protocol, ports: u32, opening: Opening, flags: u8) -> Self {
-        Self { protocol, source: (ports >> 16) as u16, destination: ports as u16, opening, flags }
+    const fn new(protocol: Protocol, ports: u32, flags: u8) -> Self {
+        Self { protocol, source: (ports >> 16) as u16, destination: ports as u16, flags }
+    }
+
+    /// Whether it opens a connection.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opening(&self) -> Opening {
+        match self.protocol {
+            Protocol::Udp => Opening::Unknown,
+            Protocol::Tcp if self.flags & (SYN | ACK) == SYN => Opening::Yes,
+            Protocol::Tcp => Opening::No,
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Headers {
         match parse::transport(&frame, &payload) {
             Ok(Some(transport)) => Self {
                 ports: Some((transport.source, transport.destination)),
-                opens_connection: transport.opening == Opening::Yes,
+                opens_connection: transport.opening() == Opening::Yes,
                 ..headers
             },
             _ => headers,

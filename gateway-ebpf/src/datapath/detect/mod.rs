@@ -218,7 +218,7 @@ extern "C" fn held(context: *mut xdp_md, network: u32, slot: u32, bank: u32) -> 
         None => (Traffic::Other, false),
         Some(transport) => match transport.protocol {
             Protocol::Udp => (Traffic::Udp, false),
-            Protocol::Tcp if transport.opening == Opening::Yes => {
+            Protocol::Tcp if transport.opening() == Opening::Yes => {
                 (Traffic::Syn, is_mail(bank, transport.destination))
             }
             Protocol::Tcp => (Traffic::Other, is_mail(bank, transport.destination)),
