@@ -16,11 +16,11 @@ use crate::cap::Cap;
 use crate::lookup::{v4, v6};
 use crate::parse::Tags;
 use crate::port::{Actions, ServiceClass};
-use crate::samples::Samples;
+use crate::samples::Sampled;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -56,17 +56,17 @@ pub mod map {
     pub const PORT_CLASSES: &str = "PORT_CLASSES";
     /// Longest-prefix match from `PeerKey` to `PeerGrant`; keys name their bank.
     pub const PEERS: &str = "PEERS";
-    /// `[Allowance; 2 x (tenants + 1)]`, by direction, then slot. Outlives reloads. The slot after the last
-    /// is for packets of no tenant.
-    pub const ALLOWANCES: &str = "ALLOWANCES";
+    /// `[u64; tenants]`: theoretical arrival time of the next refusal that is sent to the tenant.
+    pub const REFUSALS: &str = "REFUSALS";
     /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends; see
     /// [`Assignment::is_measured`](super::Assignment::is_measured).
     pub const MEASURES_END: &str = "MEASURES_END";
     /// `[Tally; (1 + CPUs) x 2 x tenants]`, by stripe, direction, slot: packets let through. Stripe 0 is
     /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
     pub const PASSED: &str = "PASSED";
-    /// `[Tally; REASON_SLOTS x 2 x tenants]`, by [`DropReason::slot`](crate::DropReason::slot), direction,
-    /// slot; shared by all CPUs, added to atomically.
+    /// `[Drops; REASON_SLOTS x 2 x (tenants + 1)]`, by [`DropReason::slot`](crate::DropReason::slot), direction,
+    /// slot; shared by all CPUs, changed atomically. Slot 0 of the reasons counts nothing but samples of
+    /// packets that pass, and the slot after the last tenant's nothing but those of packets of no tenant.
     pub const DROPPED: &str = "DROPPED";
     /// `[InterfaceEntry; ifindexes]`.
     pub const INTERFACES: &str = "INTERFACES";
@@ -330,14 +330,14 @@ pub struct TenantState {
     pub assignment: Assignment,
 }
 
-/// Allowances of one tenant and direction that few packets need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+/// What was dropped of one tenant for one reason in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Allowance {
-    /// Theoretical arrival time of the next refusal that is sent.
-    pub refusal_ns: u64,
-    /// Events of this second.
-    pub samples: Samples,
+pub struct Drops {
+    /// Packets, and how many of them were samples lately.
+    pub packets: Sampled,
+    /// Bytes (Ethernet frames without FCS).
+    pub bytes: u64,
 }
 
 /// Packets and bytes (Ethernet frames without FCS).
@@ -462,7 +462,7 @@ const _: () = {
     assert!(size_of::<Policy>() == 64);
     assert!(size_of::<TagPair>() == 8);
     assert!(size_of::<TenantState>() == 16);
-    assert!(size_of::<Allowance>() == 16);
+    assert!(size_of::<Drops>() == 16);
     assert!(size_of::<PortClasses>() == 32_768);
     assert!(size_of::<PeerKey>() == 24);
     assert!(size_of::<PeerGrant>() == 8);

@@ -10,9 +10,9 @@ use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceTallies, Tally};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::{Direction, DropReason, REASON_SLOTS};
 
-use super::atomic;
-use super::maps::{DROPPED, INTERFACE_TALLIES, INTERFACES, PASSED, tenant_capacity};
+use super::maps::{INTERFACE_TALLIES, INTERFACES, PASSED, drops, tenant_capacity};
 use super::packet::Packet;
+use super::{atomic, events};
 
 /// This CPU's stripe; stripe 0 is the controller's.
 #[inline(always)]
@@ -37,17 +37,24 @@ pub fn passed(slot: Slot, direction: Direction, bytes: u32) {
     }
 }
 
-/// A tenant's packet was dropped.
+/// A packet was dropped: counted for its tenant, or of nobody (0 in the place of its slot), and reported if
+/// their allowance of samples permits.
 #[inline(always)]
-pub fn dropped(slot: Slot, direction: Direction, reason: DropReason, bytes: u32) {
-    let index = (reason.slot() as u32 * 2 + direction.index() as u32) * tenant_capacity() + slot.0;
-    if let Some(tally) = DROPPED.get_ptr_mut(index) {
-        // SAFETY: a live map value, eight-byte aligned, that programs only touch through these two additions.
-        unsafe {
-            atomic::add(&raw mut (*tally).packets, 1);
-            atomic::add(&raw mut (*tally).bytes, u64::from(bytes));
+pub fn dropped(packet: &Packet, slot_plus_one: u32, direction: Direction, reason: DropReason) {
+    let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
+    let Some(drops) = drops(reason.slot() as u32, direction, slot) else { return };
+    // SAFETY: a live map value, eight-byte aligned, that programs only change by atomic operations; an aligned
+    // 64-bit load is one. Who counts for nobody does so in the interface's tallies.
+    let (word, says) = unsafe {
+        let word: *mut u64 = (&raw mut (*drops).packets).cast();
+        if slot_plus_one == 0 {
+            (word, word.read_volatile())
+        } else {
+            atomic::add(&raw mut (*drops).bytes, u64::from(packet.length()));
+            (word, atomic::next(word))
         }
-    }
+    };
+    events::dropped(packet.context(), slot_plus_one, direction, reason, word, says);
 }
 
 /// A reason's slot, in a form that the verifier can follow: what the compiler knows of the enum's range

@@ -1,43 +1,63 @@
 //! Events: packets that are worth a record, sampled, for the controller to read from a ring buffer.
 //!
-//! A packet that passes costs nothing here, unless it is a suspect's contact. Each tenant and direction has an allowance of samples, and one
-//! of its own for drops over the cap: neither another tenant's flood nor its own crowds out the packet
-//! that tells why a connection fails. Packets of no tenant share the allowances of one slot. What is
-//! beyond an allowance is counted as suppressed, what the ring has no room for as lost.
+//! A packet that passes costs nothing here, unless it is a suspect's contact. Each tenant has an allowance of
+//! samples in each direction for each reason: neither another tenant's flood nor its own crowds out the packet
+//! that tells why a connection fails. Packets of no tenant share one slot's. What is beyond an allowance is
+//! counted as suppressed, what the ring has no room for as lost.
 
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
-use gateway_ebpf::abi::{Allowance, EVENT_TAIL_BYTES, Event, EventTallies};
-use gateway_ebpf::samples::{Samples, Sort};
+use gateway_ebpf::abi::{EVENT_TAIL_BYTES, Event, EventTallies};
+use gateway_ebpf::samples::Sampled;
 use gateway_ebpf::{Direction, DropReason};
 
-use super::maps::{EVENT_TALLIES, EVENTS, allowance, tenant_capacity};
+use super::maps::{EVENT_TALLIES, EVENTS, drops};
 use super::{atomic, clock, count};
 
-const SECOND_NS: u64 = 1_000_000_000;
+/// Nanoseconds of a second, nearly, as a power of two: a division takes longer than all else here.
+const SECOND_BITS: u32 = 30;
 
-/// Reports a packet, with the beginning of its frame, if the allowance of its tenant permits; 0 in the place
-/// of a slot: it is nobody's.
+/// Reports a packet that was dropped, with the beginning of its frame, if the allowance permits that `word` keeps;
+/// 0 in the place of a slot: it is nobody's.
 ///
 /// The allowance is looked at before anything is called: of a flood all but a few packets end there, and a
 /// call costs some 7 ns where the kernel returns by a thunk (Safe RET).
 #[inline(always)]
-pub fn sample(context: *mut xdp_md, kind: u16, slot_plus_one: u32, direction: Direction, reason: DropReason) {
-    ask(context, kind, slot_plus_one, direction, reason as u8);
+pub fn dropped(
+    context: *mut xdp_md,
+    slot_plus_one: u32,
+    direction: Direction,
+    reason: DropReason,
+    word: *mut u64,
+    says: u64,
+) {
+    let what = u32::from(Event::DROP) << 16 | (direction as u32) << 8 | reason as u32;
+    offer(context, what, slot_plus_one, word, says);
 }
 
 /// Reports a packet of a suspect that passes, for the evidence of what may come, if the allowance permits.
 #[inline(always)]
 pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
-    ask(context, Event::SUSPECT, slot + 1, direction, 0);
+    let Some(drops) = drops(0, direction, slot) else { return };
+    // SAFETY: a live, aligned map value, which programs only change by atomic operations; an aligned 64-bit
+    // load is one.
+    let (word, says) = unsafe {
+        let word: *mut u64 = (&raw mut (*drops).packets).cast();
+        (word, word.read_volatile())
+    };
+    offer(context, u32::from(Event::SUSPECT) << 16 | (direction as u32) << 8, slot + 1, word, says);
 }
 
 #[inline(always)]
-fn ask(context: *mut xdp_md, kind: u16, slot_plus_one: u32, direction: Direction, reason: u8) {
-    let slot = if slot_plus_one == 0 { tenant_capacity() } else { slot_plus_one - 1 };
-    let Some(allowance) = allowance(slot, direction as u32) else { return };
-    if is_allowed(allowance, kind, reason) {
-        report(context, u32::from(kind) << 16 | (direction as u32) << 8 | u32::from(reason), slot_plus_one);
+fn offer(context: *mut xdp_md, what: u32, slot_plus_one: u32, word: *mut u64, says: u64) {
+    let is_sample = match Sampled::from_word(says).take(clock::coarse_ns() >> SECOND_BITS) {
+        // Another CPU may win; then its packet is the sample.
+        // SAFETY: a live, aligned map value, which programs only change by atomic operations.
+        Some(next) => unsafe { atomic::replace(word, says, next.word()) },
+        None => false,
+    };
+    if is_sample {
+        report(context, what, slot_plus_one);
     } else {
         tally(|tallies| &mut tallies.suppressed);
     }
@@ -93,29 +113,6 @@ unsafe fn copy_head(context: *mut xdp_md, frame_bytes: u32, to: *mut core::ffi::
     // SAFETY: as the caller promises. Unlike a read through the context's pointers, it takes frames in
     // several buffers (Linux 5.18).
     if unsafe { bpf_xdp_load_bytes(context, 0, to, bytes) } != 0 { 0 } else { bytes }
-}
-
-/// Takes one sample from an allowance, if there is one left.
-#[inline(always)]
-fn is_allowed(allowance: *mut Allowance, kind: u16, reason: u8) -> bool {
-    let sort = if kind == Event::SUSPECT {
-        Sort::Suspect
-    } else if reason == DropReason::OverCap as u8 {
-        Sort::OverCap
-    } else {
-        Sort::Refused
-    };
-    let second = (clock::coarse_ns() / SECOND_NS) as u32;
-    // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
-    let word = unsafe { (&raw mut (*allowance).samples).cast::<u64>() };
-    // SAFETY: as above; an aligned 64-bit load is atomic.
-    let samples = Samples::from_word(unsafe { word.read_volatile() });
-    match samples.take(sort, second) {
-        // Another CPU may win; then its packet is the sample.
-        // SAFETY: as above.
-        Some(next) => unsafe { atomic::replace(word, samples.word(), next.word()) },
-        None => false,
-    }
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
-    Allowance, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
+    BankHeader, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
     LastVerdict, PeerGrant, PeerKey, Policy, PortClasses, TagPair, Tally, TenantId, TenantState,
 };
 use gateway_ebpf::detect::contact;
@@ -38,13 +38,13 @@ pub static PORT_CLASSES: Array<PortClasses> = Array::with_max_entries(4, BPF_F_M
 #[map]
 pub static PEERS: LpmTrie<PeerKey, PeerGrant> = LpmTrie::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]
-pub static ALLOWANCES: Array<Allowance> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static REFUSALS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static MEASURES_END: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static PASSED: Array<Tally> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static DROPPED: Array<Tally> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static DROPPED: Array<Drops> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -120,10 +120,12 @@ pub fn tenant_state(slot: Slot, direction: Direction) -> Option<*mut TenantState
     TENANTS.get_ptr_mut(first + slot.0)
 }
 
-/// A tenant's allowances in one direction; those of packets of no tenant are in the slot after the last.
+/// What was dropped of a tenant in one direction for the reason with this slot; packets of no tenant have the slot
+/// after the last.
 #[inline(always)]
-pub fn allowance(slot: u32, direction: u32) -> Option<*mut Allowance> {
-    ALLOWANCES.get_ptr_mut(start(direction, tenant_capacity() + 1) + slot)
+pub fn drops(reason_slot: u32, direction: Direction, slot: u32) -> Option<*mut Drops> {
+    let row = reason_slot * 2 + direction.index() as u32;
+    DROPPED.get_ptr_mut(row * (tenant_capacity() + 1) + slot)
 }
 
 /// One bank of the IPv4 trie: its first node.

@@ -17,7 +17,7 @@ pub use clock::read_clock;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
 use decide::Denied;
-use gateway_ebpf::abi::{Event, LastVerdict};
+use gateway_ebpf::abi::LastVerdict;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Ethernet, Ip, Network};
 use gateway_ebpf::{Direction, DropReason};
@@ -96,14 +96,12 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
             last::nobodys(LastVerdict::UNKNOWN_SOURCE);
         }
         Err(Refusal { reason, slot_plus_one, answer_at }) => {
-            if slot_plus_one != 0 {
-                count::dropped(Slot(slot_plus_one - 1), direction, reason, packet.length());
-            } else {
+            last::dropped(slot_plus_one, reason);
+            if slot_plus_one == 0 {
                 count::interface(&packet, |t| &mut t.dropped[count::index(reason)]);
             }
-            last::dropped(slot_plus_one, reason);
-            // Before it may be made into its answer.
-            events::sample(context.ctx, Event::DROP, slot_plus_one, direction, reason);
+            // Reported before it may be made into its answer.
+            count::dropped(&packet, slot_plus_one, direction, reason);
             if answer_at != 0 && refuse::refuse(context.ctx, answer_at, slot_plus_one) {
                 return xdp_action::XDP_TX;
             }

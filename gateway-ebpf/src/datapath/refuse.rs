@@ -7,9 +7,9 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_tail;
+use gateway_ebpf::cap;
 use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
-use gateway_ebpf::{Direction, cap};
 
 use super::packet::{self, Packet};
 use super::{atomic, clock, maps};
@@ -120,10 +120,8 @@ fn prohibit(context: *mut xdp_md, network: usize, slot: u32) -> Option<()> {
 /// Takes one answer from the tenant's allowance, if there is one left.
 #[inline(always)]
 fn allowance(slot: u32) -> Option<()> {
-    let allowance = maps::allowance(slot, Direction::Up as u32)?;
-    // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
-    let word = unsafe { &raw mut (*allowance).refusal_ns };
-    // SAFETY: as above; an aligned 64-bit load is atomic.
+    let word = maps::REFUSALS.get_ptr_mut(slot)?;
+    // SAFETY: a live, aligned map value, which programs only touch through atomics; an aligned 64-bit load is one.
     let arrival_ns = unsafe { word.read_volatile() };
     let next_ns = cap::admit(arrival_ns, clock::coarse_ns(), INTERVAL_NS, BURST_NS)?;
     // Another CPU may win; then this packet goes unanswered, which harms nobody.

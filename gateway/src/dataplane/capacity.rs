@@ -2,7 +2,7 @@
 
 use gateway_ebpf::REASON_SLOTS;
 use gateway_ebpf::abi::{
-    Allowance, BANKS, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
+    BANKS, BankHeader, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
     InterfaceEntry, InterfaceTallies, LastVerdict, Policy, PortClasses, TagPair, Tally, TenantId,
     TenantState, map,
 };
@@ -103,10 +103,10 @@ impl Capacity {
             (map::PORT_CLASSES, BANKS * 2, size_of::<PortClasses>()),
             // Allocated as exemptions are written.
             (map::PEERS, PEERS, 0),
-            (map::ALLOWANCES, 2 * (self.tenants + 1), size_of::<Allowance>()),
+            (map::REFUSALS, self.tenants, size_of::<u64>()),
             (map::MEASURES_END, self.tenants, size_of::<u64>()),
             (map::PASSED, self.stripes * self.tenants * 2, size_of::<Tally>()),
-            (map::DROPPED, REASON_SLOTS as u32 * 2 * self.tenants, size_of::<Tally>()),
+            (map::DROPPED, REASON_SLOTS as u32 * 2 * (self.tenants + 1), size_of::<Drops>()),
             (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),

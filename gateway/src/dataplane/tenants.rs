@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use gateway_ebpf::abi::{Allowance, Policy, TagPair, Tally as Words, TenantId, TenantState, map};
+use gateway_ebpf::abi::{Drops, Policy, TagPair, Tally as Words, TenantId, TenantState, map};
 use gateway_ebpf::assignment::Assignment;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::standing::Standing;
@@ -31,10 +31,10 @@ pub(super) struct TenantTables {
     states: MappedArray<TenantState>,
     policies: MappedArray<Policy>,
     tags: MappedArray<TagPair>,
-    allowances: MappedArray<Allowance>,
+    refusals: MappedArray<u64>,
     measures_end: MappedArray<u64>,
     passed: MappedArray<Words>,
-    dropped: MappedArray<Words>,
+    dropped: MappedArray<Drops>,
     ids: MappedArray<TenantId>,
 }
 
@@ -48,7 +48,7 @@ impl TenantTables {
             states: maps.array(map::TENANTS)?,
             policies: maps.array(map::POLICIES)?,
             tags: maps.array(map::TAGS)?,
-            allowances: maps.array(map::ALLOWANCES)?,
+            refusals: maps.array(map::REFUSALS)?,
             measures_end: maps.array(map::MEASURES_END)?,
             passed: maps.array(map::PASSED)?,
             dropped: maps.array(map::DROPPED)?,
@@ -104,13 +104,13 @@ impl TenantTables {
     pub(super) fn wipe(&self, slot: Slot) {
         for direction in Direction::ALL {
             self.state(slot.0, direction).iter().for_each(|word| word.store(0, Relaxed));
-            self.allowances.clear(self.allowance_index(slot, direction));
             (0..REASON_SLOTS)
                 .for_each(|reason| self.dropped.clear(self.dropped_index(reason, slot, direction)));
             (0..self.stripes)
                 .for_each(|stripe| self.passed.clear(self.passed_index(stripe, slot, direction)));
         }
         self.measures_end.clear(slot.0);
+        self.refusals.clear(slot.0);
         self.ids.clear(slot.0);
     }
 
@@ -119,11 +119,7 @@ impl TenantTables {
     }
 
     fn dropped_index(&self, reason: usize, slot: Slot, direction: Direction) -> u32 {
-        (reason as u32 * 2 + direction.index() as u32) * self.slots + slot.0
-    }
-
-    fn allowance_index(&self, slot: Slot, direction: Direction) -> u32 {
-        direction.index() as u32 * (self.slots + 1) + slot.0
+        (reason as u32 * 2 + direction.index() as u32) * (self.slots + 1) + slot.0
     }
 
     /// Copies what the programs keep of a tenant between two packets from older maps, so that neither its cap
@@ -132,9 +128,8 @@ impl TenantTables {
         for direction in Direction::ALL {
             let arrival_ns = from.state(from_slot.0, direction)[ARRIVAL].load(Relaxed);
             self.state(slot.0, direction)[ARRIVAL].store(arrival_ns, Relaxed);
-            let allowance = from.allowances.get(from.allowance_index(from_slot, direction));
-            self.allowances.set(self.allowance_index(slot, direction), &allowance);
         }
+        self.refusals.set(slot.0, &from.refusals.get(from_slot.0));
         self.set_measures_end(slot.0, from.measures_end.get(from_slot.0));
     }
 
@@ -143,6 +138,7 @@ impl TenantTables {
     pub(super) fn move_counters(&self, slot: Slot, from: &Self, from_slot: Slot) {
         for direction in Direction::ALL {
             for reason in 0..REASON_SLOTS {
+                // What they say of samples adds up to nonsense, which is over with the second.
                 let words = from.dropped.words(from.dropped_index(reason, from_slot, direction));
                 self.dropped.move_words(self.dropped_index(reason, slot, direction), words);
             }
@@ -159,7 +155,8 @@ impl TenantTables {
         DirectionCounters {
             passed: reading::passed((0..self.stripes).map(passed)),
             dropped: reading::by_reason(|reason| {
-                self.dropped.get(self.dropped_index(reason, slot, direction))
+                let Drops { packets, bytes } = self.dropped.get(self.dropped_index(reason, slot, direction));
+                Words { packets: packets.packets(), bytes }
             }),
         }
     }
