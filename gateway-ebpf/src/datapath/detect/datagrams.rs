@@ -134,10 +134,10 @@ extern "C" fn count_datagram(index: u32) -> u32 {
     0
 }
 
-/// The second that contacts over UDP are stamped with: the coarse clock costs nothing, and only
-/// differences count.
+/// The second that contacts of [`region::DATAGRAM`] and [`region::INBOUND`] are stamped with: the coarse clock costs
+/// nothing, and only differences count. It began at another time than the clock that all else goes by.
 #[inline(always)]
-fn second() -> u32 {
+pub fn second() -> u32 {
     (clock::coarse_ns() / SECOND_NS) as u32
 }
 
@@ -147,8 +147,8 @@ fn second() -> u32 {
 extern "C" fn answered() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let second = second();
     if let Some(index) = sources::find(sources::key(sighting.source)) {
+        let second = (sighting.now_ns / SECOND_NS) as u32;
         credit_answer(index, sighting, &tables, Family::Udp, false, second);
     }
     0

@@ -242,7 +242,6 @@ extern "C" fn observe_attempt() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
     let now_ns = sighting.now_ns;
-    let second = (now_ns / SECOND_NS) as u32;
     let is_syn = sighting.sign == Sign::OPEN.number();
     let (family, protocol, region, question, kind) = if is_syn {
         (Family::Tcp, TCP, region::TCP, Question::Contact, Kind::ScanHorizontal)
@@ -251,7 +250,8 @@ extern "C" fn observe_attempt() -> u64 {
     };
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
-    let contact = tables.find(region, tables.contact(sighting, protocol), second);
+    let stamp = if is_syn { (now_ns / SECOND_NS) as u32 } else { datagrams::second() };
+    let contact = tables.find(region, tables.contact(sighting, protocol), stamp);
     let is_throttled =
         !contact.is_known() && !source.afford(family, now_ns) && !sources::is_left_alone(sighting, kind);
     if is_syn && (!is_throttled || source.is_starved(now_ns)) {
@@ -264,7 +264,7 @@ extern "C" fn observe_attempt() -> u64 {
         tables.count(|detection| &raw mut detection.throttled);
         return question.of(index) | Question::THROTTLED;
     }
-    contact.put(second, State::PENDING);
+    contact.put(stamp, State::PENDING);
     tables.count(|detection| &raw mut detection.attempted);
     question.of(index) | Question::MADE
 }
@@ -351,18 +351,18 @@ extern "C" fn observe_answer() -> u64 {
     let Some(tables) = Tables::new() else { return 0 };
     let second = (sighting.now_ns / SECOND_NS) as u32;
     let sign = Sign::from_number(sighting.sign);
-    let (family, protocol, region) = match sign {
-        Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM),
-        _ => (Family::Tcp, TCP, region::TCP),
+    let (family, protocol, region, stamp) = match sign {
+        Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM, datagrams::second()),
+        _ => (Family::Tcp, TCP, region::TCP, second),
     };
-    let contact = tables.find(region, tables.contact(sighting, protocol), second);
+    let contact = tables.find(region, tables.contact(sighting, protocol), stamp);
     if !contact.is_known() {
         return 0;
     }
     let Some(index) = sources::find(sources::key(sighting.source)) else { return 0 };
     if contact.is_pending() {
         let rejected = sign == Sign::REJECT;
-        contact.put(second, if rejected { State::REJECTED } else { State::ANSWERED });
+        contact.put(stamp, if rejected { State::REJECTED } else { State::ANSWERED });
         credit_answer(index, sighting, &tables, family, rejected, second);
     }
     if sign != Sign::ACCEPT {

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 
 use fairway_tests::frames::{Packet, datagram, number, packet, segment, syn};
 use gateway::config::{Config, Measure, OffenceKind, Side};
-use gateway::dataplane::{Engine, Outcome, Verdict};
+use gateway::dataplane::{Engine, Outcome, ProgramClock, Verdict};
 use gateway::detect::Offence;
 use gateway_ebpf::DropReason;
 
