@@ -214,23 +214,19 @@ const fn is_vertical(source: &Source, rule: &Rule, candidate: usize, percent: u8
         || rule.is_failed(&candidate.low_ports, Rule::LOW_PORTS, percent)
 }
 
-/// Judges one kind, whose slot is given in a form that the verifier can follow: whether it is an offence
-/// now. Arms, and disarms, what has to hold for a while.
+/// Judges one kind: whether it is an offence now. Arms, and disarms, what has to hold for a while.
 #[inline(always)]
 #[must_use]
-pub const fn is_offence(
-    source: &mut Source,
-    rule: &Rule,
-    kind: Kind,
-    slot: usize,
-    confirm: bool,
-    now_ns: u64,
-) -> bool {
+pub const fn is_offence(source: &mut Source, rule: &Rule, kind: Kind, confirm: bool, now_ns: u64) -> bool {
+    let slot = kind.slot();
     if !rule.is_on() || now_ns < source.reported_ns[slot] {
         return false;
     }
     if !is_met(source, rule, kind) {
-        source.armed_ns[slot] = 0;
+        // Only where something changes: a line that is written must also be written back.
+        if source.armed_ns[slot] != 0 {
+            source.armed_ns[slot] = 0;
+        }
         return false;
     }
     if !confirm {

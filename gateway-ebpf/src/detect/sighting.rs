@@ -142,8 +142,14 @@ pub struct Sighting {
     pub is_mail: u32,
     /// Counts datagrams on this CPU, to look closely at one in so many.
     pub ticks: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// [`Self::now_ns`] in seconds: a division takes longer than a look here.
+    pub second: u32,
+    /// Hash of the contact.
+    pub contact: u64,
+    /// Hash of its host.
+    pub host: u64,
+    /// Of a datagram from a tenant: hash of the contact that it would answer.
+    pub reversed: u64,
 }
 
 /// Of the datagrams of a known contact, one in so many is counted, for all of them.

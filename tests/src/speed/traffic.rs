@@ -2,29 +2,35 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use bytemuck::Zeroable as _;
 use gateway::config::Side;
 use gateway_ebpf::traffic::Traffic;
 
 use crate::scale::{FIRST_V4, FIRST_V6, Scale, V4_STEP};
 
 /// Programs of the object.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "empty",
     "dropping",
     "from_ipv4",
     "to_ipv4",
     "from_ipv6",
+    "contact_ipv4",
     "clock_jiffies",
     "clock_coarse",
     "clock_nanoseconds",
     "add_plain",
     "add_by_swap",
 ];
+
+/// The peer of the first contact; the others are those that follow.
+const FIRST_PEER: u32 = 0x1400_0000;
 
 /// Frames that a driver hands to the stack at once (NAPI's budget).
 const BATCH: u32 = 64;
@@ -127,35 +133,68 @@ impl Generator {
         Ok(())
     }
 
+    /// Makes `count` new contacts by frames like `frame`, of IPv4: number `first` and those that follow, from
+    /// the first `sources` addresses of the networks in turn. Returns how long each took, by the kernel's
+    /// measure: to set a run up takes as long as hundreds of contacts, which are too few to hide that.
+    pub(crate) fn make_contacts(
+        &mut self,
+        frame: &[u8],
+        sources: u32,
+        first: u32,
+        next: &ProgramFd,
+        count: u32,
+    ) -> Result<Duration> {
+        let traffic = Traffic {
+            first_address: FIRST_V4,
+            address_step: 1,
+            networks: sources,
+            contacts: first,
+            first_peer: FIRST_PEER,
+            ..template(frame, &[5, 6, 7, 8, 9])?
+        };
+        self.set(traffic, next)?;
+        let options = TestRunOptions { data_in: Some(frame), repeat: count, ..TestRunOptions::default() };
+        Ok(self.program("contact_ipv4")?.test_run(options)?.duration)
+    }
+
     fn prepare(&mut self, frame: &[u8], scale: Scale, side: Side, next: &ProgramFd) -> Result<&'static str> {
-        let mut bytes = [0; Traffic::HEADER_BYTES];
-        bytes.copy_from_slice(frame.get(..Traffic::HEADER_BYTES).context("a frame of at least 64 bytes")?);
-        let is_v4 = bytes[12..14] == [0x08, 0x00];
-        // Of the words of the IPv4 header, the checksum and the address are written anew.
+        let is_v4 = frame.get(12..14) == Some(&[0x08, 0x00]);
         let (program, written) = match (is_v4, side) {
             (true, Side::Tenant) => ("from_ipv4", [5, 6, 7]),
             (true, Side::Uplink) => ("to_ipv4", [5, 8, 9]),
             (false, _) => ("from_ipv6", [5, 6, 7]),
         };
-        let words = bytes[14..34].chunks_exact(2).enumerate();
-        let rest = words.filter(|(index, _)| !written.contains(index));
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15).max(1);
         let traffic = Traffic {
-            header: bytemuck::cast(bytes),
             random: self.seed,
             first_address: if is_v4 { FIRST_V4 } else { FIRST_V6 },
             address_step: if is_v4 { V4_STEP } else { 1 },
             networks: scale.networks(),
-            checksum_rest: rest.map(|(_, word)| u32::from(word[0]) << 8 | u32::from(word[1])).sum(),
+            ..template(frame, &written)?
         };
+        self.set(traffic, next)?;
+        Ok(program)
+    }
+
+    fn set(&mut self, traffic: Traffic, next: &ProgramFd) -> Result<()> {
         self.traffic.set(0, bytemuck::cast::<_, Words>(traffic), 0)?;
         self.next.set(0, next, 0)?;
-        Ok(program)
+        Ok(())
     }
 
     fn program(&self, name: &str) -> Result<&Xdp> {
         Ok(self.object.program(name).with_context(|| format!("no program {name}"))?.try_into()?)
     }
+}
+
+/// Traffic like `frame`, of whose IPv4 header the words `written`, the checksum and addresses, are written anew.
+fn template(frame: &[u8], written: &[usize]) -> Result<Traffic> {
+    let mut bytes = [0; Traffic::HEADER_BYTES];
+    bytes.copy_from_slice(frame.get(..Traffic::HEADER_BYTES).context("a frame of at least 64 bytes")?);
+    let words = bytes[14..34].chunks_exact(2).enumerate();
+    let rest = words.filter(|(index, _)| !written.contains(index));
+    let checksum_rest = rest.map(|(_, word)| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+    Ok(Traffic { header: bytemuck::cast(bytes), checksum_rest, ..Traffic::zeroed() })
 }
 
 /// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.

@@ -65,18 +65,32 @@ impl Tables {
         // SAFETY: a live, aligned map value, whose totals are only added to atomically.
         unsafe { atomic::add(which(&mut *self.detection), 1) };
     }
+}
 
-    /// Looks a contact up.
-    #[inline(always)]
-    pub fn find(&self, which: usize, hash: u64, second: u32) -> Looked {
-        Looked { hash, packed: find_contact(which as u32, hash, second) }
+/// Begins to fetch the set of a contact that is soon looked up.
+#[inline(always)]
+pub fn fetch(which: usize, hash: u64) {
+    if let Some(set) = CONTACTS.get(set_of(which as u32, hash)) {
+        // SAFETY: a reference to a live map value is valid and aligned.
+        unsafe { (&raw const set.0[0]).read_volatile() };
     }
+}
+
+/// Looks a contact up.
+#[inline(always)]
+pub fn find(which: usize, hash: u64, second: u32) -> Looked {
+    Looked { hash, packed: find_contact(which as u32, hash, second) }
+}
+
+#[inline(always)]
+fn set_of(which: u32, hash: u64) -> u32 {
+    which * contact_sets() + (hash as u32 & (contact_sets() - 1))
 }
 
 /// [`contact::state`] in a region.
 #[inline(always)]
 pub fn state(which: usize, hash: u64, second: u32) -> Option<State> {
-    let set = CONTACTS.get(which as u32 * contact_sets() + (hash as u32 & (contact_sets() - 1)))?;
+    let set = CONTACTS.get(set_of(which as u32, hash))?;
     // SAFETY: a reference to a live map value is valid and aligned; the way is below the set's length.
     contact::state(hash, second, |way| unsafe { (&raw const set.0[way]).read_volatile() })
 }
@@ -87,7 +101,7 @@ pub fn state(which: usize, hash: u64, second: u32) -> Option<State> {
 #[inline(never)]
 extern "C" fn find_contact(which: u32, hash: u64, second: u32) -> u64 {
     let which = which & (region::COUNT as u32 - 1);
-    let index = which * contact_sets() + (hash as u32 & (contact_sets() - 1));
+    let index = set_of(which, hash);
     let Some(set) = CONTACTS.get(index) else { return Found::Full as u64 };
     // SAFETY: a reference to a live map value is valid and aligned; the way is below the set's length.
     let place = contact::find(hash, second, |way| unsafe { (&raw const set.0[way]).read_volatile() });
@@ -116,6 +130,18 @@ pub struct Looked {
 }
 
 impl Looked {
+    /// The one that [`Self::packed`] was made of.
+    #[inline(always)]
+    pub fn of(hash: u64, packed: u64) -> Self {
+        Self { hash, packed }
+    }
+
+    /// All but the hash, in one word, as a global function takes it.
+    #[inline(always)]
+    pub fn packed(&self) -> u64 {
+        self.packed
+    }
+
     #[inline(always)]
     pub fn is_known(&self) -> bool {
         self.packed as u8 == Found::Known as u8

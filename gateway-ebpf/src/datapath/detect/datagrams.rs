@@ -7,9 +7,9 @@ use gateway_ebpf::detect::record::region;
 use gateway_ebpf::detect::sighting::{SAMPLE, Sign, counts, is_sampled, is_traceroute};
 use gateway_ebpf::detect::source::{Family, SourceKey};
 
-use super::contacts::{self, Tables};
+use super::contacts::{self, Looked, Tables};
 use super::verdict::Question;
-use super::{SECOND_NS, UDP, count_host, credit_answer, sighting, sources, verdict};
+use super::{SECOND_NS, UDP, count_host, credit_answer, fetch, sighting, sources, verdict};
 use crate::datapath::clock;
 use crate::datapath::maps::SIGHTING;
 
@@ -43,10 +43,8 @@ pub fn is_settled(direction: Direction, source: SourceKey, peer: [u64; 2], peer_
 #[inline(never)]
 pub extern "C" fn observe_datagram() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
-    let Some(tables) = Tables::new() else { return 0 };
     let second = second();
-    let hash = tables.contact(sighting, UDP);
-    let contact = tables.find(region::DATAGRAM, hash, second);
+    let contact = contacts::find(region::DATAGRAM, sighting.contact, second);
     let is_out = Sign::from_number(sighting.sign) == Sign::DATAGRAM;
     if contact.is_known() {
         if !is_out && contact.is_pending() {
@@ -59,7 +57,7 @@ pub extern "C" fn observe_datagram() -> u64 {
         }
         return 0;
     }
-    let inbound = tables.find(region::INBOUND, hash, second);
+    let inbound = contacts::find(region::INBOUND, sighting.contact, second);
     if inbound.is_known() {
         if is_sampled(sighting.ticks) {
             inbound.refresh(second);
@@ -73,15 +71,15 @@ pub extern "C" fn observe_datagram() -> u64 {
     if is_traceroute(sighting.peer_port) || !counts(sighting.source, sighting.peer) {
         return 0;
     }
-    turned_to_a_peer()
+    turned_to_a_peer(contact.packed(), inbound.packed())
 }
 
 /// A first datagram to a peer that did not turn to the source before: a new contact, unless it answers
 /// another tenant, whose contact it then is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn turned_to_a_peer() -> u64 {
-    if answers_a_tenant() != 0 {
+extern "C" fn turned_to_a_peer(contact: u64, inbound: u64) -> u64 {
+    if answers_a_tenant(inbound) != 0 {
         return 0;
     }
     let Some(sighting) = sighting() else { return 0 };
@@ -89,11 +87,13 @@ extern "C" fn turned_to_a_peer() -> u64 {
     let now_ns = sighting.now_ns;
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
+    sources::fetch(source);
     if !source.afford(Family::Udp, now_ns) && !sources::is_left_alone(sighting, Kind::ScanUdp) {
         tables.count(|detection| &raw mut detection.throttled);
         return Question::Datagram.of(index) | Question::THROTTLED;
     }
     tables.count(|detection| &raw mut detection.attempted);
+    Looked::of(sighting.contact, contact).put(second(), State::PENDING);
     count_datagram(index);
     Question::Datagram.of(index)
 }
@@ -101,22 +101,22 @@ extern "C" fn turned_to_a_peer() -> u64 {
 /// Whether a datagram answers another tenant's contact: 1, else 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn answers_a_tenant() -> u32 {
+extern "C" fn answers_a_tenant(inbound: u64) -> u32 {
     let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
     // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
     let sighting = unsafe { &mut *place };
-    let Some(tables) = Tables::new() else { return 0 };
     let second = second();
-    let other = tables.find(region::DATAGRAM, tables.reversed(sighting, UDP), second);
+    let other = contacts::find(region::DATAGRAM, sighting.reversed, second);
     if !other.is_known() {
         return 0;
     }
-    tables.find(region::INBOUND, tables.contact(sighting, UDP), second).put(second, State::INBOUND);
+    Looked::of(sighting.contact, inbound).put(second, State::INBOUND);
     if other.is_pending() {
         other.put(second, State::ANSWERED);
         core::mem::swap(&mut sighting.source, &mut sighting.peer);
         sighting.source_low = sources::key(sighting.source).low;
         core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
+        fetch();
         answered();
     }
     1
@@ -127,10 +127,7 @@ extern "C" fn answers_a_tenant() -> u32 {
 #[inline(never)]
 extern "C" fn count_datagram(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
-    let Some(tables) = Tables::new() else { return 0 };
-    let second = second();
-    tables.find(region::DATAGRAM, tables.contact(sighting, UDP), second).put(second, State::PENDING);
-    count_host(sighting, &tables, index, Family::Udp, (sighting.now_ns / SECOND_NS) as u32);
+    count_host(sighting, index, Family::Udp, sighting.second);
     0
 }
 
@@ -148,8 +145,7 @@ extern "C" fn answered() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
     if let Some(index) = sources::find(sources::key(sighting.source)) {
-        let second = (sighting.now_ns / SECOND_NS) as u32;
-        credit_answer(index, sighting, &tables, Family::Udp, false, second);
+        credit_answer(index, sighting, &tables, Family::Udp, false, sighting.second);
     }
     0
 }

@@ -89,7 +89,7 @@ pub fn observe(
         return Ok(());
     }
     let packed = network as u32 | sign.number() << 8 | tenant.policy.class() << 16;
-    if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 {
+    if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 || fetch() == 0 {
         return Ok(());
     }
     let question = match sign {
@@ -155,8 +155,35 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
     sighting.slot = slot;
     sighting.bank = bank;
     sighting.class = packed >> 16;
+    sighting.second = (sighting.now_ns / SECOND_NS) as u32;
     sighting.is_mail = (protocol == TCP && is_mail(bank, sighting.peer_port)) as u32;
     Some(())
+}
+
+/// Hashes the contact and its host, once, and begins to fetch the sets that they are looked up in, so that these
+/// misses of the caches overlap with that of the source. Always 1, but the verifier does not know.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn fetch() -> u32 {
+    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
+    let Some(tables) = Tables::new() else { return 0 };
+    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
+    let sighting = unsafe { &mut *place };
+    let (family, protocol, region) = match Sign::from_number(sighting.sign) {
+        Sign::ECHO | Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM),
+        Sign::DATAGRAM | Sign::DATAGRAM_IN => (Family::Udp, UDP, region::DATAGRAM),
+        Sign::ODD => (Family::Tcp, TCP | contacts::ODD, region::TCP),
+        _ => (Family::Tcp, TCP, region::TCP),
+    };
+    sighting.contact = tables.contact(sighting, protocol);
+    contacts::fetch(region, sighting.contact);
+    sighting.host = tables.host(sighting, family);
+    contacts::fetch(region::HOSTS, sighting.host);
+    if sighting.sign == Sign::DATAGRAM.number() {
+        sighting.reversed = tables.reversed(sighting, UDP);
+        contacts::fetch(region::DATAGRAM, sighting.reversed);
+    }
+    1
 }
 
 #[inline(always)]
@@ -243,19 +270,20 @@ extern "C" fn observe_attempt() -> u64 {
     let Some(tables) = Tables::new() else { return 0 };
     let now_ns = sighting.now_ns;
     let is_syn = sighting.sign == Sign::OPEN.number();
-    let (family, protocol, region, question, kind) = if is_syn {
-        (Family::Tcp, TCP, region::TCP, Question::Contact, Kind::ScanHorizontal)
+    let (family, region, question, kind) = if is_syn {
+        (Family::Tcp, region::TCP, Question::Contact, Kind::ScanHorizontal)
     } else {
-        (Family::Ping, ICMP, region::DATAGRAM, Question::Ping, Kind::ScanPing)
+        (Family::Ping, region::DATAGRAM, Question::Ping, Kind::ScanPing)
     };
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
-    let stamp = if is_syn { (now_ns / SECOND_NS) as u32 } else { datagrams::second() };
-    let contact = tables.find(region, tables.contact(sighting, protocol), stamp);
+    sources::fetch(source);
+    let stamp = if is_syn { sighting.second } else { datagrams::second() };
+    let contact = contacts::find(region, sighting.contact, stamp);
     let is_throttled =
         !contact.is_known() && !source.afford(family, now_ns) && !sources::is_left_alone(sighting, kind);
     if is_syn && (!is_throttled || source.is_starved(now_ns)) {
-        count_syn(index);
+        source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), now_ns);
     }
     if contact.is_known() {
         return if is_syn { Question::SynFlood.of(index) } else { 0 };
@@ -269,28 +297,18 @@ extern "C" fn observe_attempt() -> u64 {
     question.of(index) | Question::MADE
 }
 
-/// Counts a SYN for the flood that it may be part of. A function of its own for the sake of the stack.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn count_syn(index: u32) -> u32 {
-    let Some(sighting) = sighting() else { return 0 };
-    let Some(source) = sources::get(index) else { return 0 };
-    source.syns.add(2, verdict::fine_per_second(sighting, Kind::SynFlood), sighting.now_ns);
-    0
-}
-
 /// Counts a new contact of a source, over TCP or ICMP, and who it was with.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn count_attempt(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
-    let Some(tables) = Tables::new() else { return 0 };
-    let second = (sighting.now_ns / SECOND_NS) as u32;
+    let second = sighting.second;
     let family = if sighting.sign == Sign::OPEN.number() { Family::Tcp } else { Family::Ping };
-    let first_of_host = count_host(sighting, &tables, index, family, second);
+    let first_of_host = count_host(sighting, index, family, second);
     let Some(source) = sources::get(index) else { return 0 };
     if sighting.is_mail != 0 {
-        let mail_host = tables.find(region::HOSTS, tables.mail_host(sighting), second);
+        let Some(tables) = Tables::new() else { return 0 };
+        let mail_host = contacts::find(region::HOSTS, tables.mail_host(sighting), second);
         if !mail_host.is_known() {
             mail_host.put(second, State::PENDING);
             source.count(track::MAIL_HOSTS, second);
@@ -304,8 +322,8 @@ extern "C" fn count_attempt(index: u32) -> u32 {
 
 /// Counts a new contact, and says whether it is the first with its host.
 #[inline(always)]
-fn count_host(sighting: &Sighting, tables: &Tables, index: u32, family: Family, second: u32) -> bool {
-    let host = tables.find(region::HOSTS, tables.host(sighting, family), second);
+fn count_host(sighting: &Sighting, index: u32, family: Family, second: u32) -> bool {
+    let host = contacts::find(region::HOSTS, sighting.host, second);
     let first_of_host = !host.is_known();
     if first_of_host {
         host.put(second, State::PENDING);
@@ -330,8 +348,8 @@ extern "C" fn observe_odd_segment() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
     let now_ns = sighting.now_ns;
-    let second = (now_ns / SECOND_NS) as u32;
-    let contact = tables.find(region::TCP, tables.contact(sighting, TCP | contacts::ODD), second);
+    let second = sighting.second;
+    let contact = contacts::find(region::TCP, sighting.contact, second);
     if contact.is_known() {
         return 0;
     }
@@ -349,13 +367,13 @@ extern "C" fn observe_odd_segment() -> u64 {
 extern "C" fn observe_answer() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    let second = (sighting.now_ns / SECOND_NS) as u32;
+    let second = sighting.second;
     let sign = Sign::from_number(sighting.sign);
-    let (family, protocol, region, stamp) = match sign {
-        Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM, datagrams::second()),
-        _ => (Family::Tcp, TCP, region::TCP, second),
+    let (family, region, stamp) = match sign {
+        Sign::ECHO_REPLY => (Family::Ping, region::DATAGRAM, datagrams::second()),
+        _ => (Family::Tcp, region::TCP, second),
     };
-    let contact = tables.find(region, tables.contact(sighting, protocol), stamp);
+    let contact = contacts::find(region, sighting.contact, stamp);
     if !contact.is_known() {
         return 0;
     }
@@ -387,7 +405,7 @@ fn credit_answer(
     rejected: bool,
     second: u32,
 ) {
-    let host = tables.find(region::HOSTS, tables.host(sighting, family), second);
+    let host = contacts::find(region::HOSTS, sighting.host, second);
     let first_of_host = host.is_pending();
     // A host that refuses one port may still accept another.
     if first_of_host && !rejected {

@@ -14,6 +14,9 @@ use crate::datapath::maps::{BANK_HEADERS, SOURCES, source_sets};
 /// Sources in a set.
 const WAYS: u32 = 8;
 
+/// Bytes that the processor fetches at once.
+const LINE_BYTES: usize = 64;
+
 /// A source without contacts for this long gives its place up to another, unless it is under a measure.
 const IDLE_NS: u64 = 600_000_000_000;
 
@@ -41,9 +44,24 @@ fn claim_of(tables: &Tables, key: SourceKey) -> u64 {
     tables.hash([key.high, key.low, 0, 0, 0]) | 1
 }
 
+/// Where a source is looked for, so many tries after the first. It begins anywhere in the set, so that most
+/// sources are where they are looked for first: the processor, which runs ahead, then fetches the right ones.
 #[inline(always)]
-fn first_of_set(claim: u64) -> u32 {
-    ((claim >> 32) as u32 & (source_sets() - 1)) * WAYS
+fn place(claim: u64, tries: u32) -> u32 {
+    let first = ((claim >> 32) as u32 & (source_sets() - 1)) * WAYS;
+    first + ((claim >> 29) as u32 + tries) % WAYS
+}
+
+/// Begins to fetch all of a source, so that the misses of the caches overlap: a contact needs most of it.
+#[inline(always)]
+pub fn fetch(source: &Source) {
+    let words = (&raw const *source).cast::<u64>();
+    let mut line = 1;
+    while line < size_of::<Source>() / LINE_BYTES {
+        // SAFETY: an aligned word within the value. Volatile, as what it says is of no interest.
+        unsafe { words.add(line * LINE_BYTES / 8).read_volatile() };
+        line += 1;
+    }
 }
 
 /// Where a source is.
@@ -60,16 +78,16 @@ extern "C" fn find_source(high: u64, low: u64) -> u32 {
     let Some(tables) = Tables::new() else { return NOWHERE };
     let key = SourceKey { high, low };
     let claim = claim_of(&tables, key);
-    let first = first_of_set(claim);
-    let mut way = 0;
-    while way < WAYS {
-        if let Some(source) = SOURCES.get(first + way)
+    let mut tries = 0;
+    while tries < WAYS {
+        let index = place(claim, tries);
+        if let Some(source) = SOURCES.get(index)
             && source.claim == claim
             && source.key == key
         {
-            return first + way;
+            return index;
         }
-        way += 1;
+        tries += 1;
     }
     NOWHERE
 }
@@ -78,7 +96,10 @@ extern "C" fn find_source(high: u64, low: u64) -> u32 {
 #[inline(always)]
 pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option<u32> {
     let key = key(sighting.source);
-    let index = find_or_open_at(key.high, key.low);
+    let mut index = find_source(key.high, key.low);
+    if index == NOWHERE {
+        index = open(key.high, key.low, now_ns);
+    }
     if index == NOWHERE {
         tables.count(|detection| &raw mut detection.sources_full);
         return None;
@@ -91,31 +112,26 @@ pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option
 
 const NOWHERE: u32 = u32::MAX;
 
-/// The index of a source, known or new; [`NOWHERE`] if its set is full.
+/// Makes a place for a source that is not known, and returns its index; [`NOWHERE`] if its set is full.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_or_open_at(high: u64, low: u64) -> u32 {
+extern "C" fn open(high: u64, low: u64, now_ns: u64) -> u32 {
     let Some(tables) = Tables::new() else { return NOWHERE };
     let key = SourceKey { high, low };
-    let known = find_source(high, low);
-    if known != NOWHERE {
-        return known;
-    }
-    let now_ns = crate::datapath::clock::boot_ns();
     let claim = claim_of(&tables, key);
-    let first = first_of_set(claim);
     let (mut best, mut best_seen_ns, mut best_claim) = (NOWHERE, u64::MAX, 0);
-    let mut way = 0;
-    while way < WAYS {
-        if let Some(source) = SOURCES.get(first + way) {
+    let mut tries = 0;
+    while tries < WAYS {
+        let index = place(claim, tries);
+        if let Some(source) = SOURCES.get(index) {
             let seen_ns = if source.claim == 0 { 0 } else { source.seen_ns };
             let is_free = source.claim == 0
                 || (now_ns.saturating_sub(seen_ns) > IDLE_NS && source.measures_end_ns() <= now_ns);
             if is_free && seen_ns < best_seen_ns {
-                (best, best_seen_ns, best_claim) = (first + way, seen_ns, source.claim);
+                (best, best_seen_ns, best_claim) = (index, seen_ns, source.claim);
             }
         }
-        way += 1;
+        tries += 1;
     }
     if best == NOWHERE {
         return NOWHERE;

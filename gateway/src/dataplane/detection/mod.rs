@@ -136,14 +136,7 @@ impl DetectionTables {
             let rules = self.rules.get(bank * CLASSES + class_of(source.slot) % CLASSES);
             for kind in gateway_ebpf::detect::rules::CONFIRMED.into_iter().filter(|kind| !is_crowded(*kind)) {
                 let rule = rules.get(kind);
-                let offends = gateway_ebpf::detect::rules::is_offence(
-                    &mut source,
-                    rule,
-                    kind,
-                    kind.slot(),
-                    true,
-                    now_ns,
-                );
+                let offends = gateway_ebpf::detect::rules::is_offence(&mut source, rule, kind, true, now_ns);
                 if offends {
                     judged.extend(self.offend(index, &source, rule, kind, now_ns));
                 }
