@@ -89,7 +89,7 @@ pub fn observe(
         return Ok(());
     }
     let packed = network as u32 | sign.number() << 8 | tenant.policy.class() << 16;
-    if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 || fetch() == 0 {
+    if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 {
         return Ok(());
     }
     let question = match sign {
@@ -119,7 +119,10 @@ extern "C" fn look(context: *mut xdp_md, packed: u32, slot: u32, bank: u32) -> u
     let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
     // SAFETY: a live, aligned value of this CPU, and bottom halves are off: nobody else has it.
     let sighting = unsafe { &mut *place };
-    read(context, packed, slot, bank, sighting).is_some() as u32
+    if read(context, packed, slot, bank, sighting).is_none() {
+        return 0;
+    }
+    fetch()
 }
 
 #[inline(always)]
@@ -161,10 +164,10 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
 }
 
 /// Hashes the contact and its host, once, and begins to fetch the sets that they are looked up in, so that these
-/// misses of the caches overlap with that of the source. Always 1, but the verifier does not know.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn fetch() -> u32 {
+/// misses of the caches overlap with that of the source. It takes the sighting from its place again: handed on, it
+/// would take more of the stack than there is.
+#[inline(always)]
+fn fetch() -> u32 {
     let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
     // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.

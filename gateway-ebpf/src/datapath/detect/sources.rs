@@ -81,10 +81,7 @@ extern "C" fn find_source(high: u64, low: u64) -> u32 {
     let mut tries = 0;
     while tries < WAYS {
         let index = place(claim, tries);
-        if let Some(source) = SOURCES.get(index)
-            && source.claim == claim
-            && source.key == key
-        {
+        if is_at(index, claim, key) {
             return index;
         }
         tries += 1;
@@ -92,11 +89,21 @@ extern "C" fn find_source(high: u64, low: u64) -> u32 {
     NOWHERE
 }
 
+#[inline(always)]
+fn is_at(index: u32, claim: u64, key: SourceKey) -> bool {
+    SOURCES.get(index).is_some_and(|source| source.claim == claim && source.key == key)
+}
+
 /// Where the source of a sighting is, if need be from now on.
 #[inline(always)]
 pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option<u32> {
     let key = key(sighting.source);
-    let mut index = find_source(key.high, key.low);
+    let claim = claim_of(tables, key);
+    let mut index = place(claim, 0);
+    // Most are there: no call for them.
+    if !is_at(index, claim, key) {
+        index = find_source(key.high, key.low);
+    }
     if index == NOWHERE {
         index = open(key.high, key.low, now_ns);
     }
@@ -180,9 +187,8 @@ fn pack(contact: &Contact) -> u32 {
 }
 
 /// Counts a contact or an answer, as [`pack`] describes it; a global function, verified once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn count_contact(index: u32, packed: u32, host: u64, second: u32) -> u32 {
+#[inline(always)]
+fn count_contact(index: u32, packed: u32, host: u64, second: u32) -> u32 {
     let Some(source) = get(index) else { return 0 };
     let family = match packed >> 16 & 3 {
         0 => Family::Tcp,
