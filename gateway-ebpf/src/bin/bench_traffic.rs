@@ -116,9 +116,6 @@ fn send(context: &XdpContext, write: impl FnOnce(usize, &mut Traffic)) -> u32 {
         unsafe { ((data + index * 8) as *mut u64).write_volatile(*word) };
     }
     write(data, traffic);
-    // A load that spans two stores waits until both have left the store buffer: some 10 ns that a driver's DMA
-    // costs nobody. So they are waited for here, where it counts for all alike.
-    swap(&raw mut traffic.random, traffic.random, traffic.random);
     // SAFETY: the map holds programs of this type, or none.
     unsafe { NEXT.tail_call(context, 0) };
     xdp_action::XDP_ABORTED
@@ -163,19 +160,12 @@ fn add_plain(_: XdpContext) -> u32 {
 fn add_by_swap(_: XdpContext) -> u32 {
     if let Some(word) = WORD.get_ptr_mut(0) {
         // SAFETY: a live, aligned map value.
-        let old = unsafe { word.read_volatile() };
-        swap(word, old, old + 1);
+        unsafe {
+            let old = word.read_volatile();
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, old + 1);
+        }
     }
     xdp_action::XDP_PASS
-}
-
-/// Compares and swaps, which is a full barrier.
-#[inline(always)]
-fn swap(word: *mut u64, old: u64, new: u64) {
-    // SAFETY: only called with words of live, aligned map values.
-    unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new);
-    }
 }
 
 #[panic_handler]
