@@ -51,7 +51,7 @@ pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
 #[inline(always)]
 fn offer(context: *mut xdp_md, what: u32, slot_plus_one: u32, word: *mut u64, says: u64) {
     let is_sample = match Sampled::from_word(says).take(clock::coarse_ns() >> SECOND_BITS) {
-        // Another CPU may win; then its packet is the sample.
+        // Another CPU may have changed it meanwhile, counting; then a later packet is the sample.
         // SAFETY: a live, aligned map value, which programs only change by atomic operations.
         Some(next) => unsafe { atomic::replace(word, says, next.word()) },
         None => false,
