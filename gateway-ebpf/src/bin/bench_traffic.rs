@@ -1,5 +1,6 @@
 //! Traffic for `cargo xtask bench`: each run makes a packet anew, from a tenant picked at random or to a
-//! peer that is new, and hands it to the program under test, or to one that does nothing, which is what the cost is measured against.
+//! peer that is new, and hands it to the program under test, or to one that does nothing, which is what the
+//! cost is measured against.
 //!
 //! The kernel repeats a test run on the same buffer, and sends out recycled pages in its live-frames
 //! mode. So every packet's header is written from a template first.

@@ -332,8 +332,8 @@ fn count_host(sighting: &Sighting, index: u32, family: Family, second: u32) -> b
         host.put(second, State::PENDING);
     }
     let made = Contact { family, host: host.hash, port: sighting.peer_port, first_of_host };
-    sources::attempt(index, &made, second);
     if let Some(source) = sources::get(index) {
+        source.attempt(&made, second);
         let protocol = match family {
             Family::Tcp => TCP,
             Family::Udp => UDP,
@@ -415,7 +415,9 @@ fn credit_answer(
         host.put(second, State::ANSWERED);
     }
     let made = Contact { family, host: host.hash, port: sighting.peer_port, first_of_host };
-    sources::answer(index, &made, rejected, second);
+    if let Some(source) = sources::get(index) {
+        source.answer(&made, rejected, second);
+    }
     if !rejected {
         tables.count(|detection| &raw mut detection.answered);
     }

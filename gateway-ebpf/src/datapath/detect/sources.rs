@@ -3,7 +3,7 @@
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::detect::sighting::{self, Sighting};
-use gateway_ebpf::detect::source::{Contact, Family, Source, SourceKey};
+use gateway_ebpf::detect::source::{Source, SourceKey};
 use gateway_ebpf::parse::Address;
 
 use super::contacts::Tables;
@@ -161,47 +161,6 @@ extern "C" fn open(high: u64, low: u64, now_ns: u64) -> u32 {
         source.open(now_ns);
     }
     best
-}
-
-const ANSWERED: u32 = 1 << 30;
-const REJECTED: u32 = 1 << 31;
-const FIRST_OF_HOST: u32 = 1 << 29;
-
-/// Counts a new contact.
-#[inline(always)]
-pub fn attempt(index: u32, contact: &Contact, second: u32) {
-    count_contact(index, pack(contact), contact.host, second);
-}
-
-/// Counts the first answer to a contact.
-#[inline(always)]
-pub fn answer(index: u32, contact: &Contact, rejected: bool, second: u32) {
-    let how = if rejected { ANSWERED | REJECTED } else { ANSWERED };
-    count_contact(index, pack(contact) | how, contact.host, second);
-}
-
-#[inline(always)]
-fn pack(contact: &Contact) -> u32 {
-    let first = if contact.first_of_host { FIRST_OF_HOST } else { 0 };
-    u32::from(contact.port) | (contact.family as u32) << 16 | first
-}
-
-/// Counts a contact or an answer, as [`pack`] describes it; a global function, verified once.
-#[inline(always)]
-fn count_contact(index: u32, packed: u32, host: u64, second: u32) -> u32 {
-    let Some(source) = get(index) else { return 0 };
-    let family = match packed >> 16 & 3 {
-        0 => Family::Tcp,
-        1 => Family::Udp,
-        _ => Family::Ping,
-    };
-    let contact = Contact { family, host, port: packed as u16, first_of_host: packed & FIRST_OF_HOST != 0 };
-    if packed & ANSWERED != 0 {
-        source.answer(&contact, packed & REJECTED != 0, second);
-    } else {
-        source.attempt(&contact, second);
-    }
-    0
 }
 
 /// Whether the operator told a detector to leave this source alone.
