@@ -11,16 +11,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::assignment::Assignment;
 use crate::cap::Cap;
+use crate::counter::Counter;
 use crate::lookup::{v4, v6};
 use crate::parse::Tags;
 use crate::port::{Actions, ServiceClass};
-use crate::samples::Sampled;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -44,6 +43,8 @@ pub mod map {
     pub const BANK_HEADERS: &str = "BANK_HEADERS";
     /// `[TenantState; 2 x tenants]`, by direction, then slot. Outlives reloads.
     pub const TENANTS: &str = "TENANTS";
+    /// `[Assignments; BANKS x tenants / 16]`, bank-major: which policy each tenant has.
+    pub const ASSIGNMENTS: &str = "ASSIGNMENTS";
     /// `[Policy; BANKS x policies]`, bank-major.
     pub const POLICIES: &str = "POLICIES";
     /// `[TagPair; BANKS x tenants]`, bank-major.
@@ -59,18 +60,22 @@ pub mod map {
     /// `[u64; tenants]`: theoretical arrival time of the next refusal that is sent to the tenant.
     pub const REFUSALS: &str = "REFUSALS";
     /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends; see
-    /// [`Assignment::is_measured`](super::Assignment::is_measured).
+    /// [`Assignment::is_measured`](crate::assignment::Assignment::is_measured).
     pub const MEASURES_END: &str = "MEASURES_END";
-    /// `[Tally; (1 + CPUs) x 2 x tenants]`, by stripe, direction, slot: packets let through. Stripe 0 is
-    /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
-    pub const PASSED: &str = "PASSED";
-    /// `[Drops; REASON_SLOTS x 2 x (tenants + 1)]`, by [`DropReason::slot`](crate::DropReason::slot), direction,
+    /// `[Carried; 2 x tenants]`, by direction, then slot: what was carried from [`TenantState::passed`](super::TenantState::passed).
+    pub const PASSED_CARRIED: &str = "PASSED_CARRIED";
+    /// `[Counter; REASON_SLOTS x 2 x (tenants + 1)]`, by [`DropReason::slot`](crate::DropReason::slot), direction,
     /// slot; shared by all CPUs, changed atomically. Slot 0 of the reasons counts nothing but samples of
     /// packets that pass, and the slot after the last tenant's nothing but those of packets of no tenant.
     pub const DROPPED: &str = "DROPPED";
+    /// `[Carried; REASON_SLOTS x 2 x (tenants + 1)]`: what was carried from there.
+    pub const DROPPED_CARRIED: &str = "DROPPED_CARRIED";
+    /// `[Carries; 1]`.
+    pub const CARRIES: &str = "CARRIES";
     /// `[InterfaceEntry; ifindexes]`.
     pub const INTERFACES: &str = "INTERFACES";
-    /// `[InterfaceTallies; (1 + CPUs) x INTERFACE_SLOTS]`, by stripe as above, then interface slot.
+    /// `[InterfaceTallies; (1 + CPUs) x INTERFACE_SLOTS]`, by stripe, then interface slot. Stripe 0 is the
+    /// controller's, for what it carries over from older maps; CPU n has stripe n + 1.
     pub const INTERFACE_TALLIES: &str = "INTERFACE_TALLIES";
     /// `[TenantId; tenants]`: whose slot it is. Written and read by controllers alone, so that a new
     /// one knows what its predecessor's counters belong to.
@@ -99,7 +104,7 @@ pub mod map {
 
 /// Constants that the controller sets when it loads the object.
 pub mod constant {
-    /// `u32`: tenants' slots.
+    /// `u32`: tenants' slots, a multiple of 16.
     pub const TENANT_CAPACITY: &str = "TENANT_CAPACITY";
     /// `u32`: policies per bank.
     pub const POLICY_CAPACITY: &str = "POLICY_CAPACITY";
@@ -169,7 +174,7 @@ impl BankHeader {
     }
 }
 
-/// What a bank says of the tenants that are [`Assignment`]ed to it: one cache line, which all tenants of a plan
+/// What a bank says of the tenants that have an [`Assignment`](crate::assignment::Assignment) to it: one cache line, which all tenants of a plan
 /// share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C, align(64))]
@@ -319,25 +324,15 @@ pub struct PeerGrant {
     pub expires_ns: u64,
 }
 
-/// What every packet of a tenant in one direction looks up of it: a quarter of a cache line, so that a
-/// processor's caches hold many tenants (see docs/performance.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+/// What every packet that a tenant may send or receive changes, in its direction: a quarter of a cache line, so that
+/// a processor's caches hold many tenants (see docs/performance.md). Shared by all CPUs, changed atomically.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct TenantState {
     /// Theoretical arrival time of the next packet.
     pub arrival_ns: u64,
-    /// Which policy applies. Changed by single atomic operations only.
-    pub assignment: Assignment,
-}
-
-/// What was dropped of one tenant for one reason in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Drops {
-    /// Packets, and how many of them were samples lately.
-    pub packets: Sampled,
-    /// Bytes (Ethernet frames without FCS).
-    pub bytes: u64,
+    /// What was let through; its samples are none.
+    pub passed: Counter,
 }
 
 /// Packets and bytes (Ethernet frames without FCS).
@@ -462,7 +457,7 @@ const _: () = {
     assert!(size_of::<Policy>() == 64);
     assert!(size_of::<TagPair>() == 8);
     assert!(size_of::<TenantState>() == 16);
-    assert!(size_of::<Drops>() == 16);
+    assert!(size_of::<Counter>() == 8);
     assert!(size_of::<PortClasses>() == 32_768);
     assert!(size_of::<PeerKey>() == 24);
     assert!(size_of::<PeerGrant>() == 8);

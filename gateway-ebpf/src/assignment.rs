@@ -1,15 +1,20 @@
-//! Which policy a tenant has: one 64-bit word, so that it changes between two packets.
-//!
-//! Half of the word belongs to each bank: the number of a policy (24 bits) and the tenant's
-//! [`Standing`] (7). The topmost bit says that one of the tenant's sources is under a measure. The
-//! controller and the programs both change the word, each its own bits, atomically.
+//! Which policy a tenant has: half a 64-bit word in each bank, so that it changes between two packets, and so that a
+//! processor's caches hold those of many tenants.
 
 use crate::standing::Standing;
 
-/// The assignment of one tenant, for one direction.
+/// The assignment of one tenant in one bank: the number of a policy (24 bits) and the tenant's [`Standing`] (7). The
+/// topmost bit says, in both banks, that one of the tenant's sources is under a measure. The controller and
+/// the programs both change it, each its own bits, atomically.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
-pub struct Assignment(u64);
+pub struct Assignment(u32);
+
+/// The assignments of tenants with consecutive slots: one cache line. The kernel would give each a word.
+pub type Assignments = [Assignment; 1 << ASSIGNMENTS_BITS];
+
+/// How many of them there are in one, as a power of two.
+pub const ASSIGNMENTS_BITS: u32 = 4;
 
 /// Policies that a bank can number.
 pub const MOST_POLICIES: u32 = 1 << POLICY_BITS;
@@ -19,33 +24,39 @@ const STANDING_MASK: u32 = 0x7f;
 
 impl Assignment {
     /// One of the tenant's sources is under a measure, or was a short while ago.
-    pub const MEASURED: u64 = 1 << 63;
+    pub const MEASURED: u32 = 1 << 31;
 
-    /// The assignment in this word.
-    #[inline(always)]
+    /// The same with another policy, below [`MOST_POLICIES`], and standing.
     #[must_use]
-    pub const fn from_word(word: u64) -> Self {
-        Self(word)
+    pub const fn with(self, policy: u32, standing: Standing) -> Self {
+        let standing = (standing.number() & STANDING_MASK) << POLICY_BITS;
+        Self(self.0 & Self::MEASURED | policy & (MOST_POLICIES - 1) | standing)
     }
 
-    /// It as a word.
+    /// The assignment with this number.
     #[must_use]
-    pub const fn word(self) -> u64 {
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// It as a number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
         self.0
     }
 
-    /// The number of the policy in `bank`.
+    /// The number of the policy.
     #[inline(always)]
     #[must_use]
-    pub const fn policy(self, bank: u32) -> u32 {
-        self.half(bank) & (MOST_POLICIES - 1)
+    pub const fn policy(self) -> u32 {
+        self.0 & (MOST_POLICIES - 1)
     }
 
-    /// The standing in `bank`.
+    /// The standing.
     #[inline(always)]
     #[must_use]
-    pub const fn standing(self, bank: u32) -> Standing {
-        Standing::from_number((self.half(bank) >> POLICY_BITS) & STANDING_MASK)
+    pub const fn standing(self) -> Standing {
+        Standing::from_number((self.0 >> POLICY_BITS) & STANDING_MASK)
     }
 
     /// Whether the programs have to look for a measure.
@@ -54,19 +65,6 @@ impl Assignment {
     pub const fn is_measured(self) -> bool {
         self.0 & Self::MEASURED != 0
     }
-
-    /// The same with another policy, below [`MOST_POLICIES`], and standing in `bank`.
-    #[must_use]
-    pub const fn with(self, bank: u32, policy: u32, standing: Standing) -> Self {
-        let half = (policy & (MOST_POLICIES - 1)) | (standing.number() & STANDING_MASK) << POLICY_BITS;
-        let shift = 32 * (bank & 1);
-        Self(self.0 & !(0x7fff_ffff << shift) | (half as u64) << shift)
-    }
-
-    #[inline(always)]
-    const fn half(self, bank: u32) -> u32 {
-        (self.0 >> (32 * (bank & 1))) as u32
-    }
 }
 
 #[cfg(test)]
@@ -74,18 +72,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn banks_and_the_mark_keep_to_their_bits() {
-        let none = Assignment::default();
-        let marked = Assignment::from_word(Assignment::MEASURED);
-        for (start, measured) in [(none, false), (marked, true)] {
-            let both = start.with(0, MOST_POLICIES - 1, Standing::NOTHING).with(1, 7, Standing::NO_MAIL);
-            assert_eq!((both.policy(0), both.standing(0)), (MOST_POLICIES - 1, Standing::NOTHING));
-            assert_eq!((both.policy(1), both.standing(1)), (7, Standing::NO_MAIL));
-            assert_eq!(both.is_measured(), measured);
-            let one = both.with(1, 0, Standing::GOOD);
-            assert_eq!((one.policy(0), one.standing(0)), (MOST_POLICIES - 1, Standing::NOTHING));
-            assert_eq!((one.policy(1), one.standing(1)), (0, Standing::GOOD));
-            assert_eq!(one.is_measured(), measured);
+    fn all_of_it_keeps_to_its_bits() {
+        for mark in [0, Assignment::MEASURED] {
+            for policy in [0, 7, MOST_POLICIES - 1] {
+                for standing in [Standing::GOOD, Standing::NO_MAIL, Standing::NOTHING] {
+                    let start = Assignment::from_number(mark).with(MOST_POLICIES - 1, Standing::NOTHING);
+                    let assignment = Assignment::from_number(start.with(policy, standing).number());
+                    assert_eq!((assignment.policy(), assignment.standing()), (policy, standing));
+                    assert_eq!(assignment.is_measured(), mark != 0);
+                }
+            }
         }
     }
 }

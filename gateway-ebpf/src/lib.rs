@@ -14,13 +14,13 @@
 pub mod abi;
 pub mod assignment;
 pub mod cap;
+pub mod counter;
 pub mod detect;
 pub mod lookup;
 pub mod parse;
 pub mod port;
 mod reason;
 pub mod refusal;
-pub mod samples;
 pub mod standing;
 pub mod traffic;
 

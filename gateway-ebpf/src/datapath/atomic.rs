@@ -25,32 +25,42 @@ pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1 }
 }
 
-/// Adds one to a shared counter and returns what it then is.
+/// Adds to a shared counter and returns what it then is.
 ///
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-pub unsafe fn next(counter: *mut u64) -> u64 {
+pub unsafe fn advance(counter: *mut u64, value: u64) -> u64 {
     // SAFETY: as the caller promises. The result is used, so this is `lock xadd` (BPF_FETCH, Linux 5.12).
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, 1) + 1 }
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, value).wrapping_add(value) }
 }
 
-/// Sets bits of a shared word.
+/// Clears bits of a shared word and returns which of them were set.
 ///
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-pub unsafe fn set_bits(word: *mut u64, bits: u64) {
+pub unsafe fn take_bits(word: *mut u64, bits: u64) -> u64 {
+    // SAFETY: as the caller promises. The result is used: BPF_AND with BPF_FETCH.
+    unsafe { atomic_and::<u64, u64, { AtomicOrdering::SeqCst }>(word, !bits) & bits }
+}
+
+/// Sets bits of a shared half word.
+///
+/// # Safety
+/// As for [`add`], but for its size.
+#[inline(always)]
+pub unsafe fn set_bits(word: *mut u32, bits: u32) {
     // SAFETY: as the caller promises. The result is unused, so this is one `lock or`.
-    unsafe { atomic_or::<u64, u64, { AtomicOrdering::Relaxed }>(word, bits) };
+    unsafe { atomic_or::<u32, u32, { AtomicOrdering::Relaxed }>(word, bits) };
 }
 
-/// Clears bits of a shared word.
+/// Clears bits of a shared half word.
 ///
 /// # Safety
-/// As for [`add`].
+/// As for [`set_bits`].
 #[inline(always)]
-pub unsafe fn clear_bits(word: *mut u64, bits: u64) {
+pub unsafe fn clear_bits(word: *mut u32, bits: u32) {
     // SAFETY: as the caller promises. The result is unused, so this is one `lock and`.
-    unsafe { atomic_and::<u64, u64, { AtomicOrdering::Relaxed }>(word, !bits) };
+    unsafe { atomic_and::<u32, u32, { AtomicOrdering::Relaxed }>(word, !bits) };
 }

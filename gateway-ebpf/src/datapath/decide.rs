@@ -62,7 +62,7 @@ pub fn decide(
     };
     // Told only of the few that are suspended: nearly every packet would pay for it.
     let opening = || transport.map_or(Opening::Unknown, |transport| transport.opening());
-    let standing = tenant.assignment.standing(tenant.bank);
+    let standing = tenant.assignment.standing();
     let held = if standing != Standing::GOOD && standing.forbids(direction, rules.is_mail(), opening()) {
         Err(DropReason::Suspended)
     } else {

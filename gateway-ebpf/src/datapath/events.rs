@@ -8,10 +8,10 @@
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use gateway_ebpf::abi::{EVENT_TAIL_BYTES, Event, EventTallies};
-use gateway_ebpf::samples::Sampled;
+use gateway_ebpf::counter::Counter;
 use gateway_ebpf::{Direction, DropReason};
 
-use super::maps::{EVENT_TALLIES, EVENTS, drops};
+use super::maps::{DROPPED, EVENT_TALLIES, EVENTS, drops_index};
 use super::{atomic, clock, count};
 
 /// Nanoseconds of a second, nearly, as a power of two: a division takes longer than all else here.
@@ -29,7 +29,7 @@ pub fn dropped(
     direction: Direction,
     reason: DropReason,
     word: *mut u64,
-    says: u64,
+    says: Counter,
 ) {
     let what = u32::from(Event::DROP) << 16 | (direction as u32) << 8 | reason as u32;
     offer(context, what, slot_plus_one, word, says);
@@ -38,22 +38,20 @@ pub fn dropped(
 /// Reports a packet of a suspect that passes, for the evidence of what may come, if the allowance permits.
 #[inline(always)]
 pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
-    let Some(drops) = drops(0, direction, slot) else { return };
+    let Some(counter) = DROPPED.get_ptr_mut(drops_index(0, direction, slot)) else { return };
     // SAFETY: a live, aligned map value, which programs only change by atomic operations; an aligned 64-bit
     // load is one.
-    let (word, says) = unsafe {
-        let word: *mut u64 = (&raw mut (*drops).packets).cast();
-        (word, word.read_volatile())
-    };
+    let says = unsafe { counter.read_volatile() };
+    let word = counter.cast();
     offer(context, u32::from(Event::SUSPECT) << 16 | (direction as u32) << 8, slot + 1, word, says);
 }
 
 #[inline(always)]
-fn offer(context: *mut xdp_md, what: u32, slot_plus_one: u32, word: *mut u64, says: u64) {
-    let is_sample = match Sampled::from_word(says).take(clock::coarse_ns() >> SECOND_BITS) {
+fn offer(context: *mut xdp_md, what: u32, slot_plus_one: u32, word: *mut u64, says: Counter) {
+    let is_sample = match says.take(clock::coarse_ns() >> SECOND_BITS) {
         // Another CPU may have changed it meanwhile, counting; then a later packet is the sample.
         // SAFETY: a live, aligned map value, which programs only change by atomic operations.
-        Some(next) => unsafe { atomic::replace(word, says, next.word()) },
+        Some(next) => unsafe { atomic::replace(word, says.word(), next.word()) },
         None => false,
     };
     if is_sample {

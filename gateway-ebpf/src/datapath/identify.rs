@@ -8,8 +8,8 @@ use gateway_ebpf::parse::{self, Address, Ip, Tags};
 use gateway_ebpf::{Direction, DropReason};
 
 use super::maps::{
-    BANK_HEADERS, CONTROL, INTERFACES, POLICIES, TAGS, V4Bank, V6Bank, policy_capacity, start,
-    tenant_capacity, tenant_state,
+    BANK_HEADERS, CONTROL, INTERFACES, POLICIES, TAGS, TENANTS, V4Bank, V6Bank, assignment, policy_capacity,
+    start, state_index, tenant_capacity,
 };
 use super::packet::Packet;
 use super::{Pass, Side};
@@ -22,7 +22,7 @@ pub struct Tenant {
     pub bank: u32,
     /// Its state in the direction of the packet.
     pub state: *mut TenantState,
-    /// What [`Self::state`] says of the policy, read once.
+    /// What the bank says of it, read once.
     pub assignment: Assignment,
     /// Its policy.
     pub policy: &'static Policy,
@@ -31,11 +31,11 @@ pub struct Tenant {
 impl Tenant {
     #[inline(always)]
     fn new(slot: Slot, bank: u32, direction: Direction) -> Option<Self> {
-        let state = tenant_state(slot, direction)?;
-        // SAFETY: a live, aligned map value; an aligned 64-bit load is atomic. Volatile: it is never
+        let state = TENANTS.get_ptr_mut(state_index(slot, direction))?;
+        // SAFETY: a live, aligned map value; an aligned 32-bit load is atomic. Volatile: it is never
         // repeated, so that a change of the standing comes between two packets.
-        let assignment = unsafe { (&raw const (*state).assignment).read_volatile() };
-        let policy = POLICIES.get(start(bank, policy_capacity()) + assignment.policy(bank))?;
+        let assignment = unsafe { assignment(bank, slot)?.read_volatile() };
+        let policy = POLICIES.get(start(bank, policy_capacity()) + assignment.policy())?;
         Some(Self { slot, bank, state, assignment, policy })
     }
 }

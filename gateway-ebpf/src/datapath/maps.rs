@@ -8,9 +8,11 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
-    BankHeader, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
-    LastVerdict, PeerGrant, PeerKey, Policy, PortClasses, TagPair, Tally, TenantId, TenantState,
+    BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
+    LastVerdict, PeerGrant, PeerKey, Policy, PortClasses, TagPair, TenantId, TenantState,
 };
+use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignment, Assignments};
+use gateway_ebpf::counter::{Carried, Carries, Counter};
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS as REPORT_COUNT, Report};
 use gateway_ebpf::detect::rules::Rules;
@@ -25,6 +27,8 @@ pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 pub static BANK_HEADERS: Array<BankHeader> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 #[map]
 pub static TENANTS: Array<TenantState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static ASSIGNMENTS: Array<Assignments> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static POLICIES: Array<Policy> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -42,9 +46,13 @@ pub static REFUSALS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static MEASURES_END: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static PASSED: Array<Tally> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static PASSED_CARRIED: Array<Carried> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static DROPPED: Array<Drops> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static DROPPED: Array<Counter> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static DROPPED_CARRIED: Array<Carried> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static CARRIES: Array<Carries> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -90,7 +98,7 @@ macro_rules! constants {
 }
 
 constants! {
-    /// Tenants' slots.
+    /// Tenants' slots, a multiple of 16.
     tenant_capacity = TENANT_CAPACITY: u32;
     /// Policies per bank.
     policy_capacity = POLICY_CAPACITY: u32;
@@ -113,19 +121,29 @@ pub fn start(bank: u32, capacity: u32) -> u32 {
     capacity & bank.wrapping_neg()
 }
 
-/// A tenant's state in one direction.
+/// What a bank says of the tenant in a slot.
 #[inline(always)]
-pub fn tenant_state(slot: Slot, direction: Direction) -> Option<*mut TenantState> {
-    let first = if direction == Direction::Up { 0 } else { tenant_capacity() };
-    TENANTS.get_ptr_mut(first + slot.0)
+pub fn assignment(bank: u32, slot: Slot) -> Option<*mut Assignment> {
+    let index = start(bank, tenant_capacity()) + slot.0;
+    let assignments = ASSIGNMENTS.get_ptr_mut(index >> ASSIGNMENTS_BITS)?;
+    let within = (index & ((1 << ASSIGNMENTS_BITS) - 1)) as usize;
+    // SAFETY: a live map value, and a place within it.
+    Some(unsafe { assignments.cast::<Assignment>().add(within) })
 }
 
-/// What was dropped of a tenant in one direction for the reason with this slot; packets of no tenant have the slot
-/// after the last.
+/// Where a tenant's state in one direction is in [`TENANTS`], and what was carried from it in [`PASSED_CARRIED`].
 #[inline(always)]
-pub fn drops(reason_slot: u32, direction: Direction, slot: u32) -> Option<*mut Drops> {
+pub fn state_index(slot: Slot, direction: Direction) -> u32 {
+    let first = if direction == Direction::Up { 0 } else { tenant_capacity() };
+    first + slot.0
+}
+
+/// Where in [`DROPPED`], and [`DROPPED_CARRIED`], is what was dropped of a tenant in one direction for the reason with
+/// this slot; packets of no tenant have the slot after the last.
+#[inline(always)]
+pub fn drops_index(reason_slot: u32, direction: Direction, slot: u32) -> u32 {
     let row = reason_slot * 2 + direction.index() as u32;
-    DROPPED.get_ptr_mut(row * (tenant_capacity() + 1) + slot)
+    row * (tenant_capacity() + 1) + slot
 }
 
 /// One bank of the IPv4 trie: its first node.

@@ -17,7 +17,7 @@ pub use clock::read_clock;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::programs::XdpContext;
 use decide::Denied;
-use gateway_ebpf::abi::LastVerdict;
+use gateway_ebpf::abi::{LastVerdict, TenantState};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Ethernet, Ip, Network};
 use gateway_ebpf::{Direction, DropReason};
@@ -46,7 +46,7 @@ impl Side {
 /// A packet that goes on.
 pub enum Pass {
     /// A tenant's, within its policy.
-    Tenant(Slot),
+    Tenant(Slot, *mut TenantState),
     /// Control traffic of the link.
     LinkControl,
     /// For no tenant, on the uplink: the router's own, or transit.
@@ -79,8 +79,8 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
     let packet = Packet::new(context.ctx);
     let direction = side.direction();
     match judge(&packet, side) {
-        Ok(Pass::Tenant(slot)) => {
-            count::passed(slot, direction, packet.length());
+        Ok(Pass::Tenant(slot, state)) => {
+            count::passed(state, slot, direction, packet.length());
             last::passed(slot);
         }
         Ok(Pass::LinkControl) => {
@@ -160,7 +160,7 @@ fn judge_ip(
     let (network, direction) = (link.next, side.direction());
     match decide::decide(packet, network, direction, &ip, &tenant) {
         Ok(sign) => match detect::observe(packet, network, direction, sign, &tenant) {
-            Ok(()) => Ok(Pass::Tenant(tenant.slot)),
+            Ok(()) => Ok(Pass::Tenant(tenant.slot, tenant.state)),
             Err(reason) => Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at: 0 }),
         },
         // Only tenants are told: the sender of an inbound packet may be forged.

@@ -2,11 +2,11 @@
 
 use gateway_ebpf::REASON_SLOTS;
 use gateway_ebpf::abi::{
-    BANKS, BankHeader, Clock, Control, Drops, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS,
-    InterfaceEntry, InterfaceTallies, LastVerdict, Policy, PortClasses, TagPair, Tally, TenantId,
-    TenantState, map,
+    BANKS, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS, InterfaceEntry,
+    InterfaceTallies, LastVerdict, Policy, PortClasses, TagPair, TenantId, TenantState, map,
 };
-use gateway_ebpf::assignment::MOST_POLICIES;
+use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignments, MOST_POLICIES};
+use gateway_ebpf::counter::{Carried, Carries, Counter};
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS, Report, region};
 use gateway_ebpf::detect::rules::{CLASSES, Rules};
@@ -32,7 +32,7 @@ const LEAST_POLICIES: usize = 256;
 /// Sizes that depend on the config. The rest follows from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capacity {
-    /// Tenant slots.
+    /// Tenant slots, a multiple of [`SLOTS_AT_ONCE`].
     pub(super) tenants: u32,
     /// Policies per bank.
     pub(super) policies: u32,
@@ -48,6 +48,9 @@ pub(super) struct Capacity {
     pub(super) stripes: u32,
 }
 
+/// Slots whose assignments share a value of their map.
+const SLOTS_AT_ONCE: u32 = 1 << ASSIGNMENTS_BITS;
+
 /// Sources in a set.
 pub(super) const SOURCE_WAYS: u32 = 8;
 
@@ -56,8 +59,9 @@ impl Capacity {
     /// networks again.
     pub(super) fn for_image(image: &Image, wanted_tenants: Option<u32>, cpus: u32) -> Self {
         let tenants = wanted_tenants.map_or(image.tenants.len() * 2, |wanted| wanted as usize);
+        let tenants = tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32;
         Self {
-            tenants: tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32,
+            tenants: tenants.next_multiple_of(SLOTS_AT_ONCE),
             policies: (image.policies.len() * 2).max(LEAST_POLICIES).min(MOST_POLICIES as usize) as u32,
             v4_nodes: (image.index.v4_nodes.len() + image.index.v4_nodes.len() / 2) as u32,
             v6_entries: (image.index.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
@@ -70,7 +74,7 @@ impl Capacity {
     /// Room for next to nothing.
     pub(super) fn smallest(cpus: u32) -> Self {
         Self {
-            tenants: 1,
+            tenants: SLOTS_AT_ONCE,
             policies: 1,
             v4_nodes: 1,
             v6_entries: 1,
@@ -91,11 +95,12 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 26] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 29] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
             (map::TENANTS, 2 * self.tenants, size_of::<TenantState>()),
+            (map::ASSIGNMENTS, (BANKS * self.tenants) >> ASSIGNMENTS_BITS, size_of::<Assignments>()),
             (map::POLICIES, BANKS * self.policies, size_of::<Policy>()),
             (map::TAGS, BANKS * self.tenants, size_of::<TagPair>()),
             (map::V4_NODES, BANKS * self.v4_nodes, size_of::<v4::Node>()),
@@ -105,8 +110,10 @@ impl Capacity {
             (map::PEERS, PEERS, 0),
             (map::REFUSALS, self.tenants, size_of::<u64>()),
             (map::MEASURES_END, self.tenants, size_of::<u64>()),
-            (map::PASSED, self.stripes * self.tenants * 2, size_of::<Tally>()),
-            (map::DROPPED, REASON_SLOTS as u32 * 2 * (self.tenants + 1), size_of::<Drops>()),
+            (map::PASSED_CARRIED, 2 * self.tenants, size_of::<Carried>()),
+            (map::DROPPED, self.drops(), size_of::<Counter>()),
+            (map::DROPPED_CARRIED, self.drops(), size_of::<Carried>()),
+            (map::CARRIES, 1, size_of::<Carries>()),
             (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
@@ -121,6 +128,11 @@ impl Capacity {
             (map::SIGHTING, 1, size_of::<Sighting>()),
             (map::LAST_VERDICT, 1, size_of::<LastVerdict>()),
         ]
+    }
+
+    /// Counters of drops.
+    fn drops(&self) -> u32 {
+        REASON_SLOTS as u32 * 2 * (self.tenants + 1)
     }
 
     /// Bytes of kernel memory for all maps, exemptions aside.
@@ -159,7 +171,7 @@ mod tests {
             stripes: 3,
         };
         let bytes = capacity.bytes();
-        assert!(bytes < 240 << 20, "{} MiB", bytes >> 20);
+        assert!(bytes < 220 << 20, "{} MiB", bytes >> 20);
         // Detection, of that.
         let detection = |(map, entries, size): &(&str, u32, usize)| {
             let is_of_detection = [map::SOURCES, map::CONTACTS, map::REPORTS, map::RULES].contains(map);

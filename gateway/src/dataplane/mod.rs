@@ -12,6 +12,7 @@
 mod attachment;
 mod capacity;
 mod clock;
+mod counting;
 mod detection;
 mod engine;
 mod error;

@@ -210,7 +210,7 @@ impl Generation {
             v6_entries: entries(map::V6_ENTRIES)? / BANKS,
             source_sets: entries(map::SOURCES)? / SOURCE_WAYS,
             contact_sets: entries(map::CONTACTS)? / region::COUNT as u32,
-            stripes: entries(map::PASSED)? / (tenants * 2).max(1),
+            stripes: entries(map::EVENT_TALLIES)?,
         })
     }
 

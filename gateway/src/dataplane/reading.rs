@@ -60,14 +60,6 @@ pub fn tally(words: abi::Tally) -> Tally {
     Tally { packets: words.packets, bytes: words.bytes }
 }
 
-/// What was let through, from one tally per stripe.
-pub fn passed(stripes: impl IntoIterator<Item = abi::Tally>) -> Tally {
-    stripes.into_iter().map(tally).fold(Tally::default(), |mut sum, stripe| {
-        sum += stripe;
-        sum
-    })
-}
-
 /// The reasons that occurred, in the order of [`DropReason::ALL`], from the tally of each
 /// [`DropReason::slot`].
 #[must_use]
@@ -104,7 +96,6 @@ mod tests {
     #[test]
     fn sums_of_damaged_counters_wrap() {
         let stripe = abi::Tally { packets: u64::MAX, bytes: 3 };
-        assert_eq!(passed([stripe, stripe]), Tally { packets: u64::MAX - 1, bytes: 6 });
         let stripe = InterfaceTallies { link_control: stripe, ..InterfaceTallies::default() };
         assert_eq!(interface([stripe, stripe]).link_control.packets, u64::MAX - 1);
     }

@@ -2,16 +2,19 @@
 //! counters, and whose slot it is. All but the policies outlast reloads.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::fence;
 use std::time::Duration;
 
-use gateway_ebpf::abi::{Drops, Policy, TagPair, Tally as Words, TenantId, TenantState, map};
-use gateway_ebpf::assignment::Assignment;
+use gateway_ebpf::abi::{BANKS, Policy, TagPair, TenantId, TenantState, map};
+use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignment, Assignments};
+use gateway_ebpf::counter::{Carried, Carries, Counter};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, REASON_SLOTS};
 
 use super::capacity::Capacity;
+use super::counting::Counting;
 use super::error::DataplaneError;
 use super::image::{Assigned, Image};
 use super::mapped::MappedArray;
@@ -21,20 +24,26 @@ use super::{reading, slots};
 
 /// Indexes among the 64-bit words of [`TenantState`].
 const ARRIVAL: usize = std::mem::offset_of!(TenantState, arrival_ns) / 8;
-const ASSIGNMENT: usize = std::mem::offset_of!(TenantState, assignment) / 8;
+const PASSED: usize = std::mem::offset_of!(TenantState, passed) / 8;
+
+/// How often a tenant's counters are read again because one of them was being carried. A carry takes some
+/// nanoseconds; a program that did not end it, which cannot be, would cost this and no more.
+const READ_ATTEMPTS: usize = 1_000;
 
 /// Typed access to the maps by tenant.
 pub(super) struct TenantTables {
     slots: u32,
     policies_per_bank: u32,
-    stripes: u32,
     states: MappedArray<TenantState>,
+    assignments: MappedArray<Assignments>,
     policies: MappedArray<Policy>,
     tags: MappedArray<TagPair>,
     refusals: MappedArray<u64>,
     measures_end: MappedArray<u64>,
-    passed: MappedArray<Words>,
-    dropped: MappedArray<Drops>,
+    passed_carried: MappedArray<Carried>,
+    dropped: MappedArray<Counter>,
+    dropped_carried: MappedArray<Carried>,
+    carries: MappedArray<Carries>,
     ids: MappedArray<TenantId>,
 }
 
@@ -44,14 +53,16 @@ impl TenantTables {
         Ok(Self {
             slots: capacity.tenants,
             policies_per_bank: capacity.policies,
-            stripes: capacity.stripes,
             states: maps.array(map::TENANTS)?,
+            assignments: maps.array(map::ASSIGNMENTS)?,
             policies: maps.array(map::POLICIES)?,
             tags: maps.array(map::TAGS)?,
             refusals: maps.array(map::REFUSALS)?,
             measures_end: maps.array(map::MEASURES_END)?,
-            passed: maps.array(map::PASSED)?,
+            passed_carried: maps.array(map::PASSED_CARRIED)?,
             dropped: maps.array(map::DROPPED)?,
+            dropped_carried: maps.array(map::DROPPED_CARRIED)?,
+            carries: maps.array(map::CARRIES)?,
             ids: maps.array(map::TENANT_IDS)?,
         })
     }
@@ -61,28 +72,42 @@ impl TenantTables {
         self.policies.set_all(bank * self.policies_per_bank, &image.policies);
         for &Assigned { slot, policy, standing, tags } in &image.tenants {
             self.tags.set(bank * self.slots + slot.0, &TagPair { tags, reserved: 0 });
-            self.reassign(slot, |assignment| assignment.with(bank, policy, standing));
+            self.reassign(bank, slot, |assignment| assignment.with(policy, standing));
         }
     }
 
     /// Changes a tenant's standing in a bank.
     pub(super) fn set_standing(&self, bank: u32, slot: Slot, standing: Standing) {
-        self.reassign(slot, |assignment| assignment.with(bank, assignment.policy(bank), standing));
+        self.reassign(bank, slot, |assignment| assignment.with(assignment.policy(), standing));
     }
 
-    /// Changes a tenant's assignment in both directions, in spite of what programs mark in it meanwhile.
-    fn reassign(&self, slot: Slot, change: impl Fn(Assignment) -> Assignment) {
-        for direction in Direction::ALL {
-            let word = &self.state(slot.0, direction)[ASSIGNMENT];
-            let changed = |word| Some(change(Assignment::from_word(word)).word());
-            // Always some, so never an error.
-            let _ = word.fetch_update(Relaxed, Relaxed, changed);
-        }
+    /// Changes a tenant's assignment in a bank, in spite of what programs mark in it meanwhile.
+    fn reassign(&self, bank: u32, slot: Slot, change: impl Fn(Assignment) -> Assignment) {
+        let (word, shift) = self.assignment(bank, slot);
+        let changed = |word: u64| {
+            let assignment = change(Assignment::from_number((word >> shift) as u32));
+            Some(word & !(u64::from(u32::MAX) << shift) | u64::from(assignment.number()) << shift)
+        };
+        // Always some, so never an error.
+        let _ = word.fetch_update(Relaxed, Relaxed, changed);
+    }
+
+    /// The word that has a tenant's assignment in a bank, and from which bit on.
+    fn assignment(&self, bank: u32, slot: Slot) -> (&AtomicU64, u32) {
+        let index = bank * self.slots + slot.0;
+        let within = index as usize % (1 << ASSIGNMENTS_BITS);
+        let word = &self.assignments.words(index >> ASSIGNMENTS_BITS)[within / 2];
+        let is_first = within.is_multiple_of(2) == cfg!(target_endian = "little");
+        (word, if is_first { 0 } else { u32::BITS })
     }
 
     /// The words of a tenant's [`TenantState`].
-    fn state(&self, slot: u32, direction: Direction) -> &[AtomicU64] {
-        self.states.words(direction.index() as u32 * self.slots + slot)
+    fn state(&self, slot: Slot, direction: Direction) -> &[AtomicU64] {
+        self.states.words(self.state_index(slot, direction))
+    }
+
+    fn state_index(&self, slot: Slot, direction: Direction) -> u32 {
+        direction.index() as u32 * self.slots + slot.0
     }
 
     /// Says whose slot it is.
@@ -103,67 +128,80 @@ impl TenantTables {
     /// Wipes a slot that no bank in use refers to.
     pub(super) fn wipe(&self, slot: Slot) {
         for direction in Direction::ALL {
-            self.state(slot.0, direction).iter().for_each(|word| word.store(0, Relaxed));
-            (0..REASON_SLOTS)
-                .for_each(|reason| self.dropped.clear(self.dropped_index(reason, slot, direction)));
-            (0..self.stripes)
-                .for_each(|stripe| self.passed.clear(self.passed_index(stripe, slot, direction)));
+            self.state(slot, direction).iter().for_each(|word| word.store(0, Relaxed));
+            self.passed_carried.clear(self.state_index(slot, direction));
+            for reason in 0..REASON_SLOTS {
+                let index = self.dropped_index(reason, slot, direction);
+                self.dropped.clear(index);
+                self.dropped_carried.clear(index);
+            }
         }
+        (0..BANKS).for_each(|bank| self.reassign(bank, slot, |_| Assignment::default()));
         self.measures_end.clear(slot.0);
         self.refusals.clear(slot.0);
         self.ids.clear(slot.0);
-    }
-
-    fn passed_index(&self, stripe: u32, slot: Slot, direction: Direction) -> u32 {
-        (stripe * 2 + direction.index() as u32) * self.slots + slot.0
     }
 
     fn dropped_index(&self, reason: usize, slot: Slot, direction: Direction) -> u32 {
         (reason as u32 * 2 + direction.index() as u32) * (self.slots + 1) + slot.0
     }
 
+    /// The two words that count what passed.
+    fn passed(&self, slot: Slot, direction: Direction) -> Counting<'_> {
+        let carried = &self.passed_carried.words(self.state_index(slot, direction))[0];
+        Counting { counter: &self.state(slot, direction)[PASSED], carried }
+    }
+
+    /// The two words that count what was dropped for the reason with this slot.
+    fn dropped(&self, reason: usize, slot: Slot, direction: Direction) -> Counting<'_> {
+        let index = self.dropped_index(reason, slot, direction);
+        Counting { counter: &self.dropped.words(index)[0], carried: &self.dropped_carried.words(index)[0] }
+    }
+
     /// Copies what the programs keep of a tenant between two packets from older maps, so that neither its cap
     /// nor a measure starts afresh.
     pub(super) fn copy_state(&self, slot: Slot, from: &Self, from_slot: Slot) {
         for direction in Direction::ALL {
-            let arrival_ns = from.state(from_slot.0, direction)[ARRIVAL].load(Relaxed);
-            self.state(slot.0, direction)[ARRIVAL].store(arrival_ns, Relaxed);
+            let arrival_ns = from.state(from_slot, direction)[ARRIVAL].load(Relaxed);
+            self.state(slot, direction)[ARRIVAL].store(arrival_ns, Relaxed);
         }
         self.refusals.set(slot.0, &from.refusals.get(from_slot.0));
         self.set_measures_end(slot.0, from.measures_end.get(from_slot.0));
     }
 
-    /// Moves a tenant's counters here from older maps that no program uses any more. The programs may
-    /// be counting here meanwhile: drops are added atomically, passes into the controller's own stripe.
+    /// Moves a tenant's counters here from older maps that no program uses any more. The programs may be counting
+    /// here meanwhile.
     pub(super) fn move_counters(&self, slot: Slot, from: &Self, from_slot: Slot) {
         for direction in Direction::ALL {
+            self.passed(slot, direction).add(from.passed(from_slot, direction).take());
             for reason in 0..REASON_SLOTS {
-                // What they say of samples adds up to nonsense, which is over with the second.
-                let words = from.dropped.words(from.dropped_index(reason, from_slot, direction));
-                self.dropped.move_words(self.dropped_index(reason, slot, direction), words);
-            }
-            for stripe in 0..from.stripes {
-                let words = from.passed.words(from.passed_index(stripe, from_slot, direction));
-                self.passed.move_words(self.passed_index(0, slot, direction), words);
+                let taken = from.dropped(reason, from_slot, direction).take();
+                self.dropped(reason, slot, direction).add(taken);
             }
         }
     }
 
     /// Counters of one direction of a slot.
     pub(super) fn counters(&self, slot: Slot, direction: Direction) -> DirectionCounters {
-        let passed = |stripe| self.passed.get(self.passed_index(stripe, slot, direction));
-        DirectionCounters {
-            passed: reading::passed((0..self.stripes).map(passed)),
-            dropped: reading::by_reason(|reason| {
-                let Drops { packets, bytes } = self.dropped.get(self.dropped_index(reason, slot, direction));
-                Words { packets: packets.packets(), bytes }
-            }),
+        let read = || DirectionCounters {
+            passed: reading::tally(self.passed(slot, direction).total()),
+            dropped: reading::by_reason(|reason| self.dropped(reason, slot, direction).total()),
+        };
+        let [begun, ended] = self.carries.words(0) else { return read() };
+        for _ in 1..READ_ATTEMPTS {
+            let ended = ended.load(Acquire);
+            let counters = read();
+            fence(Acquire);
+            if begun.load(Relaxed) == ended {
+                return counters;
+            }
         }
+        read()
     }
 
     /// How far a direction of a slot is ahead of its cap at `now_ns` of the programs' clock.
     pub(super) fn backlog(&self, slot: Slot, direction: Direction, now_ns: u64) -> Duration {
-        let arrival_ns = self.state(slot.0, direction)[ARRIVAL].load(Relaxed);
+        let arrival_ns = self.state(slot, direction)[ARRIVAL].load(Relaxed);
         Duration::from_nanos(arrival_ns.saturating_sub(now_ns))
     }
 
@@ -172,8 +210,8 @@ impl TenantTables {
         if slot >= self.slots {
             return 0;
         }
-        let word = self.state(slot, Direction::Up)[ASSIGNMENT].load(Relaxed);
-        let policy = Assignment::from_word(word).policy(bank);
+        let (word, shift) = self.assignment(bank, Slot(slot));
+        let policy = Assignment::from_number((word.load(Relaxed) >> shift) as u32).policy();
         if policy < self.policies_per_bank {
             self.policies.get(bank * self.policies_per_bank + policy).class()
         } else {
@@ -194,11 +232,14 @@ impl TenantTables {
     }
 
     fn mark_measured(&self, slot: u32, is_measured: bool) {
-        let word = &self.state(slot, Direction::Up)[ASSIGNMENT];
-        if is_measured {
-            word.fetch_or(Assignment::MEASURED, Relaxed);
-        } else {
-            word.fetch_and(!Assignment::MEASURED, Relaxed);
+        for bank in 0..BANKS {
+            let (word, shift) = self.assignment(bank, Slot(slot));
+            let mark = u64::from(Assignment::MEASURED) << shift;
+            if is_measured {
+                word.fetch_or(mark, Relaxed);
+            } else {
+                word.fetch_and(!mark, Relaxed);
+            }
         }
     }
 }

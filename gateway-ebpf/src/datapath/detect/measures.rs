@@ -1,12 +1,12 @@
 //! Which tenants have a source under a measure: a mark in what every packet of theirs looks up anyway, so that
 //! the others need no look at their sources.
 
-use gateway_ebpf::Direction;
+use gateway_ebpf::abi::BANKS;
 use gateway_ebpf::assignment::Assignment;
 use gateway_ebpf::lookup::Slot;
 
 use crate::datapath::atomic;
-use crate::datapath::maps::{MEASURES_END, tenant_state};
+use crate::datapath::maps::{MEASURES_END, assignment};
 
 /// A measure that holds until then is taken against a source of the tenant.
 #[inline(always)]
@@ -31,9 +31,11 @@ pub fn have_ended(slot: u32, now_ns: u64) -> bool {
     if end_ns > now_ns {
         return false;
     }
-    if let Some(assignment) = assignment(slot) {
-        // SAFETY: as above; the mark is one bit of a word that is only changed atomically.
-        unsafe { atomic::clear_bits(assignment, Assignment::MEASURED) };
+    for bank in 0..BANKS {
+        if let Some(assignment) = assignment(bank, Slot(slot)) {
+            // SAFETY: a live, aligned map value, which is only changed atomically.
+            unsafe { atomic::clear_bits(assignment.cast(), Assignment::MEASURED) };
+        }
     }
     // SAFETY: as above.
     if unsafe { word.read_volatile() } != end_ns {
@@ -45,15 +47,10 @@ pub fn have_ended(slot: u32, now_ns: u64) -> bool {
 
 #[inline(always)]
 fn mark(slot: u32) {
-    if let Some(assignment) = assignment(slot) {
-        // SAFETY: a live, aligned map value, one word that is only changed atomically.
-        unsafe { atomic::set_bits(assignment, Assignment::MEASURED) };
+    for bank in 0..BANKS {
+        if let Some(assignment) = assignment(bank, Slot(slot)) {
+            // SAFETY: a live, aligned map value, which is only changed atomically.
+            unsafe { atomic::set_bits(assignment.cast(), Assignment::MEASURED) };
+        }
     }
-}
-
-#[inline(always)]
-fn assignment(slot: u32) -> Option<*mut u64> {
-    let state = tenant_state(Slot(slot), Direction::Up)?;
-    // SAFETY: a live, aligned map value.
-    Some(unsafe { (&raw mut (*state).assignment).cast() })
 }

@@ -275,7 +275,7 @@ fn report(
     at_ns: u64,
 ) {
     // SAFETY: a live, aligned map value; the word is only added to atomically.
-    let number = unsafe { atomic::next(&raw mut (*tables.detection).reports) };
+    let number = unsafe { atomic::advance(&raw mut (*tables.detection).reports, 1) };
     let Some(place) = REPORTS.get_ptr_mut(number as u32 & (REPORT_COUNT - 1)) else { return };
     let (window, detail, rests_on) = record::evidence(source, rule, kind);
     // SAFETY: a live, aligned map value; the number, which says that the rest is whole, comes last.
