@@ -408,14 +408,18 @@ impl Event {
     pub const SUSPECT: u16 = 2;
 }
 
-/// Events that the controller never gets.
+/// Events that the controller never gets: a cache line for each CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct EventTallies {
     /// There was no room in the ring.
     pub lost: u64,
     /// Beyond the allowance of their tenant.
     pub suppressed: u64,
+    /// When the CPU last found no room, on the clock of the caps.
+    pub full_at_ns: u64,
+    /// Zero.
+    pub reserved: [u64; 5],
 }
 
 /// A tenant's id, padded with zeros; all zeros: the slot is free.
@@ -470,7 +474,7 @@ const _: () = {
     assert!(size_of::<Cap>() == 16);
     assert!(size_of::<LastVerdict>() == 8);
     assert!(size_of::<Event>() == 160);
-    assert!(size_of::<EventTallies>() == 16);
+    assert!(size_of::<EventTallies>() == 64);
 };
 
 #[cfg(test)]

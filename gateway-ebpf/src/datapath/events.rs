@@ -3,7 +3,8 @@
 //! A packet that passes costs nothing here, unless it is a suspect's contact. Each tenant has an allowance of
 //! samples in each direction for each reason: neither another tenant's flood nor its own crowds out the packet
 //! that tells why a connection fails. Packets of no tenant share one slot's. What is beyond an allowance is
-//! counted as suppressed, what the ring has no room for as lost.
+//! counted as suppressed, what the ring has no room for as lost; a CPU that found none does not try again before the
+//! next jiffy.
 
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
@@ -48,16 +49,23 @@ pub fn suspect(context: *mut xdp_md, slot: u32, direction: Direction) {
 
 #[inline(always)]
 fn offer(context: *mut xdp_md, what: u32, slot_plus_one: u32, word: *mut u64, says: Counter) {
-    let is_sample = match says.take(clock::coarse_ns() >> SECOND_BITS) {
-        // Another CPU may have changed it meanwhile, counting; then a later packet is the sample.
-        // SAFETY: a live, aligned map value, which programs only change by atomic operations.
-        Some(next) => unsafe { atomic::replace(word, says.word(), next.word()) },
-        None => false,
+    let Some(tallies) = tallies() else { return };
+    let now_ns = clock::coarse_ns();
+    let Some(next) = says.take(now_ns >> SECOND_BITS) else {
+        tallies.suppressed += 1;
+        return;
     };
-    if is_sample {
+    // To find that out takes a call or two, and a flood from many tenants would find it out for each packet.
+    if tallies.full_at_ns == now_ns {
+        tallies.lost += 1;
+        return;
+    }
+    // Another CPU may have changed it meanwhile, counting; then a later packet is the sample.
+    // SAFETY: a live, aligned map value, which programs only change by atomic operations.
+    if unsafe { atomic::replace(word, says.word(), next.word()) } {
         report(context, what, slot_plus_one);
     } else {
-        tally(|tallies| &mut tallies.suppressed);
+        tallies.suppressed += 1;
     }
 }
 
@@ -68,7 +76,10 @@ fn offer(context: *mut xdp_md, what: u32, slot_plus_one: u32, word: *mut u64, sa
 extern "C" fn report(context: *mut xdp_md, what: u32, slot_plus_one: u32) -> u32 {
     let (kind, direction, reason) = ((what >> 16) as u16, (what >> 8) as u8 & 1, what as u8);
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        tally(|tallies| &mut tallies.lost);
+        if let Some(tallies) = tallies() {
+            tallies.lost += 1;
+            tallies.full_at_ns = clock::coarse_ns();
+        }
         return 0;
     };
     // SAFETY: the kernel passed this context in; the helper only reads it.
@@ -113,10 +124,9 @@ unsafe fn copy_head(context: *mut xdp_md, frame_bytes: u32, to: *mut core::ffi::
     if unsafe { bpf_xdp_load_bytes(context, 0, to, bytes) } != 0 { 0 } else { bytes }
 }
 
+/// This CPU's tallies.
 #[inline(always)]
-fn tally(which: impl FnOnce(&mut EventTallies) -> &mut u64) {
-    if let Some(tallies) = EVENT_TALLIES.get_ptr_mut(count::stripe()) {
-        // SAFETY: a live map value in this CPU's stripe; see `count`.
-        *which(unsafe { &mut *tallies }) += 1;
-    }
+fn tallies() -> Option<&'static mut EventTallies> {
+    // SAFETY: a live map value in this CPU's stripe; see `count`.
+    EVENT_TALLIES.get_ptr_mut(count::stripe()).map(|tallies| unsafe { &mut *tallies })
 }
