@@ -3,7 +3,8 @@
 
 use gateway_ebpf::abi::{BankHeader, InterfaceEntry, Policy, TenantState};
 use gateway_ebpf::assignment::Assignment;
-use gateway_ebpf::lookup::{Slot, v4, v6};
+use gateway_ebpf::lookup::v6::{SEARCH_STEPS, Search};
+use gateway_ebpf::lookup::{Slot, v4};
 use gateway_ebpf::parse::{self, Address, Ip, Tags};
 use gateway_ebpf::{Direction, DropReason};
 
@@ -101,8 +102,35 @@ fn carries_its_tags(packet: &Packet, tenant: &Tenant, tags: Tags) -> bool {
 pub fn slot(bank: u32, address: Address) -> Option<Slot> {
     match address {
         Address::V4(address) => v4::find(&V4Bank::new(bank), address),
-        Address::V6(high, low) => v6::find(&V6Bank(bank), &BANK_HEADERS.get(bank)?.v6, high, low),
+        Address::V6(high, low) => slot_v6(bank, high, low),
     }
+}
+
+/// Two steps of the search are enough for three different prefix lengths.
+const STEPS_IN_LINE: u32 = 2;
+
+#[inline(always)]
+fn slot_v6(bank: u32, high: u64, low: u64) -> Option<Slot> {
+    let shape = &BANK_HEADERS.get(bank)?.v6;
+    let search = Search::new(shape).go_on(&V6Bank(bank), shape, high, low, STEPS_IN_LINE);
+    if search.is_over() {
+        return search.slot();
+    }
+    match search_v6(bank, high, low, search.from | search.to << 16, search.best) {
+        0 => None,
+        slot_plus_one => Some(Slot(slot_plus_one - 1)),
+    }
+}
+
+/// The rest of a search: the slot that it finds, plus one, or 0. A global function (Linux 5.6), which the verifier checks
+/// once and by itself: all steps in line took it 220,000 of the million instructions that a program may take.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn search_v6(bank: u32, high: u64, low: u64, range: u32, best: u32) -> u32 {
+    let Some(header) = BANK_HEADERS.get(bank) else { return 0 };
+    let search = Search { from: range & 0xffff, to: range >> 16, best };
+    let search = search.go_on(&V6Bank(bank), &header.v6, high, low, SEARCH_STEPS - STEPS_IN_LINE);
+    search.slot().map_or(0, |slot| slot.0 + 1)
 }
 
 /// Whether a packet from no tenant is control traffic that must work before a host has an address, or

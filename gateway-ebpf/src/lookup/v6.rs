@@ -115,29 +115,69 @@ pub const fn hash(seed: u64, high: u64, low: u64, length: u32) -> u32 {
     (x.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 32) as u32
 }
 
+/// How far a search has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    /// Lengths from here on...
+    pub from: u32,
+    /// ...and before here are not ruled out, as indexes into [`Shape::lengths`].
+    pub to: u32,
+    /// Slot of the longest match so far, plus one; 0: none.
+    pub best: u32,
+}
+
+impl Search {
+    /// Nothing ruled out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(shape: &Shape) -> Self {
+        Self { from: 0, to: shape.levels, best: 0 }
+    }
+
+    /// Looks at the middle one of at most so many lengths, one after the other.
+    #[inline(always)]
+    #[must_use]
+    pub fn go_on(self, table: &impl Table, shape: &Shape, high: u64, low: u64, steps: u32) -> Self {
+        let Self { mut from, mut to, mut best } = self;
+        for _ in 0..steps {
+            if from >= to {
+                break;
+            }
+            let middle = (from + to) / 2;
+            let length = u32::from(shape.lengths[middle as usize & (LEVELS - 1)]);
+            let (masked_high, masked_low) = masked(high, low, length);
+            match table.best(shape, masked_high, masked_low, length) {
+                Some(found) => {
+                    if found != 0 {
+                        best = found;
+                    }
+                    from = middle + 1;
+                }
+                None => to = middle,
+            }
+        }
+        Self { from, to, best }
+    }
+
+    /// Whether all lengths are ruled out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        self.from >= self.to
+    }
+
+    /// The longest match so far.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(self) -> Option<Slot> {
+        if self.best == 0 { None } else { Some(Slot(self.best - 1)) }
+    }
+}
+
 /// The tenant that the address (host byte order halves) belongs to.
 #[inline(always)]
 pub fn find(table: &impl Table, shape: &Shape, high: u64, low: u64) -> Option<Slot> {
-    let (mut from, mut to) = (0_u32, shape.levels);
-    let mut best = 0;
-    for _ in 0..SEARCH_STEPS {
-        if from >= to {
-            break;
-        }
-        let middle = (from + to) / 2;
-        let length = u32::from(shape.lengths[middle as usize & (LEVELS - 1)]);
-        let (masked_high, masked_low) = masked(high, low, length);
-        match table.best(shape, masked_high, masked_low, length) {
-            Some(found) => {
-                if found != 0 {
-                    best = found;
-                }
-                from = middle + 1;
-            }
-            None => to = middle,
-        }
-    }
-    if best == 0 { None } else { Some(Slot(best - 1)) }
+    Search::new(shape).go_on(table, shape, high, low, SEARCH_STEPS).slot()
 }
 
 /// Looks for the entry of a masked address; see [`Table::best`].

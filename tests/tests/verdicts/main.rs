@@ -8,6 +8,7 @@ mod counters;
 mod detection;
 mod fragments;
 mod identity;
+mod loading;
 mod malformed;
 mod ports;
 mod refusals;
