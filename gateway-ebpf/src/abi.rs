@@ -20,7 +20,7 @@ use crate::samples::Sampled;
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -31,7 +31,7 @@ pub mod program {
     pub const TENANT_SIDE: &str = "tenant_side";
     /// Judges packets received from the Internet.
     pub const UPLINK_SIDE: &str = "uplink_side";
-    /// Attached to nothing: run by the controller, it writes the time that buckets go by to
+    /// Attached to nothing: run by the controller, it writes the time that caps and detection go by to
     /// [`super::map::CLOCK`].
     pub const READ_CLOCK: &str = "read_clock";
 }
@@ -58,8 +58,8 @@ pub mod map {
     pub const PEERS: &str = "PEERS";
     /// `[u64; tenants]`: theoretical arrival time of the next refusal that is sent to the tenant.
     pub const REFUSALS: &str = "REFUSALS";
-    /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends; see
-    /// [`Assignment::is_measured`](super::Assignment::is_measured).
+    /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends, on the coarse clock;
+    /// see [`Assignment::is_measured`](super::Assignment::is_measured).
     pub const MEASURES_END: &str = "MEASURES_END";
     /// `[Tally; (1 + CPUs) x 2 x tenants]`, by stripe, direction, slot: packets let through. Stripe 0 is
     /// the controller's, for what it carries over from older maps; CPU n has stripe n + 1.
@@ -431,7 +431,7 @@ pub type TenantId = [u8; 64];
 #[repr(C)]
 pub struct Clock {
     /// Virtual time: nanoseconds since the Unix epoch. Else what [`program::READ_CLOCK`] read last: the
-    /// coarse clock of [`TenantState::arrival_ns`].
+    /// coarse clock of [`TenantState::arrival_ns`] and of all of [detection](crate::detect).
     pub now_ns: u64,
 }
 

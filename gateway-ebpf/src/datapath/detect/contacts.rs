@@ -119,7 +119,7 @@ fn crowded(which: u32) {
     let which = core::hint::black_box(which as usize) & (region::COUNT - 1);
     tables.count(|detection| &raw mut detection.crowded[which]);
     // SAFETY: a live, aligned map value; this word is only stored whole.
-    unsafe { (&raw mut (*tables.detection).crowded_ns[which]).write_volatile(clock::boot_ns()) };
+    unsafe { (&raw mut (*tables.detection).crowded_ns[which]).write_volatile(clock::coarse_ns()) };
 }
 
 /// A contact that was looked up: there, or with a place for it.

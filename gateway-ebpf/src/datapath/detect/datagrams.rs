@@ -9,7 +9,7 @@ use gateway_ebpf::detect::source::{Family, SourceKey};
 
 use super::contacts::{self, Looked, Tables};
 use super::verdict::Question;
-use super::{SECOND_NS, UDP, count_host, credit_answer, fetch, sighting, sources, verdict};
+use super::{UDP, count_host, credit_answer, fetch, sighting, sources, verdict};
 use crate::datapath::clock;
 use crate::datapath::maps::SIGHTING;
 
@@ -31,7 +31,7 @@ pub fn is_settled(direction: Direction, source: SourceKey, peer: [u64; 2], peer_
     let Some(tables) = Tables::new() else { return false };
     let port = u64::from(peer_port) | u64::from(UDP) << 16;
     let hash = tables.hash([source.high, source.low, peer[0], peer[1], port]);
-    let second = second();
+    let second = clock::second(clock::coarse_ns());
     match contacts::state(region::DATAGRAM, hash, second) {
         Some(state) => direction == Direction::Up || state != State::PENDING,
         None => contacts::state(region::INBOUND, hash, second).is_some(),
@@ -43,7 +43,7 @@ pub fn is_settled(direction: Direction, source: SourceKey, peer: [u64; 2], peer_
 #[inline(never)]
 pub extern "C" fn observe_datagram() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
-    let second = second();
+    let second = sighting.second;
     let contact = contacts::find(region::DATAGRAM, sighting.contact, second);
     let is_out = Sign::from_number(sighting.sign) == Sign::DATAGRAM;
     if contact.is_known() {
@@ -93,7 +93,7 @@ extern "C" fn turned_to_a_peer(contact: u64, inbound: u64) -> u64 {
         return Question::Datagram.of(index) | Question::THROTTLED;
     }
     tables.count(|detection| &raw mut detection.attempted);
-    Looked::of(sighting.contact, contact).put(second(), State::PENDING);
+    Looked::of(sighting.contact, contact).put(sighting.second, State::PENDING);
     count_datagram(index);
     Question::Datagram.of(index)
 }
@@ -105,7 +105,7 @@ extern "C" fn answers_a_tenant(inbound: u64) -> u32 {
     let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
     // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
     let sighting = unsafe { &mut *place };
-    let second = second();
+    let second = sighting.second;
     let other = contacts::find(region::DATAGRAM, sighting.reversed, second);
     if !other.is_known() {
         return 0;
@@ -129,13 +129,6 @@ extern "C" fn count_datagram(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
     count_host(sighting, index, Family::Udp, sighting.second);
     0
-}
-
-/// The second that contacts of [`region::DATAGRAM`] and [`region::INBOUND`] are stamped with: the coarse clock costs
-/// nothing, and only differences count. It began at another time than the clock that all else goes by.
-#[inline(always)]
-pub fn second() -> u32 {
-    (clock::coarse_ns() / SECOND_NS) as u32
 }
 
 /// The first answer to a contact.

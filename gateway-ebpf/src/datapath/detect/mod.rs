@@ -36,8 +36,6 @@ const TCP: u16 = 6;
 const UDP: u16 = 17;
 const ICMP: u16 = 1;
 
-const SECOND_NS: u64 = 1_000_000_000;
-
 /// What a packet is to detection, once its policy lets it pass.
 #[inline(always)]
 pub fn sign(
@@ -153,12 +151,12 @@ fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut 
         return None;
     }
     sighting.source_low = sources::key(sighting.source).low;
-    sighting.now_ns = clock::boot_ns();
+    sighting.now_ns = clock::coarse_ns();
     sighting.sign = sign.number();
     sighting.slot = slot;
     sighting.bank = bank;
     sighting.class = packed >> 16;
-    sighting.second = (sighting.now_ns / SECOND_NS) as u32;
+    sighting.second = clock::second(sighting.now_ns);
     sighting.is_mail = (protocol == TCP && is_mail(bank, sighting.peer_port)) as u32;
     Some(())
 }
@@ -235,7 +233,7 @@ pub fn hold(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn held(context: *mut xdp_md, network: u32, slot: u32, bank: u32) -> u32 {
-    let now_ns = clock::boot_ns();
+    let now_ns = clock::coarse_ns();
     if measures::have_ended(slot, now_ns) {
         return 0;
     }
@@ -281,8 +279,8 @@ extern "C" fn observe_attempt() -> u64 {
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
     sources::fetch(source);
-    let stamp = if is_syn { sighting.second } else { datagrams::second() };
-    let contact = contacts::find(region, sighting.contact, stamp);
+    let second = sighting.second;
+    let contact = contacts::find(region, sighting.contact, second);
     let is_throttled =
         !contact.is_known() && !source.afford(family, now_ns) && !sources::is_left_alone(sighting, kind);
     if is_syn && (!is_throttled || source.is_starved(now_ns)) {
@@ -295,7 +293,7 @@ extern "C" fn observe_attempt() -> u64 {
         tables.count(|detection| &raw mut detection.throttled);
         return question.of(index) | Question::THROTTLED;
     }
-    contact.put(stamp, State::PENDING);
+    contact.put(second, State::PENDING);
     tables.count(|detection| &raw mut detection.attempted);
     question.of(index) | Question::MADE
 }
@@ -372,18 +370,18 @@ extern "C" fn observe_answer() -> u64 {
     let Some(tables) = Tables::new() else { return 0 };
     let second = sighting.second;
     let sign = Sign::from_number(sighting.sign);
-    let (family, region, stamp) = match sign {
-        Sign::ECHO_REPLY => (Family::Ping, region::DATAGRAM, datagrams::second()),
-        _ => (Family::Tcp, region::TCP, second),
+    let (family, region) = match sign {
+        Sign::ECHO_REPLY => (Family::Ping, region::DATAGRAM),
+        _ => (Family::Tcp, region::TCP),
     };
-    let contact = contacts::find(region, sighting.contact, stamp);
+    let contact = contacts::find(region, sighting.contact, second);
     if !contact.is_known() {
         return 0;
     }
     let Some(index) = sources::find(sources::key(sighting.source)) else { return 0 };
     if contact.is_pending() {
         let rejected = sign == Sign::REJECT;
-        contact.put(stamp, if rejected { State::REJECTED } else { State::ANSWERED });
+        contact.put(second, if rejected { State::REJECTED } else { State::ANSWERED });
         credit_answer(index, sighting, &tables, family, rejected, second);
     }
     if sign != Sign::ACCEPT {
