@@ -21,12 +21,6 @@ pub fn coarse_ns() -> u64 {
     }
 }
 
-/// The second of a reading.
-#[inline(always)]
-pub fn second(reading_ns: u64) -> u32 {
-    (reading_ns / 1_000_000_000) as u32
-}
-
 /// Time for exemptions and events: nanoseconds since boot, suspension included.
 #[inline(always)]
 pub fn boot_ns() -> u64 {

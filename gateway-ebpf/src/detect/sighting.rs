@@ -148,6 +148,8 @@ pub struct Sighting {
     pub contact: u64,
     /// Hash of its host.
     pub host: u64,
+    /// Hash of the source.
+    pub claim: u64,
     /// Of a datagram from a tenant: hash of the contact that it would answer.
     pub reversed: u64,
 }
