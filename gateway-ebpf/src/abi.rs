@@ -30,7 +30,7 @@ pub mod program {
     pub const TENANT_SIDE: &str = "tenant_side";
     /// Judges packets received from the Internet.
     pub const UPLINK_SIDE: &str = "uplink_side";
-    /// Attached to nothing: run by the controller, it writes the time that buckets go by to
+    /// Attached to nothing: run by the controller, it writes the time that caps and detection go by to
     /// [`super::map::CLOCK`].
     pub const READ_CLOCK: &str = "read_clock";
 }
@@ -59,8 +59,8 @@ pub mod map {
     pub const PEERS: &str = "PEERS";
     /// `[u64; tenants]`: theoretical arrival time of the next refusal that is sent to the tenant.
     pub const REFUSALS: &str = "REFUSALS";
-    /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends; see
-    /// [`Assignment::is_measured`](crate::assignment::Assignment::is_measured).
+    /// `[u64; tenants]`: when the last measure against one of the tenant's sources ends, on the coarse clock;
+    /// see [`Assignment::is_measured`](crate::assignment::Assignment::is_measured).
     pub const MEASURES_END: &str = "MEASURES_END";
     /// `[Carried; 2 x tenants]`, by direction, then slot: what was carried from [`TenantState::passed`](super::TenantState::passed).
     pub const PASSED_CARRIED: &str = "PASSED_CARRIED";
@@ -430,7 +430,7 @@ pub type TenantId = [u8; 64];
 #[repr(C)]
 pub struct Clock {
     /// Virtual time: nanoseconds since the Unix epoch. Else what [`program::READ_CLOCK`] read last: the
-    /// coarse clock of [`TenantState::arrival_ns`].
+    /// coarse clock of [`TenantState::arrival_ns`] and of all of [detection](crate::detect).
     pub now_ns: u64,
 }
 

@@ -159,7 +159,7 @@ fn judge_ip(
     };
     let (network, direction) = (link.next, side.direction());
     match decide::decide(packet, network, direction, &ip, &tenant) {
-        Ok(sign) => match detect::observe(packet, network, direction, sign, &tenant) {
+        Ok(sign) => match detect::observe(packet, direction, sign, &tenant) {
             Ok(()) => Ok(Pass::Tenant(tenant.slot, tenant.state)),
             Err(reason) => Err(Refusal { reason, slot_plus_one: tenant.slot.0 + 1, answer_at: 0 }),
         },

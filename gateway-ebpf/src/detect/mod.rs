@@ -17,6 +17,10 @@
 //! | [`rules`] | thresholds, and when they are met |
 //! | [`record`] | what the controller is told |
 //!
+//! All times (`_ns`, and in seconds `_s` and `second`) are on the data plane's coarse clock: jiffies times their length, which cost
+//! a packet nothing to read; in a replay, the virtual clock. It began some time before the machine was booted, and stands still while
+//! the machine is suspended.
+//!
 //! The method joins three from the literature: a bounded, approximate connection cache (Weaver,
 //! Staniford, Paxson 2004), credit-based connection rate limiting (Schechter, Jung, Berger 2004), and
 //! failures by ratio and number as in threshold random walks (Jung, Paxson, Berger, Balakrishnan 2004).

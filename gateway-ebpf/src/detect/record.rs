@@ -17,7 +17,7 @@ pub const REPORTS: u32 = 256;
 pub struct Report {
     /// Its number, counting from 1, written last; another one's: not written yet, or overwritten.
     pub number: u64,
-    /// When it was, on the boot-time clock (the virtual one where there is one).
+    /// When it was.
     pub at_ns: u64,
     /// Until when its measure holds.
     pub until_ns: u64,

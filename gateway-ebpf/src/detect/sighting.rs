@@ -124,7 +124,7 @@ pub struct Sighting {
     /// Lower half of the source's key: all addresses of an IPv6 /64 are one source, which makes a contact
     /// once, whichever of them it goes by.
     pub source_low: u64,
-    /// When, on the boot-time clock: read once, for a reading takes 30 ns and a new contact would need eleven.
+    /// When, read once.
     pub now_ns: u64,
     /// The source's port; 0 where there is none.
     pub source_port: u16,
@@ -148,6 +148,8 @@ pub struct Sighting {
     pub contact: u64,
     /// Hash of its host.
     pub host: u64,
+    /// Hash of the source.
+    pub claim: u64,
     /// Of a datagram from a tenant: hash of the contact that it would answer.
     pub reversed: u64,
 }

@@ -66,7 +66,7 @@ pub struct OwnerStatus {
 pub struct WatchedStatus {
     /// The address (/32), or the IPv6 /64 that it is in.
     pub source: String,
-    /// When it last turned to somebody new.
+    /// When it last turned to somebody new, or was found under a measure.
     pub seen: Timestamp,
     /// Measures in force against it.
     pub measures: Vec<MeasureStatus>,

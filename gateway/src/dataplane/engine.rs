@@ -14,7 +14,7 @@ use gateway_ebpf::lookup::Slot;
 
 use super::attachment::Target;
 use super::capacity::Capacity;
-use super::clock::ProgramClock;
+use super::clock::{Clock, ProgramClock};
 use super::detection::{self, DetectionCounters};
 use super::error::{DataplaneError, chain};
 use super::events::Event;
@@ -36,6 +36,8 @@ pub struct Engine {
     pub(super) object: Ebpf,
     pub(super) tables: Tables,
     slots: Slots,
+    /// What detection goes by.
+    coarse_clock: Clock,
     /// Tenants in the config's order, which is that of their ids.
     pub(super) tenants: Vec<(Arc<Tenant>, Slot)>,
     interfaces: Vec<Registered>,
@@ -98,16 +100,19 @@ impl Engine {
         load_all(&mut object)?;
         let tables = Tables::new(&mut object, capacity, clock)?;
         let slots = tables.slots();
-        Ok(Self {
+        let mut engine = Self {
             object,
             tables,
             slots,
+            coarse_clock: Clock::Virtual,
             tenants: Vec::new(),
             interfaces: Vec::new(),
             prefixes: 0,
             standings: Standings::new(),
             events: Vec::new(),
-        })
+        };
+        engine.coarse_clock = Clock::coarse(clock, engine.read_clock()?);
+        Ok(engine)
     }
 
     /// Compiles a policy for these tables; none if it does not fit them.
@@ -191,8 +196,13 @@ impl Engine {
         }
     }
 
-    /// Judges what has to hold for a while in sources that send nothing any more; `now_ns` on the
-    /// programs' clock.
+    /// What time it is to detection, within a jiffy: on the programs' coarse clock, or as it was set on the virtual one.
+    pub fn now_ns(&self) -> u64 {
+        self.coarse_clock.now_ns().unwrap_or_else(|| self.tables.clock_ns())
+    }
+
+    /// Judges what has to hold for a while in sources that send nothing any more; `now_ns` as [`Self::now_ns`]
+    /// tells it.
     pub fn confirm(&self, now_ns: u64) {
         self.tables.confirm(now_ns);
     }
@@ -210,16 +220,16 @@ impl Engine {
             true => HashMap::new(),
             false => self.tenants.iter().map(|(tenant, slot)| (slot.0, tenant.id.as_str())).collect(),
         };
-        let clock = self.tables.program_clock();
-        let offence = |report| detection::offence(report, ids.get(&report.slot)?, clock);
+        let offence = |report| detection::offence(report, ids.get(&report.slot)?, self.coarse_clock);
         reports.iter().filter_map(offence).collect()
     }
 
     /// Takes measures against sources of tenants that are policed.
-    pub(super) fn impose(&self, measures: &[MeasureInForce]) {
+    pub fn impose(&self, measures: &[MeasureInForce]) {
         for measure in measures {
             let Some(slot) = self.slots.get(&measure.tenant) else { continue };
-            if !self.tables.impose(slot, measure) {
+            let until_ns = self.coarse_clock.ns_at(measure.until);
+            if !self.tables.impose(slot, measure, self.now_ns(), until_ns) {
                 let (tenant, source) = (&measure.tenant, &measure.source);
                 tracing::warn!(
                     tenant,
@@ -251,7 +261,7 @@ impl Engine {
         self.tables.detection.adopt(&old.tables.detection, |slot| slots.get(&slot).copied());
     }
 
-    /// Takes no new measures until `until_ns` on the programs' clock.
+    /// Takes no new measures until `until_ns`, as [`Self::now_ns`] will tell it.
     pub fn hold_measures(&self, until_ns: u64) {
         self.tables.detection.freeze(until_ns);
     }
@@ -262,11 +272,10 @@ impl Engine {
         self.tables.detection.freeze(0);
     }
 
-    /// What is known of the source that an address belongs to; none if nothing is. `now_ns` on the
-    /// programs' clock.
-    pub fn watched(&self, address: std::net::IpAddr, now_ns: u64) -> Option<Watched> {
+    /// What is known of the source that an address belongs to; none if nothing is.
+    pub fn watched(&self, address: std::net::IpAddr) -> Option<Watched> {
         let source = self.tables.detection.source(address)?;
-        Some(detection::watched(&source, self.tables.program_clock(), now_ns))
+        Some(detection::watched(&source, self.coarse_clock, self.now_ns()))
     }
 
     /// How detection fares.

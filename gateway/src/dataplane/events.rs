@@ -88,7 +88,7 @@ impl Engine {
             _ => return None,
         };
         Some(Event {
-            at: self.tables.program_clock.instant(event.time_ns),
+            at: self.tables.boot_clock.instant(event.time_ns),
             tenant: event
                 .slot_plus_one
                 .checked_sub(1)

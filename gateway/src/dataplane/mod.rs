@@ -220,7 +220,7 @@ impl Dataplane {
 
     /// What is known of the source that an address belongs to; none if nothing is.
     pub fn watched(&self, address: std::net::IpAddr) -> Option<Watched> {
-        self.engine.watched(address, clock::boot_ns())
+        self.engine.watched(address)
     }
 
     /// What the programs reported since the last call, or since the last controller read it.
@@ -235,7 +235,7 @@ impl Dataplane {
 
     /// Offences that the programs saw, and acted on by themselves, since the last call.
     pub fn take_offences(&mut self) -> Vec<Offence> {
-        self.engine.confirm(clock::boot_ns());
+        self.engine.confirm(self.engine.now_ns());
         self.engine.take_offences()
     }
 
@@ -252,7 +252,7 @@ impl Dataplane {
     /// Takes no new measures for this long, then takes them again.
     pub fn hold_measures(&mut self, for_now: Duration) {
         let for_now_ns = u64::try_from(for_now.as_nanos()).unwrap_or(u64::MAX);
-        self.engine.hold_measures(clock::boot_ns().saturating_add(for_now_ns));
+        self.engine.hold_measures(self.engine.now_ns().saturating_add(for_now_ns));
     }
 
     /// Takes measures again, and forgets the failures that were counted while they were held back.

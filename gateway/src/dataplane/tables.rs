@@ -7,7 +7,7 @@ use aya::Ebpf;
 use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::{
-    ABI_VERSION, BankHeader, Clock, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
+    self, ABI_VERSION, BankHeader, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
     LastVerdict, MAGIC, PeerKey, PortClasses, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
@@ -15,7 +15,7 @@ use gateway_ebpf::standing::Standing;
 use ipnetwork::IpNetwork;
 
 use super::capacity::{Capacity, IFINDEXES};
-use super::clock::ProgramClock;
+use super::clock::{Clock, ProgramClock};
 use super::detection::{DetectionTables, Judged};
 use super::error::{DataplaneError, chain};
 use super::events::EventCounters;
@@ -46,9 +46,10 @@ pub(super) struct Tables {
     pub(super) events: RingBuf<MapData>,
     event_tallies: MappedArray<EventTallies>,
     pub(super) detection: DetectionTables,
-    clock: MappedArray<Clock>,
+    clock: MappedArray<abi::Clock>,
     last_verdict: MappedArray<LastVerdict>,
-    pub(super) program_clock: ProgramClock,
+    /// What exemptions lapse by, and events are timed by.
+    pub(super) boot_clock: Clock,
     /// What this controller has written into each bank.
     indexes: [Option<Arc<Index>>; 2],
 }
@@ -78,7 +79,7 @@ impl Tables {
             detection: DetectionTables::new(&mut maps)?,
             clock: maps.array(map::CLOCK)?,
             last_verdict: maps.array(map::LAST_VERDICT)?,
-            program_clock,
+            boot_clock: Clock::boot(program_clock),
             indexes: [None, None],
         };
         if tables.control.get(0) == Control::zeroed() {
@@ -144,7 +145,7 @@ impl Tables {
         for peer in &image.peers {
             let key = PeerKey { bank: bank as u8, ..peer.key };
             let key = Key::new(PeerKey::FIXED_BITS + peer.address_bits, bytemuck::cast(key));
-            let expires_ns = peer.expires.map_or(u64::MAX, |instant| self.program_clock.ns_at(instant));
+            let expires_ns = peer.expires.map_or(u64::MAX, |instant| self.boot_clock.ns_at(instant));
             self.peers.insert(&key, expires_ns, 0).map_err(|error| {
                 DataplaneError::new("writing mail exemptions", chain(&error), "The old policy stays in force")
             })?;
@@ -251,12 +252,11 @@ impl Tables {
         }
     }
 
-    /// Takes a measure against a source of a tenant; false if there is no place for it. One against the
-    /// tenant as a whole is in its policy.
-    pub(super) fn impose(&self, slot: Slot, measure: &MeasureInForce) -> bool {
+    /// Takes a measure against a source of a tenant, `now_ns` and `until_ns` on the coarse clock; false if there is no
+    /// place for it. One against the tenant as a whole is in its policy.
+    pub(super) fn impose(&self, slot: Slot, measure: &MeasureInForce, now_ns: u64, until_ns: u64) -> bool {
         let Some(source) = measure.source else { return true };
-        let until_ns = self.program_clock.ns_at(measure.until);
-        let imposed = self.detection.impose(source, slot.0, measure.measure, until_ns);
+        let imposed = self.detection.impose(source, slot.0, measure.measure, now_ns, until_ns);
         self.tenants.prolong_measures(slot.0, until_ns);
         imposed
     }
@@ -265,11 +265,6 @@ impl Tables {
     pub(super) fn forget_sources(&self, slot: Slot, source: Option<IpNetwork>) {
         self.detection.forget(slot.0, source);
         self.tenants.set_measures_end(slot.0, self.detection.measures_end_ns(slot.0));
-    }
-
-    /// The clock that the programs go by.
-    pub(super) fn program_clock(&self) -> ProgramClock {
-        self.program_clock
     }
 
     /// What programs on the virtual clock said of the last packet.

@@ -96,7 +96,7 @@ impl Engine {
         Ok((verdict, (verdict == Verdict::Refuse).then_some(out)))
     }
 
-    /// The time on the clock that buckets go by, in nanoseconds.
+    /// What the programs read on the coarse clock, or the virtual one, in nanoseconds.
     pub(super) fn read_clock(&self) -> Result<u64, DataplaneError> {
         self.test_run(program::READ_CLOCK, &[0; MIN_FRAME_BYTES], None)?;
         Ok(self.tables.clock_ns())

@@ -10,6 +10,7 @@ use fairway_tests::iperf::{self, Flow, Traffic};
 use fairway_tests::run::wait_for;
 use fairway_tests::topology::{HOST_INTERFACE, Tenant, Topology};
 use fairway_tests::web::{self, WebServer};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::suspension::{PORTAL, WEB_PORT, add_portal, with_garden};
@@ -111,6 +112,59 @@ fn scanners_and_flooders_are_stopped() {
             assert_eq!(lifted["reason"], "cleaned", "{}", attack.command);
         }
     });
+}
+
+/// Controllers come and go, tables of others are made; what was said of its end stays true.
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn a_measure_ends_when_it_was_said_to_whoever_keeps_it() {
+    let edit = |config: &mut Config| {
+        config.set("[detect.scan_stealth]\nmode = 'enforce'\nports_per_5_minutes = 4\nfor = '1h'");
+    };
+    police(&untagged(&["acme"]), edit, |topology, gateway, _| {
+        let host = topology.internet.ipv4.to_string();
+        let _web = WebServer::start(&topology.internet.namespace, WEB_PORT).unwrap();
+        let acme = topology.tenant("acme");
+        assert!(reaches(acme, &host));
+        let began = Timestamp::now();
+        let scan = ["nmap", "-n", "-Pn", "-sF", "-p", "1-100", &host];
+        let _scan = acme.host.namespace.start(&scan).unwrap();
+        let found = || history(gateway, "acme").pop();
+        let offence = wait_for("the offence", Duration::from_secs(90), found).unwrap();
+        let [at, until] =
+            [&offence["at"], &offence["taken"]["until"]].map(|time| time.as_str().unwrap().parse().unwrap());
+        assert!(near(at, began, SignedDuration::from_mins(2)), "{at}, not {began}");
+        assert!(near(until, at + SignedDuration::from_hours(1), A_MOMENT), "{until} after {at}");
+
+        let check = |gateway: &Gateway<'_>| {
+            let told =
+                gateway.call(&["explain", &acme.host.ipv4.to_string(), "--json"]).unwrap().success().unwrap();
+            let told: Value = serde_json::from_str(&told).unwrap();
+            let measures = told["tenant"]["detection"]["measures"].as_array().unwrap();
+            let [measure] = &measures[..] else { panic!("{told:#}") };
+            assert_eq!(measure["measure"], "quarantine");
+            let told = measure["until"].as_str().unwrap().parse().unwrap();
+            assert!(near(told, until, A_MOMENT), "{told}, not {until}");
+            assert!(!reaches(acme, &host));
+        };
+        check(gateway);
+        gateway.kill().unwrap();
+        assert!(!reaches(acme, &host), "while nobody controls");
+        gateway.launch().unwrap();
+        check(gateway);
+        gateway.stop().unwrap();
+        gateway.detach().unwrap();
+        assert!(reaches(acme, &host), "without tables");
+        gateway.launch().unwrap();
+        check(gateway);
+    });
+}
+
+/// Ticks of the kernel's clock, and what a wall clock is slewed by within a minute.
+const A_MOMENT: SignedDuration = SignedDuration::from_millis(100);
+
+fn near(one: Timestamp, other: Timestamp, tolerance: SignedDuration) -> bool {
+    one.duration_since(other).abs() <= tolerance
 }
 
 fn check_evidence(attack: &Attack, topology: &Topology, offence: &Value) {

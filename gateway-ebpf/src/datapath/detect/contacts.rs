@@ -76,9 +76,15 @@ pub fn fetch(which: usize, hash: u64) {
     }
 }
 
-/// Looks a contact up.
+/// Looks a contact up, in line.
 #[inline(always)]
 pub fn find(which: usize, hash: u64, second: u32) -> Looked {
+    Looked { hash, packed: find_packed(which as u32, hash, second) }
+}
+
+/// The same by a call, for all but the lookups that every TCP contact makes.
+#[inline(always)]
+pub fn find_by_call(which: usize, hash: u64, second: u32) -> Looked {
     Looked { hash, packed: find_contact(which as u32, hash, second) }
 }
 
@@ -95,11 +101,16 @@ pub fn state(which: usize, hash: u64, second: u32) -> Option<State> {
     contact::state(hash, second, |way| unsafe { (&raw const set.0[way]).read_volatile() })
 }
 
-/// [`contact::find`] in a region, as a global function (Linux 5.6), verified once: [`Found`] 8 bits,
-/// [`State`] 8, the number of the word 32.
+/// [`find_packed`] as a global function (Linux 5.6), verified once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn find_contact(which: u32, hash: u64, second: u32) -> u64 {
+    find_packed(which, hash, second)
+}
+
+/// [`contact::find`] in a region: [`Found`] 8 bits, [`State`] 8, the number of the word 32.
+#[inline(always)]
+fn find_packed(which: u32, hash: u64, second: u32) -> u64 {
     let which = which & (region::COUNT as u32 - 1);
     let index = set_of(which, hash);
     let Some(set) = CONTACTS.get(index) else { return Found::Full as u64 };
@@ -119,7 +130,7 @@ fn crowded(which: u32) {
     let which = core::hint::black_box(which as usize) & (region::COUNT - 1);
     tables.count(|detection| &raw mut detection.crowded[which]);
     // SAFETY: a live, aligned map value; this word is only stored whole.
-    unsafe { (&raw mut (*tables.detection).crowded_ns[which]).write_volatile(clock::boot_ns()) };
+    unsafe { (&raw mut (*tables.detection).crowded_ns[which]).write_volatile(clock::coarse_ns()) };
 }
 
 /// A contact that was looked up: there, or with a place for it.

@@ -9,9 +9,9 @@ use gateway_ebpf::detect::source::{Family, SourceKey};
 
 use super::contacts::{self, Looked, Tables};
 use super::verdict::Question;
-use super::{SECOND_NS, UDP, count_host, credit_answer, fetch, sighting, sources, verdict};
-use crate::datapath::clock;
-use crate::datapath::maps::SIGHTING;
+use super::{
+    UDP, complete, count_host, credit_answer, look_at_the_clock, sighting, sighting_mut, sources, verdict,
+};
 
 /// Whether nothing is to be noted of a datagram: neither is it the first of a contact, nor the first answer,
 /// nor the one in so many that stands for the others.
@@ -21,17 +21,16 @@ use crate::datapath::maps::SIGHTING;
 /// (docs/performance.md).
 #[inline(always)]
 pub fn is_settled(direction: Direction, source: SourceKey, peer: [u64; 2], peer_port: u16) -> bool {
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return false };
-    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
-    let ticks = unsafe { &mut (*place).ticks };
-    *ticks = ticks.wrapping_add(1);
-    if is_sampled(*ticks) {
+    let Some(sighting) = sighting_mut() else { return false };
+    sighting.ticks = sighting.ticks.wrapping_add(1);
+    if is_sampled(sighting.ticks) {
         return false;
     }
     let Some(tables) = Tables::new() else { return false };
     let port = u64::from(peer_port) | u64::from(UDP) << 16;
     let hash = tables.hash([source.high, source.low, peer[0], peer[1], port]);
-    let second = second();
+    look_at_the_clock(sighting);
+    let second = sighting.second;
     match contacts::state(region::DATAGRAM, hash, second) {
         Some(state) => direction == Direction::Up || state != State::PENDING,
         None => contacts::state(region::INBOUND, hash, second).is_some(),
@@ -42,9 +41,10 @@ pub fn is_settled(direction: Direction, source: SourceKey, peer: [u64; 2], peer_
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn observe_datagram() -> u64 {
+    prepare();
     let Some(sighting) = sighting() else { return 0 };
-    let second = second();
-    let contact = contacts::find(region::DATAGRAM, sighting.contact, second);
+    let second = sighting.second;
+    let contact = contacts::find_by_call(region::DATAGRAM, sighting.contact, second);
     let is_out = Sign::from_number(sighting.sign) == Sign::DATAGRAM;
     if contact.is_known() {
         if !is_out && contact.is_pending() {
@@ -57,7 +57,7 @@ pub extern "C" fn observe_datagram() -> u64 {
         }
         return 0;
     }
-    let inbound = contacts::find(region::INBOUND, sighting.contact, second);
+    let inbound = contacts::find_by_call(region::INBOUND, sighting.contact, second);
     if inbound.is_known() {
         if is_sampled(sighting.ticks) {
             inbound.refresh(second);
@@ -72,6 +72,17 @@ pub extern "C" fn observe_datagram() -> u64 {
         return 0;
     }
     turned_to_a_peer(contact.packed(), inbound.packed())
+}
+
+/// [`complete`] for a datagram: from anybody it may be an answer, so that is to be told from a contact before it is
+/// asked whether it counts. A global function, for there is not enough stack for it where it is called.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn prepare() -> u32 {
+    let (Some(sighting), Some(tables)) = (sighting_mut(), Tables::new()) else { return 0 };
+    complete(sighting, &tables);
+    sighting.is_mail = 0;
+    0
 }
 
 /// A first datagram to a peer that did not turn to the source before: a new contact, unless it answers
@@ -93,7 +104,7 @@ extern "C" fn turned_to_a_peer(contact: u64, inbound: u64) -> u64 {
         return Question::Datagram.of(index) | Question::THROTTLED;
     }
     tables.count(|detection| &raw mut detection.attempted);
-    Looked::of(sighting.contact, contact).put(second(), State::PENDING);
+    Looked::of(sighting.contact, contact).put(sighting.second, State::PENDING);
     count_datagram(index);
     Question::Datagram.of(index)
 }
@@ -102,11 +113,9 @@ extern "C" fn turned_to_a_peer(contact: u64, inbound: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn answers_a_tenant(inbound: u64) -> u32 {
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
-    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
-    let sighting = unsafe { &mut *place };
-    let second = second();
-    let other = contacts::find(region::DATAGRAM, sighting.reversed, second);
+    let Some(sighting) = sighting_mut() else { return 0 };
+    let second = sighting.second;
+    let other = contacts::find_by_call(region::DATAGRAM, sighting.reversed, second);
     if !other.is_known() {
         return 0;
     }
@@ -114,9 +123,8 @@ extern "C" fn answers_a_tenant(inbound: u64) -> u32 {
     if other.is_pending() {
         other.put(second, State::ANSWERED);
         core::mem::swap(&mut sighting.source, &mut sighting.peer);
-        sighting.source_low = sources::key(sighting.source).low;
         core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
-        fetch();
+        prepare();
         answered();
     }
     1
@@ -131,20 +139,13 @@ extern "C" fn count_datagram(index: u32) -> u32 {
     0
 }
 
-/// The second that contacts of [`region::DATAGRAM`] and [`region::INBOUND`] are stamped with: the coarse clock costs
-/// nothing, and only differences count. It began at another time than the clock that all else goes by.
-#[inline(always)]
-pub fn second() -> u32 {
-    (clock::coarse_ns() / SECOND_NS) as u32
-}
-
 /// The first answer to a contact.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn answered() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
-    if let Some(index) = sources::find(sources::key(sighting.source)) {
+    if let Some(index) = sources::find_sighted(sighting) {
         credit_answer(index, sighting, &tables, Family::Udp, false, sighting.second);
     }
     0
@@ -155,7 +156,7 @@ extern "C" fn answered() -> u64 {
 #[inline(never)]
 extern "C" fn sampled() -> u64 {
     let Some(sighting) = sighting() else { return 0 };
-    let Some(index) = sources::find(sources::key(sighting.source)) else { return 0 };
+    let Some(index) = sources::find_sighted(sighting) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
     if Sign::from_number(sighting.sign) == Sign::DATAGRAM_IN {
         source.datagrams.relieve(u64::from(SAMPLE) * 4);

@@ -52,7 +52,7 @@ pub fn sign(
         return Sign::NONE;
     }
     let v6 = matches!(ip.source, Address::V6(..));
-    match transport {
+    let sign = match transport {
         Some(transport) => match transport.protocol {
             Protocol::Tcp => Sign::of_segment(direction, transport.flags),
             Protocol::Udp if is_settled(direction, ip, &transport) => Sign::NONE,
@@ -63,7 +63,32 @@ pub fn sign(
             None => Sign::NONE,
         },
         None => Sign::NONE,
+    };
+    if sign != Sign::NONE && note(sign, ip, transport, tenant).is_none() {
+        return Sign::NONE;
     }
+    sign
+}
+
+/// Puts down what a packet with a sign says in [`SIGHTING`], while its headers are at hand: in registers to where it
+/// is needed it would take more of the stack than there is, and to read them again takes 30 ns.
+#[inline(always)]
+fn note(sign: Sign, ip: &Ip, transport: Option<Transport>, tenant: &Tenant) -> Option<()> {
+    let sighting = sighting_mut()?;
+    let (from, to) = (halves(ip.source), halves(ip.destination));
+    let (source_port, destination_port) = transport.map_or((0, 0), |t| (t.source, t.destination));
+    if sign.is_answer() || sign == Sign::DATAGRAM_IN {
+        (sighting.source, sighting.peer) = (to, from);
+        (sighting.source_port, sighting.peer_port) = (destination_port, source_port);
+    } else {
+        (sighting.source, sighting.peer) = (from, to);
+        (sighting.source_port, sighting.peer_port) = (source_port, destination_port);
+    }
+    sighting.sign = sign.number();
+    sighting.slot = tenant.slot.0;
+    sighting.bank = tenant.bank;
+    sighting.class = tenant.policy.class();
+    Some(())
 }
 
 /// [`datagrams::is_settled`] of a packet.
@@ -78,21 +103,9 @@ fn is_settled(direction: Direction, ip: &Ip, transport: &Transport) -> bool {
 
 /// Takes note of a packet with a sign that is about to pass; an error if it must not after all.
 #[inline(always)]
-pub fn observe(
-    packet: &Packet,
-    network: usize,
-    direction: Direction,
-    sign: Sign,
-    tenant: &Tenant,
-) -> Result<(), DropReason> {
-    if sign == Sign::NONE {
-        return Ok(());
-    }
-    let packed = network as u32 | sign.number() << 8 | tenant.policy.class() << 16;
-    if look(packet.context(), packed, tenant.slot.0, tenant.bank) == 0 {
-        return Ok(());
-    }
+pub fn observe(packet: &Packet, direction: Direction, sign: Sign, tenant: &Tenant) -> Result<(), DropReason> {
     let question = match sign {
+        Sign::NONE => return Ok(()),
         Sign::DATAGRAM | Sign::DATAGRAM_IN => datagrams::observe_datagram(),
         Sign::ODD => observe_odd_segment(),
         sign if sign.is_answer() => observe_answer(),
@@ -110,83 +123,64 @@ pub fn observe(
     }
 }
 
-/// Reads the addresses and ports of a packet again, into [`SIGHTING`]; 0 if they cannot be read. A global
-/// function: to carry them all the way here would take more of the stack than there is (512 bytes for a
-/// chain of calls). `packed`: where the network layer starts, the sign, the tenant's class.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn look(context: *mut xdp_md, packed: u32, slot: u32, bank: u32) -> u32 {
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
-    // SAFETY: a live, aligned value of this CPU, and bottom halves are off: nobody else has it.
-    let sighting = unsafe { &mut *place };
-    if read(context, packed, slot, bank, sighting).is_none() {
-        return 0;
-    }
-    fetch()
-}
-
+/// What a packet with this sign is looked up as: over what, as which protocol, where.
 #[inline(always)]
-fn read(context: *mut xdp_md, packed: u32, slot: u32, bank: u32, sighting: &mut Sighting) -> Option<()> {
-    let packet = Packet::new(context);
-    let ip = packet::ip_header(&packet, packed & 0xff)?;
-    let sign = Sign::from_number(packed >> 8 & 0xff);
-    let (mut source_port, mut peer_port, mut protocol) = (0, 0, TCP);
-    if sign != Sign::ECHO && sign != Sign::ECHO_REPLY {
-        let payload = parse::payload(&packet, &ip).ok()?;
-        let ports = packet.be32(payload.at)?;
-        (source_port, peer_port) = ((ports >> 16) as u16, ports as u16);
-        protocol = u16::from(payload.protocol);
-    }
-    let (from, to) = (halves(ip.source), halves(ip.destination));
-    if sign.is_answer() || sign == Sign::DATAGRAM_IN {
-        (sighting.source, sighting.peer) = (to, from);
-        (sighting.source_port, sighting.peer_port) = (peer_port, source_port);
-    } else {
-        (sighting.source, sighting.peer) = (from, to);
-        (sighting.source_port, sighting.peer_port) = (source_port, peer_port);
-    }
-    // UDP from anybody may be an answer, which is to be told from a contact.
-    if sign != Sign::DATAGRAM
-        && sign != Sign::DATAGRAM_IN
-        && !sighting::counts(sighting.source, sighting.peer)
-    {
-        return None;
-    }
-    sighting.source_low = sources::key(sighting.source).low;
-    sighting.now_ns = clock::boot_ns();
-    sighting.sign = sign.number();
-    sighting.slot = slot;
-    sighting.bank = bank;
-    sighting.class = packed >> 16;
-    sighting.second = (sighting.now_ns / SECOND_NS) as u32;
-    sighting.is_mail = (protocol == TCP && is_mail(bank, sighting.peer_port)) as u32;
-    Some(())
-}
-
-/// Hashes the contact and its host, once, and begins to fetch the sets that they are looked up in, so that these
-/// misses of the caches overlap with that of the source. It takes the sighting from its place again: handed on, it
-/// would take more of the stack than there is.
-#[inline(always)]
-fn fetch() -> u32 {
-    let Some(place) = SIGHTING.get_ptr_mut(0) else { return 0 };
-    let Some(tables) = Tables::new() else { return 0 };
-    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
-    let sighting = unsafe { &mut *place };
-    let (family, protocol, region) = match Sign::from_number(sighting.sign) {
+const fn looked_up_as(sign: Sign) -> (Family, u16, usize) {
+    match sign {
         Sign::ECHO | Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM),
         Sign::DATAGRAM | Sign::DATAGRAM_IN => (Family::Udp, UDP, region::DATAGRAM),
         Sign::ODD => (Family::Tcp, TCP | contacts::ODD, region::TCP),
         _ => (Family::Tcp, TCP, region::TCP),
-    };
-    sighting.contact = tables.contact(sighting, protocol);
-    contacts::fetch(region, sighting.contact);
-    sighting.host = tables.host(sighting, family);
-    contacts::fetch(region::HOSTS, sighting.host);
+    }
+}
+
+/// What [`note`] has put down of a packet that turns to a peer, or answers, over TCP or ICMP, if that counts; with
+/// the rest of what is to be known of it.
+#[inline(always)]
+fn counted(tables: &Tables) -> Option<&'static Sighting> {
+    let sighting = sighting_mut()?;
+    if !sighting::counts(sighting.source, sighting.peer) {
+        return None;
+    }
+    complete(sighting, tables);
+    sighting.is_mail = is_mail(sighting.bank, sighting.peer_port) as u32;
+    Some(sighting)
+}
+
+/// Looks at the clock, and prepares the lookups.
+#[inline(always)]
+fn complete(sighting: &mut Sighting, tables: &Tables) {
+    look_at_the_clock(sighting);
+    fetch(sighting, tables);
+}
+
+/// Sets the time of a sighting. Its second takes a division, which is made once a jiffy.
+#[inline(always)]
+fn look_at_the_clock(sighting: &mut Sighting) {
+    let now_ns = clock::coarse_ns();
+    if sighting.now_ns != now_ns {
+        sighting.now_ns = now_ns;
+        sighting.second = (now_ns / SECOND_NS) as u32;
+    }
+}
+
+/// Hashes the contact, its host and the source, once, and begins to fetch the sets of the first two, so that these
+/// misses of the caches overlap with that of the source.
+#[inline(always)]
+fn fetch(sighting: &mut Sighting, tables: &Tables) {
+    let (family, protocol, region) = looked_up_as(Sign::from_number(sighting.sign));
+    let key = sources::key(sighting.source);
+    sighting.source_low = key.low;
+    // In a row, for most terms of these sums are the same.
+    let (contact, host, claim) =
+        (tables.contact(sighting, protocol), tables.host(sighting, family), sources::claim_of(tables, key));
+    contacts::fetch(region, contact);
+    contacts::fetch(region::HOSTS, host);
+    (sighting.contact, sighting.host, sighting.claim) = (contact, host, claim);
     if sighting.sign == Sign::DATAGRAM.number() {
         sighting.reversed = tables.reversed(sighting, UDP);
         contacts::fetch(region::DATAGRAM, sighting.reversed);
     }
-    1
 }
 
 #[inline(always)]
@@ -195,12 +189,19 @@ fn is_mail(bank: u32, port: u16) -> bool {
     matches!(class, Some(ServiceClass::RELAY | ServiceClass::SUBMISSION))
 }
 
-/// What [`look`] found in the packet.
+/// What the packet said.
 #[inline(always)]
 fn sighting() -> Option<&'static Sighting> {
-    // SAFETY: a live, aligned value of this CPU, which nobody else has; see `look`.
-    let sighting = unsafe { &*SIGHTING.get_ptr_mut(0)? };
-    Some(sighting)
+    // SAFETY: a live, aligned value of this CPU, and bottom halves are off: nobody else has it. Who writes it, by
+    // `sighting_mut`, does so before anybody reads it.
+    Some(unsafe { &*SIGHTING.get_ptr_mut(0)? })
+}
+
+/// The same, to be written.
+#[inline(always)]
+fn sighting_mut() -> Option<&'static mut Sighting> {
+    // SAFETY: as above; no other reference to it is used after this was called.
+    Some(unsafe { &mut *SIGHTING.get_ptr_mut(0)? })
 }
 
 /// An address as two words, IPv4 as IPv4-mapped.
@@ -235,7 +236,7 @@ pub fn hold(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn held(context: *mut xdp_md, network: u32, slot: u32, bank: u32) -> u32 {
-    let now_ns = clock::boot_ns();
+    let now_ns = clock::coarse_ns();
     if measures::have_ended(slot, now_ns) {
         return 0;
     }
@@ -269,8 +270,8 @@ pub enum Traffic {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn observe_attempt() -> u64 {
-    let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
+    let Some(sighting) = counted(&tables) else { return 0 };
     let now_ns = sighting.now_ns;
     let is_syn = sighting.sign == Sign::OPEN.number();
     let (family, region, question, kind) = if is_syn {
@@ -281,8 +282,8 @@ extern "C" fn observe_attempt() -> u64 {
     let Some(index) = sources::find_or_open(&tables, sighting, now_ns) else { return 0 };
     let Some(source) = sources::get(index) else { return 0 };
     sources::fetch(source);
-    let stamp = if is_syn { sighting.second } else { datagrams::second() };
-    let contact = contacts::find(region, sighting.contact, stamp);
+    let second = sighting.second;
+    let contact = contacts::find(region, sighting.contact, second);
     let is_throttled =
         !contact.is_known() && !source.afford(family, now_ns) && !sources::is_left_alone(sighting, kind);
     if is_syn && (!is_throttled || source.is_starved(now_ns)) {
@@ -295,15 +296,14 @@ extern "C" fn observe_attempt() -> u64 {
         tables.count(|detection| &raw mut detection.throttled);
         return question.of(index) | Question::THROTTLED;
     }
-    contact.put(stamp, State::PENDING);
+    contact.put(second, State::PENDING);
     tables.count(|detection| &raw mut detection.attempted);
     question.of(index) | Question::MADE
 }
 
 /// Counts a new contact of a source, over TCP or ICMP, and who it was with.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn count_attempt(index: u32) -> u32 {
+#[inline(always)]
+fn count_attempt(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
     let second = sighting.second;
     let family = if sighting.sign == Sign::OPEN.number() { Family::Tcp } else { Family::Ping };
@@ -311,7 +311,7 @@ extern "C" fn count_attempt(index: u32) -> u32 {
     let Some(source) = sources::get(index) else { return 0 };
     if sighting.is_mail != 0 {
         let Some(tables) = Tables::new() else { return 0 };
-        let mail_host = contacts::find(region::HOSTS, tables.mail_host(sighting), second);
+        let mail_host = contacts::find_by_call(region::HOSTS, tables.mail_host(sighting), second);
         if !mail_host.is_known() {
             mail_host.put(second, State::PENDING);
             source.count(track::MAIL_HOSTS, second);
@@ -348,11 +348,11 @@ fn count_host(sighting: &Sighting, index: u32, family: Family, second: u32) -> b
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn observe_odd_segment() -> u64 {
-    let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
+    let Some(sighting) = counted(&tables) else { return 0 };
     let now_ns = sighting.now_ns;
     let second = sighting.second;
-    let contact = contacts::find(region::TCP, sighting.contact, second);
+    let contact = contacts::find_by_call(region::TCP, sighting.contact, second);
     if contact.is_known() {
         return 0;
     }
@@ -368,22 +368,22 @@ extern "C" fn observe_odd_segment() -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn observe_answer() -> u64 {
-    let Some(sighting) = sighting() else { return 0 };
     let Some(tables) = Tables::new() else { return 0 };
+    let Some(sighting) = counted(&tables) else { return 0 };
     let second = sighting.second;
     let sign = Sign::from_number(sighting.sign);
-    let (family, region, stamp) = match sign {
-        Sign::ECHO_REPLY => (Family::Ping, region::DATAGRAM, datagrams::second()),
-        _ => (Family::Tcp, region::TCP, second),
+    let (family, region) = match sign {
+        Sign::ECHO_REPLY => (Family::Ping, region::DATAGRAM),
+        _ => (Family::Tcp, region::TCP),
     };
-    let contact = contacts::find(region, sighting.contact, stamp);
+    let contact = contacts::find_by_call(region, sighting.contact, second);
     if !contact.is_known() {
         return 0;
     }
-    let Some(index) = sources::find(sources::key(sighting.source)) else { return 0 };
+    let Some(index) = sources::find_sighted(sighting) else { return 0 };
     if contact.is_pending() {
         let rejected = sign == Sign::REJECT;
-        contact.put(stamp, if rejected { State::REJECTED } else { State::ANSWERED });
+        contact.put(second, if rejected { State::REJECTED } else { State::ANSWERED });
         credit_answer(index, sighting, &tables, family, rejected, second);
     }
     if sign != Sign::ACCEPT {
@@ -408,7 +408,7 @@ fn credit_answer(
     rejected: bool,
     second: u32,
 ) {
-    let host = contacts::find(region::HOSTS, sighting.host, second);
+    let host = contacts::find_by_call(region::HOSTS, sighting.host, second);
     let first_of_host = host.is_pending();
     // A host that refuses one port may still accept another.
     if first_of_host && !rejected {

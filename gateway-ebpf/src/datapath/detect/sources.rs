@@ -39,8 +39,9 @@ pub fn get(index: u32) -> Option<&'static mut Source> {
     SOURCES.get_ptr_mut(index).map(|source| unsafe { &mut *source })
 }
 
+/// The hash of a source's key, by which it is looked for; never 0.
 #[inline(always)]
-fn claim_of(tables: &Tables, key: SourceKey) -> u64 {
+pub fn claim_of(tables: &Tables, key: SourceKey) -> u64 {
     tables.hash([key.high, key.low, 0, 0, 0]) | 1
 }
 
@@ -94,19 +95,22 @@ fn is_at(index: u32, claim: u64, key: SourceKey) -> bool {
     SOURCES.get(index).is_some_and(|source| source.claim == claim && source.key == key)
 }
 
-/// Where the source of a sighting is, if need be from now on.
+/// Where the source of a sighting is.
+#[inline(always)]
+pub fn find_sighted(sighting: &Sighting) -> Option<u32> {
+    let key = key(sighting.source);
+    let first = place(sighting.claim, 0);
+    // Most are there: no call for them.
+    if is_at(first, sighting.claim, key) { Some(first) } else { find(key) }
+}
+
+/// The same, if need be from now on.
 #[inline(always)]
 pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option<u32> {
-    let key = key(sighting.source);
-    let claim = claim_of(tables, key);
-    let mut index = place(claim, 0);
-    // Most are there: no call for them.
-    if !is_at(index, claim, key) {
-        index = find_source(key.high, key.low);
-    }
-    if index == NOWHERE {
-        index = open(key.high, key.low, now_ns);
-    }
+    let index = match find_sighted(sighting) {
+        Some(index) => index,
+        None => open(sighting.source[0], sighting.source_low, now_ns),
+    };
     if index == NOWHERE {
         tables.count(|detection| &raw mut detection.sources_full);
         return None;

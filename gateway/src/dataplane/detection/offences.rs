@@ -10,11 +10,11 @@ use ipnetwork::IpNetwork;
 
 use super::sources::{address, address_of};
 use crate::config::{self, DetectMode, OffenceKind};
-use crate::dataplane::ProgramClock;
+use crate::dataplane::clock::Clock;
 use crate::detect::{Count, Offence, Target, Watched, source_of};
 
 /// A report as an offence of `tenant`; none if it is not one that this controller knows.
-pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: ProgramClock) -> Option<Offence> {
+pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: Clock) -> Option<Offence> {
     let number = usize::from(report.kind).checked_sub(1)?;
     let kind = *OffenceKind::ALL.get(number)?;
     let measure = *config::Measure::OF_SOURCES.get(usize::from(report.measure))?;
@@ -40,7 +40,7 @@ fn source(report: &Report) -> IpNetwork {
 }
 
 /// What is known of a source at `now_ns`.
-pub(in crate::dataplane) fn watched(source: &Source, clock: ProgramClock, now_ns: u64) -> Watched {
+pub(in crate::dataplane) fn watched(source: &Source, clock: Clock, now_ns: u64) -> Watched {
     let measures = config::Measure::OF_SOURCES
         .into_iter()
         .map(|measure| (measure, source.measures_ns[super::compile::measure_of(measure).slot()]));
@@ -71,7 +71,7 @@ const TRACKS: [&str; track::COUNT] = [
 ];
 
 /// Windows that are still open, the day's aside.
-fn counts(source: &Source, clock: ProgramClock, now_ns: u64) -> Vec<Count> {
+fn counts(source: &Source, clock: Clock, now_ns: u64) -> Vec<Count> {
     let mut counts = Vec::new();
     for (what, track) in TRACKS.iter().zip(&source.tracks) {
         for (window, length_s) in track.windows.iter().zip(WINDOWS_S) {

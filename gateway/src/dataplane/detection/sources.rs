@@ -44,6 +44,7 @@ pub(super) fn address_of([high, low]: [u64; 2]) -> IpAddr {
 
 const CLAIM: usize = offset_of!(Source, claim) / 8;
 const KEY: usize = offset_of!(Source, key) / 8;
+const SEEN: usize = offset_of!(Source, seen_ns) / 8;
 const SLOT: usize = offset_of!(Source, slot) / 8;
 const MEASURES: usize = offset_of!(Source, measures_ns) / 8;
 
@@ -97,6 +98,7 @@ impl DetectionTables {
         source: IpNetwork,
         slot: u32,
         measure: config::Measure,
+        now_ns: u64,
         until_ns: u64,
     ) -> bool {
         let Some(index) = self.place(key_of(source.network()), true) else { return false };
@@ -104,6 +106,8 @@ impl DetectionTables {
         // The lower half is the slot, the upper a count of contacts, which starts at zero.
         words[SLOT].store(u64::from(slot), Relaxed);
         words[MEASURES + measure_of(measure).slot()].fetch_max(until_ns, Relaxed);
+        // Where it made a contact, that stands.
+        let _ = words[SEEN].compare_exchange(0, now_ns, Relaxed, Relaxed);
         true
     }
 

@@ -160,28 +160,3 @@ fn rotating_within_an_ipv6_network_of_64_bits_makes_no_new_contacts() {
     assert_eq!(scene.down(&segment("2600::1", &from(77), (443, 40_000), SYN_ACK)), None);
     assert_eq!(scene.contacts(), (3, 1));
 }
-
-/// On the kernel's own clocks, of which the programs read two: they began at different times.
-#[test]
-#[ignore = "needs root: BPF programs"]
-fn answers_count_on_the_kernels_clocks() {
-    let engine = Engine::detached(&policy(PING), ProgramClock::Kernel).unwrap();
-    let run = |side, packet: &Packet| assert_eq!(engine.run(side, &packet.frame()).unwrap(), Verdict::Pass);
-    for n in 0..20 {
-        let exchanges = [
-            (connect(n, 443), accept(n, 443)),
-            (send(n, 5_000), reply(n, 5_000)),
-            (icmp(ACME, &host(n), 8), icmp(&host(n), ACME, 0)),
-        ];
-        for (question, answer) in exchanges {
-            run(Side::Tenant, &question);
-            run(Side::Uplink, &answer);
-        }
-    }
-    let watched = engine.watched(ACME.parse().unwrap(), 0).unwrap();
-    for what in ["tcp_hosts", "udp_hosts", "pinged_hosts"] {
-        let counts: Vec<_> = watched.counts.iter().filter(|count| count.what == what).collect();
-        assert!(!counts.is_empty(), "{what}: {:?}", watched.counts);
-        counts.iter().for_each(|count| assert_eq!((count.attempted, count.answered), (20, 20), "{count:?}"));
-    }
-}

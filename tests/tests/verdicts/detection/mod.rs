@@ -5,6 +5,7 @@
 mod contacts;
 mod credit;
 mod floods;
+mod kernel_clock;
 mod lasting;
 mod measures;
 mod shares;
