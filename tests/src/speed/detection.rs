@@ -176,14 +176,17 @@ fn contacts(off: &Engine, effort: Effort) -> Result<Vec<Figure>> {
     for ((case, engine), made) in cases.iter().zip(&engines).zip(&made) {
         let DetectionCounters { attempted, throttled, sources_full, crowded, sources, .. } =
             engine.detection_counters();
-        let opened = if case.known { case.sources } else { made.get() };
+        let (opened, made) = (if case.known { case.sources } else { made.get() }, u64::from(made.get()));
+        // In one run of thirty, nine of 4,096 sources meet in a set of eight: the ninth is not counted.
         ensure!(
-            attempted == u64::from(made.get())
-                && (throttled, sources_full, crowded, sources) == (0, 0, 0, opened),
+            attempted + sources_full == made
+                && sources_full * 1_000 < made
+                && (throttled, crowded) == (0, 0)
+                && u64::from(opened - sources) <= sources_full,
             "{}: {:?} after {} contacts of {opened} sources",
             case.name,
             engine.detection_counters(),
-            made.get(),
+            made,
         );
     }
     let pairs = cases.iter().zip(values.chunks_exact(2));
