@@ -26,10 +26,12 @@ impl Counting<'_> {
             return;
         }
         let (counter, carried) = Counter::of(tally);
-        let full = (self.counter.fetch_add(counter.word(), Relaxed) + counter.word()) & Counter::FULL;
+        // Wrapping: any bytes may have been found in older tables.
+        let sum = self.counter.fetch_add(counter.word(), Relaxed).wrapping_add(counter.word());
+        let full = sum & Counter::FULL;
         // A program may have been here first.
         let full = if full == 0 { 0 } else { self.counter.fetch_and(!full, Relaxed) & full };
-        self.carried.fetch_add(carried.word() + Carried::of(full).word(), Relaxed);
+        self.carried.fetch_add(carried.word().wrapping_add(Carried::of(full).word()), Relaxed);
     }
 
     /// What was counted, leaving nothing; no program counts here any more.

@@ -29,7 +29,10 @@ fuzz_target!(|bytes: &[u8]| {
     dropped(&sum.dropped);
     let total = values.next::<Counter>().total(values.next::<Carried>());
     let (counter, carried) = Counter::of(total);
-    assert_eq!(counter.total(carried), total);
+    // As much as the second word can hold.
+    if total.packets < 1 << 49 && total.bytes < 1 << 61 {
+        assert_eq!(counter.total(carried), total);
+    }
 });
 
 fn judgement(last: LastVerdict) {
