@@ -11,8 +11,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::assignment::Assignments;
 use crate::cap::Cap;
-use crate::counter::Counter;
+use crate::counter::{Carried, Carries, Counter};
 use crate::lookup::{v4, v6};
 use crate::parse::Tags;
 use crate::port::{Actions, ServiceClass};
@@ -174,8 +175,8 @@ impl BankHeader {
     }
 }
 
-/// What a bank says of the tenants that have an [`Assignment`](crate::assignment::Assignment) to it: one cache line, which all tenants of a plan
-/// share.
+/// What a bank says of the tenants that have an [`Assignment`](crate::assignment::Assignment) to it: one cache line,
+/// which all tenants of a plan share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Policy {
@@ -461,7 +462,10 @@ const _: () = {
     assert!(size_of::<Policy>() == 64);
     assert!(size_of::<TagPair>() == 8);
     assert!(size_of::<TenantState>() == 16);
+    assert!(size_of::<Assignments>() == 64);
     assert!(size_of::<Counter>() == 8);
+    assert!(size_of::<Carried>() == 8);
+    assert!(size_of::<Carries>() == 16);
     assert!(size_of::<PortClasses>() == 32_768);
     assert!(size_of::<PeerKey>() == 24);
     assert!(size_of::<PeerGrant>() == 8);

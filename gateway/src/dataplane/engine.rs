@@ -3,23 +3,23 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use gateway_ebpf::Direction;
-use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceEntry, constant, program};
+use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceEntry, constant};
 use gateway_ebpf::lookup::Slot;
 
 use super::attachment::Target;
 use super::capacity::Capacity;
 use super::clock::{Clock, ProgramClock};
 use super::detection::{self, DetectionCounters};
-use super::error::{DataplaneError, chain};
+use super::error::DataplaneError;
 use super::events::Event;
 use super::image::Image;
 use super::probe::possible_cpus;
+use super::programs::{self, not_loaded, program_of, xdp};
 use super::reading::{by_reason, tally};
 use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
@@ -94,10 +94,7 @@ impl Engine {
             }
         }
         let mut object = loader.load(OBJECT).map_err(|error| not_loaded("the tables", &error))?;
-        for name in [program::TENANT_SIDE, program::UPLINK_SIDE, program::READ_CLOCK] {
-            xdp(&mut object, name)?;
-        }
-        load_all(&mut object)?;
+        programs::load(&mut object)?;
         let tables = Tables::new(&mut object, capacity, clock)?;
         let slots = tables.slots();
         let mut engine = Self {
@@ -467,56 +464,6 @@ pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> 
     let slots: Vec<Slot> = (0..config.tenants.len() as u32).map(Slot).collect();
     let image = Image::compile(config, &Standings::new(), &slots, None);
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
-}
-
-pub(super) fn program_of(side: Side) -> &'static str {
-    match side {
-        Side::Tenant => program::TENANT_SIDE,
-        Side::Uplink => program::UPLINK_SIDE,
-    }
-}
-
-/// Loads the programs of an object at once: to verify one takes the kernel some tenths of a second.
-fn load_all(object: &mut Ebpf) -> Result<(), DataplaneError> {
-    thread::scope(|scope| {
-        let loads: Vec<_> = object
-            .programs_mut()
-            .map(|(name, program)| {
-                scope.spawn(move || {
-                    <&mut Xdp>::try_from(program)
-                        .and_then(Xdp::load)
-                        .map_err(|error| not_loaded(name, &error))
-                })
-            })
-            .collect();
-        loads.into_iter().try_for_each(|load| match load.join() {
-            Ok(loaded) => loaded,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })
-}
-
-fn xdp<'o>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut Xdp, DataplaneError> {
-    match object.program_mut(name).map(<&mut Xdp>::try_from) {
-        Some(Ok(program)) => Ok(program),
-        _ => Err(missing(name)),
-    }
-}
-
-pub(super) fn missing(program: &str) -> DataplaneError {
-    DataplaneError::new(
-        format!("looking for the program {program}"),
-        "not in the object",
-        "Build with `cargo xtask build`",
-    )
-}
-
-fn not_loaded(what: &str, error: &dyn std::error::Error) -> DataplaneError {
-    DataplaneError::new(
-        format!("loading {what} into the kernel"),
-        chain(error),
-        "Fairway needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON) and Linux 5.18 or later on x86-64 or arm64",
-    )
 }
 
 fn does_not_fit() -> DataplaneError {

@@ -24,6 +24,7 @@ mod links;
 mod mapped;
 mod pins;
 mod probe;
+mod programs;
 pub mod reading;
 mod slots;
 mod snapshot;

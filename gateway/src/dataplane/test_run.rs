@@ -6,8 +6,9 @@ use gateway_ebpf::DropReason;
 use gateway_ebpf::abi::{InterfaceEntry, LastVerdict, program};
 use gateway_ebpf::lookup::Slot;
 
-use super::engine::{Engine, missing, program_of};
+use super::engine::Engine;
 use super::error::{DataplaneError, chain};
+use super::programs::{missing, program_of};
 use crate::config::Side;
 
 /// The shortest frame that the kernel runs: an Ethernet header.

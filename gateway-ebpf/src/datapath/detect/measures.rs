@@ -19,7 +19,7 @@ pub fn begin(slot: u32, until_ns: u64) {
             end_ns.write_volatile(until_ns);
         }
     }
-    mark(slot);
+    mark(slot, true);
 }
 
 /// Whether the last measure has ended by now; then the mark goes.
@@ -31,26 +31,28 @@ pub fn have_ended(slot: u32, now_ns: u64) -> bool {
     if end_ns > now_ns {
         return false;
     }
-    for bank in 0..BANKS {
-        if let Some(assignment) = assignment(bank, Slot(slot)) {
-            // SAFETY: a live, aligned map value, which is only changed atomically.
-            unsafe { atomic::clear_bits(assignment.cast(), Assignment::MEASURED) };
-        }
-    }
+    mark(slot, false);
     // SAFETY: as above.
     if unsafe { word.read_volatile() } != end_ns {
         // Another measure began meanwhile, and its mark may be the one that went.
-        mark(slot);
+        mark(slot, true);
     }
     true
 }
 
+/// Sets the mark, in both banks, or clears it.
 #[inline(always)]
-fn mark(slot: u32) {
+fn mark(slot: u32, is_measured: bool) {
     for bank in 0..BANKS {
         if let Some(assignment) = assignment(bank, Slot(slot)) {
             // SAFETY: a live, aligned map value, which is only changed atomically.
-            unsafe { atomic::set_bits(assignment.cast(), Assignment::MEASURED) };
+            unsafe {
+                if is_measured {
+                    atomic::set_bits(assignment.cast(), Assignment::MEASURED);
+                } else {
+                    atomic::clear_bits(assignment.cast(), Assignment::MEASURED);
+                }
+            }
         }
     }
 }
