@@ -15,12 +15,12 @@ use crate::assignment::Assignments;
 use crate::cap::Cap;
 use crate::counter::{Carried, Carries, Counter};
 use crate::lookup::{v4, v6};
-use crate::parse::Tags;
+use crate::parse::{Protocol, Tags};
 use crate::port::{Actions, ServiceClass};
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -184,14 +184,28 @@ pub struct Policy {
     actions: [Actions; 2],
     flags: u32,
     class: u32,
-    reserved: [u32; 4],
+    classed_ports: [PortFilter; 2],
 }
 
 impl Policy {
     /// A policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
     pub const fn new(caps: [Cap; 2], actions: [Actions; 2]) -> Self {
-        Self { caps, actions, flags: 0, class: 0, reserved: [0; 4] }
+        Self { caps, actions, flags: 0, class: 0, classed_ports: [PortFilter(0); 2] }
+    }
+
+    /// The same, with the ports of each protocol that may have a [`ServiceClass`].
+    #[must_use]
+    pub const fn with_classed_ports(self, classed_ports: [PortFilter; 2]) -> Self {
+        Self { classed_ports, ..self }
+    }
+
+    /// Whether a port of this protocol may have a class; if not, there is no need to look for it in
+    /// [`PortClasses`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_be_classed(&self, protocol: Protocol, ports: [u16; 2]) -> bool {
+        self.classed_ports[protocol as usize].may_have(ports)
     }
 
     /// The same, with these flags.
@@ -266,6 +280,21 @@ pub struct TagPair {
     pub reserved: u32,
 }
 
+/// Ports of one protocol, as far as their last six bits tell: no port whose bit is unset is among them. Few ports have
+/// a class; to look for that of every packet would bring words of [`PortClasses`] all over 32 KB into the caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct PortFilter(u64);
+
+impl PortFilter {
+    /// Whether one of the ports may be among them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_have(self, [one, other]: [u16; 2]) -> bool {
+        (self.0 >> (one & 63) | self.0 >> (other & 63)) & 1 != 0
+    }
+}
+
 /// Service classes of all ports of one protocol, four bits each, sixteen to a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
@@ -283,6 +312,13 @@ impl PortClasses {
     pub const fn set(&mut self, port: u16, class: ServiceClass) {
         let (word, shift) = ((port >> 4) as usize, (port & 15) * 4);
         self.0[word] = self.0[word] & !(15 << shift) | (class.number() as u64) << shift;
+    }
+
+    /// The ports that have a class.
+    #[must_use]
+    pub fn filter(&self) -> PortFilter {
+        let classed = (0..=u16::MAX).filter(|port| self.get(*port) != ServiceClass::NONE);
+        PortFilter(classed.fold(0, |bits, port| bits | 1 << (port & 63)))
     }
 }
 
@@ -498,5 +534,19 @@ mod tests {
         classes.set(24, ServiceClass::NONE);
         assert_eq!(classes.get(24), ServiceClass::NONE);
         assert_eq!(classes.get(25), ServiceClass::RELAY);
+    }
+
+    #[test]
+    fn filters_miss_no_port_that_has_a_class() {
+        let mut classes = PortClasses([0; 4096]);
+        assert_eq!(classes.filter(), PortFilter(0));
+        for port in [25, 465, 65_535] {
+            classes.set(port, ServiceClass::RELAY);
+        }
+        let filter = classes.filter();
+        for port in (0..=u16::MAX).filter(|port| classes.get(*port) != ServiceClass::NONE) {
+            assert!(filter.may_have([port, 80]) && filter.may_have([80, port]), "{port}");
+        }
+        assert!(!filter.may_have([80, 443]));
     }
 }

@@ -8,7 +8,7 @@ use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::cap;
 use gateway_ebpf::detect::sighting::Sign;
 use gateway_ebpf::lookup::Slot;
-use gateway_ebpf::parse::{self, Address, Fragment, Ip, Opening};
+use gateway_ebpf::parse::{self, Address, Fragment, Ip, Opening, Transport};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, DropReason};
@@ -50,6 +50,11 @@ pub fn decide(
     let transport = parse::transport(packet, &payload)?;
     let (source, destination) = match transport {
         None => (none, none),
+        Some(Transport { protocol, source, destination, .. })
+            if !tenant.policy.may_be_classed(protocol, [source, destination]) =>
+        {
+            (none, none)
+        }
         Some(transport) => match PORT_CLASSES.get(tenant.bank * 2 + transport.protocol as u32) {
             None => (none, none),
             Some(classes) => (classes.get(transport.source), classes.get(transport.destination)),

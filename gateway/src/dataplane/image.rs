@@ -67,12 +67,15 @@ impl Image {
     ) -> Self {
         let detection = DetectionImage::compile(config);
         let mut tenants = Vec::with_capacity(config.tenants.len());
+        let port_classes = port_classes(config);
+        let classed_ports = port_classes.each_ref().map(|classes| classes.filter());
         let mut policies = Policies::default();
         let mut peers = walled_garden(config);
         let mut networks = Networks::default();
         for (tenant, &slot) in config.tenants.iter().zip(slots) {
             let standing = standings.get(&tenant.id).copied().unwrap_or_default();
-            let policy = policies.number(policy(config, tenant, detection.is_on()));
+            let policy =
+                policies.number(policy(config, tenant, detection.is_on()).with_classed_ports(classed_ports));
             tenants.push(Assigned { slot, policy, standing, tags: tags(tenant) });
             peers.extend(mail_peers(config, tenant, slot));
             for prefix in &tenant.prefixes {
@@ -92,8 +95,7 @@ impl Image {
         if !config.detection.listed.is_empty() {
             header.flags |= BankHeader::HAS_DROP_LIST;
         }
-        let (policies, port_classes) = (policies.all, port_classes(config));
-        Self { header, tenants, policies, index, port_classes, peers, detection }
+        Self { header, tenants, policies: policies.all, index, port_classes, peers, detection }
     }
 }
 
