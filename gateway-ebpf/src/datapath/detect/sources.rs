@@ -1,5 +1,7 @@
 //! The table of sources in the kernel, and the lists that concern them.
 
+use core::mem::offset_of;
+
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::detect::place::{self, GIVEN_UP, UNTOUCHED, WAYS};
@@ -49,12 +51,13 @@ fn place(claim: u64, tries: u32) -> u32 {
     place::index(claim, tries, source_sets())
 }
 
-/// Begins to fetch all of a source, so that the misses of the caches overlap: a contact needs most of it.
+/// Begins to fetch a source, so that the misses of the caches overlap: a contact needs most of it, but for the
+/// evidence, which it only writes and does not wait for.
 #[inline(always)]
 pub fn fetch(source: &Source) {
     let words = (&raw const *source).cast::<u64>();
     let mut line = 1;
-    while line < size_of::<Source>() / LINE_BYTES {
+    while line < offset_of!(Source, targets) / LINE_BYTES {
         // SAFETY: an aligned word within the value. Volatile, as what it says is of no interest.
         unsafe { words.add(line * LINE_BYTES / 8).read_volatile() };
         line += 1;
