@@ -13,7 +13,7 @@
 //! | [`credit`] | how fast new contacts may be made: paid back, twice, by answers |
 //! | [`sighting`] | which packets say something at all |
 //! | [`window`], [`candidate`], [`excess`] | counts: within a time, of one host's ports, beyond a rate |
-//! | [`source`] | what is known of one source |
+//! | [`source`], [`place`] | what is known of one source, and where that is kept |
 //! | [`rules`] | thresholds, and when they are met |
 //! | [`record`] | what the controller is told |
 //!
@@ -31,6 +31,7 @@ pub mod contact;
 pub mod credit;
 pub mod excess;
 pub mod hash;
+pub mod place;
 pub mod record;
 pub mod rules;
 pub mod sighting;

@@ -27,7 +27,7 @@ impl Sign {
     pub const REJECT: Self = Self(3);
     /// A segment that no TCP sends.
     pub const ODD: Self = Self(4);
-    /// A datagram from a tenant.
+    /// A datagram from a tenant to a peer that it has turned to, or that has turned to it.
     pub const DATAGRAM: Self = Self(5);
     /// A datagram to a tenant.
     pub const DATAGRAM_IN: Self = Self(6);
@@ -35,6 +35,8 @@ impl Sign {
     pub const ECHO: Self = Self(7);
     /// An echo reply.
     pub const ECHO_REPLY: Self = Self(8);
+    /// A datagram from a tenant to a peer of which nothing is known: it turns to the peer.
+    pub const FIRST_DATAGRAM: Self = Self(9);
 
     /// Its number, for [`Sighting::sign`].
     #[inline(always)]
@@ -88,11 +90,12 @@ impl Sign {
         }
     }
 
-    /// The sign of a UDP datagram.
+    /// The sign of a UDP datagram; `is_first`: of its two ends, neither has turned to the other.
     #[inline(always)]
     #[must_use]
-    pub const fn of_datagram(direction: Direction) -> Self {
+    pub const fn of_datagram(direction: Direction, is_first: bool) -> Self {
         match direction {
+            Direction::Up if is_first => Self::FIRST_DATAGRAM,
             Direction::Up => Self::DATAGRAM,
             Direction::Down => Self::DATAGRAM_IN,
         }
@@ -150,8 +153,6 @@ pub struct Sighting {
     pub host: u64,
     /// Hash of the source.
     pub claim: u64,
-    /// Of a datagram from a tenant: hash of the contact that it would answer.
-    pub reversed: u64,
 }
 
 /// Of the datagrams of a known contact, one in so many is counted, for all of them.
@@ -232,6 +233,13 @@ mod tests {
     }
     use Direction::{Down, Up};
     use core::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn datagrams() {
+        let signs = [(Up, true), (Up, false), (Down, true), (Down, false)]
+            .map(|(direction, is_first)| Sign::of_datagram(direction, is_first));
+        assert_eq!(signs, [Sign::FIRST_DATAGRAM, Sign::DATAGRAM, Sign::DATAGRAM_IN, Sign::DATAGRAM_IN]);
+    }
 
     #[test]
     fn segments() {

@@ -74,7 +74,7 @@ pub struct Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Source {
-    /// Hash of the key; 0: the place is free. The one word that is claimed atomically.
+    /// Hash of the key, or what [`place`](super::place) says of a free one. The one word that is claimed atomically.
     pub claim: u64,
     /// Which source.
     pub key: SourceKey,

@@ -7,11 +7,11 @@ use gateway_ebpf::abi::{
 };
 use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignments, MOST_POLICIES};
 use gateway_ebpf::counter::{Carried, Carries, Counter};
-use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::record::{Detection, REPORTS, Report, region};
 use gateway_ebpf::detect::rules::{CLASSES, Rules};
 use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
+use gateway_ebpf::detect::{contact, place};
 use gateway_ebpf::lookup::{v4, v6};
 
 use super::image::Image;
@@ -50,9 +50,6 @@ pub(super) struct Capacity {
 
 /// Slots whose assignments share a value of their map.
 const SLOTS_AT_ONCE: u32 = 1 << ASSIGNMENTS_BITS;
-
-/// Sources in a set.
-pub(super) const SOURCE_WAYS: u32 = 8;
 
 impl Capacity {
     /// Room for `image`, for as many tenants again (or `wanted_tenants`), and for half as many
@@ -122,7 +119,7 @@ impl Capacity {
             (map::CLOCK, 1, size_of::<Clock>()),
             (map::RULES, BANKS * CLASSES, size_of::<Rules>()),
             (map::DETECTION, 1, size_of::<Detection>()),
-            (map::SOURCES, self.source_sets * SOURCE_WAYS, size_of::<Source>()),
+            (map::SOURCES, self.source_sets * place::WAYS, size_of::<Source>()),
             (map::CONTACTS, region::COUNT as u32 * self.contact_sets, size_of::<contact::Set>()),
             (map::REPORTS, REPORTS, size_of::<Report>()),
             (map::SIGHTING, 1, size_of::<Sighting>()),
@@ -144,7 +141,7 @@ impl Capacity {
 /// Twice as many places as sources, so that a set of eight seldom fills up: at that load, one in a
 /// thousand does (Poisson, mean 2.4 to 4).
 fn source_sets(sources: u32) -> u32 {
-    (sources.max(64) * 2 / SOURCE_WAYS).next_power_of_two()
+    (sources.max(64) * 2 / place::WAYS).next_power_of_two()
 }
 
 /// As many contacts in all regions together.

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 use gateway_ebpf::abi::{BANKS, Control, map};
-use gateway_ebpf::detect::record::region;
+use gateway_ebpf::detect::{place, record::region};
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::capacity::{Capacity, SOURCE_WAYS};
+use super::capacity::Capacity;
 use super::error::{DataplaneError, chain};
 use super::reading::{self, Foreign};
 use crate::config::Mode;
@@ -208,7 +208,7 @@ impl Generation {
             policies: entries(map::POLICIES)? / BANKS,
             v4_nodes: entries(map::V4_NODES)? / BANKS,
             v6_entries: entries(map::V6_ENTRIES)? / BANKS,
-            source_sets: entries(map::SOURCES)? / SOURCE_WAYS,
+            source_sets: entries(map::SOURCES)? / place::WAYS,
             contact_sets: entries(map::CONTACTS)? / region::COUNT as u32,
             stripes: entries(map::EVENT_TALLIES)?,
         })

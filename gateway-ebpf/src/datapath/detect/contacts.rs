@@ -141,18 +141,6 @@ pub struct Looked {
 }
 
 impl Looked {
-    /// The one that [`Self::packed`] was made of.
-    #[inline(always)]
-    pub fn of(hash: u64, packed: u64) -> Self {
-        Self { hash, packed }
-    }
-
-    /// All but the hash, in one word, as a global function takes it.
-    #[inline(always)]
-    pub fn packed(&self) -> u64 {
-        self.packed
-    }
-
     #[inline(always)]
     pub fn is_known(&self) -> bool {
         self.packed as u8 == Found::Known as u8

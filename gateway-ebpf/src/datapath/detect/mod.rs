@@ -55,8 +55,7 @@ pub fn sign(
     let sign = match transport {
         Some(transport) => match transport.protocol {
             Protocol::Tcp => Sign::of_segment(direction, transport.flags),
-            Protocol::Udp if is_settled(direction, ip, &transport) => Sign::NONE,
-            Protocol::Udp => Sign::of_datagram(direction),
+            Protocol::Udp => sign_of_datagram(direction, ip, &transport),
         },
         None if payload.protocol == if v6 { 58 } else { 1 } => match packet.be16(payload.at) {
             Some(type_and_code) => Sign::of_icmp(direction, v6, (type_and_code >> 8) as u8),
@@ -88,17 +87,18 @@ fn note(sign: Sign, ip: &Ip, transport: Option<Transport>, tenant: &Tenant) -> O
     sighting.slot = tenant.slot.0;
     sighting.bank = tenant.bank;
     sighting.class = tenant.policy.class();
+    sighting.is_mail = 0;
     Some(())
 }
 
-/// [`datagrams::is_settled`] of a packet.
+/// [`datagrams::sign`] of a packet.
 #[inline(always)]
-fn is_settled(direction: Direction, ip: &Ip, transport: &Transport) -> bool {
+fn sign_of_datagram(direction: Direction, ip: &Ip, transport: &Transport) -> Sign {
     let (source, peer, peer_port) = match direction {
         Direction::Up => (ip.source, ip.destination, transport.destination),
         Direction::Down => (ip.destination, ip.source, transport.source),
     };
-    datagrams::is_settled(direction, sources::key(halves(source)), halves(peer), peer_port)
+    datagrams::sign(direction, sources::key(halves(source)), halves(peer), peer_port)
 }
 
 /// Takes note of a packet with a sign that is about to pass; an error if it must not after all.
@@ -106,6 +106,7 @@ fn is_settled(direction: Direction, ip: &Ip, transport: &Transport) -> bool {
 pub fn observe(packet: &Packet, direction: Direction, sign: Sign, tenant: &Tenant) -> Result<(), DropReason> {
     let question = match sign {
         Sign::NONE => return Ok(()),
+        Sign::FIRST_DATAGRAM => datagrams::observe_first_datagram(),
         Sign::DATAGRAM | Sign::DATAGRAM_IN => datagrams::observe_datagram(),
         Sign::ODD => observe_odd_segment(),
         sign if sign.is_answer() => observe_answer(),
@@ -128,7 +129,6 @@ pub fn observe(packet: &Packet, direction: Direction, sign: Sign, tenant: &Tenan
 const fn looked_up_as(sign: Sign) -> (Family, u16, usize) {
     match sign {
         Sign::ECHO | Sign::ECHO_REPLY => (Family::Ping, ICMP, region::DATAGRAM),
-        Sign::DATAGRAM | Sign::DATAGRAM_IN => (Family::Udp, UDP, region::DATAGRAM),
         Sign::ODD => (Family::Tcp, TCP | contacts::ODD, region::TCP),
         _ => (Family::Tcp, TCP, region::TCP),
     }
@@ -142,16 +142,10 @@ fn counted(tables: &Tables) -> Option<&'static Sighting> {
     if !sighting::counts(sighting.source, sighting.peer) {
         return None;
     }
-    complete(sighting, tables);
-    sighting.is_mail = is_mail(sighting.bank, sighting.peer_port) as u32;
-    Some(sighting)
-}
-
-/// Looks at the clock, and prepares the lookups.
-#[inline(always)]
-fn complete(sighting: &mut Sighting, tables: &Tables) {
     look_at_the_clock(sighting);
     fetch(sighting, tables);
+    sighting.is_mail = is_mail(sighting.bank, sighting.peer_port) as u32;
+    Some(sighting)
 }
 
 /// Sets the time of a sighting. Its second takes a division, which is made once a jiffy.
@@ -177,10 +171,6 @@ fn fetch(sighting: &mut Sighting, tables: &Tables) {
     contacts::fetch(region, contact);
     contacts::fetch(region::HOSTS, host);
     (sighting.contact, sighting.host, sighting.claim) = (contact, host, claim);
-    if sighting.sign == Sign::DATAGRAM.number() {
-        sighting.reversed = tables.reversed(sighting, UDP);
-        contacts::fetch(region::DATAGRAM, sighting.reversed);
-    }
 }
 
 #[inline(always)]
@@ -301,13 +291,21 @@ extern "C" fn observe_attempt() -> u64 {
     question.of(index) | Question::MADE
 }
 
-/// Counts a new contact of a source, over TCP or ICMP, and who it was with.
+/// Counts a new contact of a source, and who it was with.
 #[inline(always)]
 fn count_attempt(index: u32) -> u32 {
     let Some(sighting) = sighting() else { return 0 };
     let second = sighting.second;
-    let family = if sighting.sign == Sign::OPEN.number() { Family::Tcp } else { Family::Ping };
+    let family = match Sign::from_number(sighting.sign) {
+        Sign::OPEN => Family::Tcp,
+        Sign::FIRST_DATAGRAM => Family::Udp,
+        _ => Family::Ping,
+    };
     let first_of_host = count_host(sighting, index, family, second);
+    if family == Family::Udp {
+        // Mail is sent over TCP, and drop lists are for connections and pings.
+        return 0;
+    }
     let Some(source) = sources::get(index) else { return 0 };
     if sighting.is_mail != 0 {
         let Some(tables) = Tables::new() else { return 0 };

@@ -1,7 +1,10 @@
 //! The table of sources in the kernel, and the lists that concern them.
 
+use core::mem::offset_of;
+
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::detect::Kind;
+use gateway_ebpf::detect::place::{self, GIVEN_UP, UNTOUCHED, WAYS};
 use gateway_ebpf::detect::sighting::{self, Sighting};
 use gateway_ebpf::detect::source::{Source, SourceKey};
 use gateway_ebpf::parse::Address;
@@ -10,9 +13,6 @@ use super::contacts::Tables;
 use crate::datapath::atomic;
 use crate::datapath::decide::{PeerScope, is_listed};
 use crate::datapath::maps::{BANK_HEADERS, SOURCES, source_sets};
-
-/// Sources in a set.
-const WAYS: u32 = 8;
 
 /// Bytes that the processor fetches at once.
 const LINE_BYTES: usize = 64;
@@ -39,26 +39,25 @@ pub fn get(index: u32) -> Option<&'static mut Source> {
     SOURCES.get_ptr_mut(index).map(|source| unsafe { &mut *source })
 }
 
-/// The hash of a source's key, by which it is looked for; never 0.
+/// What a source is looked for by.
 #[inline(always)]
 pub fn claim_of(tables: &Tables, key: SourceKey) -> u64 {
-    tables.hash([key.high, key.low, 0, 0, 0]) | 1
+    place::claim(tables.hash([key.high, key.low, 0, 0, 0]))
 }
 
-/// Where a source is looked for, so many tries after the first. It begins anywhere in the set, so that most
-/// sources are where they are looked for first: the processor, which runs ahead, then fetches the right ones.
+/// [`place::index`] in this table.
 #[inline(always)]
 fn place(claim: u64, tries: u32) -> u32 {
-    let first = ((claim >> 32) as u32 & (source_sets() - 1)) * WAYS;
-    first + ((claim >> 29) as u32 + tries) % WAYS
+    place::index(claim, tries, source_sets())
 }
 
-/// Begins to fetch all of a source, so that the misses of the caches overlap: a contact needs most of it.
+/// Begins to fetch a source, so that the misses of the caches overlap: a contact needs most of it, but for the
+/// evidence, which it only writes and does not wait for.
 #[inline(always)]
 pub fn fetch(source: &Source) {
     let words = (&raw const *source).cast::<u64>();
     let mut line = 1;
-    while line < size_of::<Source>() / LINE_BYTES {
+    while line < offset_of!(Source, targets) / LINE_BYTES {
         // SAFETY: an aligned word within the value. Volatile, as what it says is of no interest.
         unsafe { words.add(line * LINE_BYTES / 8).read_volatile() };
         line += 1;
@@ -68,21 +67,22 @@ pub fn fetch(source: &Source) {
 /// Where a source is.
 #[inline(always)]
 pub fn find(key: SourceKey) -> Option<u32> {
-    let index = find_source(key.high, key.low);
+    somewhere(find_source(claim_of(&Tables::new()?, key), key.high, key.low))
+}
+
+#[inline(always)]
+fn somewhere(index: u32) -> Option<u32> {
     if index == NOWHERE { None } else { Some(index) }
 }
 
-/// The index of a source, or [`NOWHERE`]; a global function (Linux 5.6), verified once.
+/// The index of a source with this claim, or [`NOWHERE`]; a global function (Linux 5.6), verified once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_source(high: u64, low: u64) -> u32 {
-    let Some(tables) = Tables::new() else { return NOWHERE };
-    let key = SourceKey { high, low };
-    let claim = claim_of(&tables, key);
+extern "C" fn find_source(claim: u64, high: u64, low: u64) -> u32 {
     let mut tries = 0;
     while tries < WAYS {
         let index = place(claim, tries);
-        if is_at(index, claim, key) {
+        if is_at(index, claim, SourceKey { high, low }) {
             return index;
         }
         tries += 1;
@@ -95,21 +95,30 @@ fn is_at(index: u32, claim: u64, key: SourceKey) -> bool {
     SOURCES.get(index).is_some_and(|source| source.claim == claim && source.key == key)
 }
 
+/// Whether the source of a sighting is where it is looked for first, and that place. Most are there: no call for
+/// them.
+#[inline(always)]
+fn first_place(sighting: &Sighting) -> (bool, u32) {
+    let first = place(sighting.claim, 0);
+    let key = SourceKey { high: sighting.source[0], low: sighting.source_low };
+    (is_at(first, sighting.claim, key), first)
+}
+
 /// Where the source of a sighting is.
 #[inline(always)]
 pub fn find_sighted(sighting: &Sighting) -> Option<u32> {
-    let key = key(sighting.source);
-    let first = place(sighting.claim, 0);
-    // Most are there: no call for them.
-    if is_at(first, sighting.claim, key) { Some(first) } else { find(key) }
+    match first_place(sighting) {
+        (true, first) => Some(first),
+        (false, _) => somewhere(find_source(sighting.claim, sighting.source[0], sighting.source_low)),
+    }
 }
 
 /// The same, if need be from now on.
 #[inline(always)]
 pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option<u32> {
-    let index = match find_sighted(sighting) {
-        Some(index) => index,
-        None => open(sighting.source[0], sighting.source_low, now_ns),
+    let index = match first_place(sighting) {
+        (true, first) => first,
+        (false, _) => find_or_make(sighting.claim, sighting.source[0], sighting.source_low, now_ns),
     };
     if index == NOWHERE {
         tables.count(|detection| &raw mut detection.sources_full);
@@ -123,20 +132,30 @@ pub fn find_or_open(tables: &Tables, sighting: &Sighting, now_ns: u64) -> Option
 
 const NOWHERE: u32 = u32::MAX;
 
-/// Makes a place for a source that is not known, and returns its index; [`NOWHERE`] if its set is full.
+/// The index of a source that is not where it is looked for first, for which a place is made if it is not known;
+/// [`NOWHERE`] if its set is full.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn open(high: u64, low: u64, now_ns: u64) -> u32 {
-    let Some(tables) = Tables::new() else { return NOWHERE };
+extern "C" fn find_or_make(claim: u64, high: u64, low: u64, now_ns: u64) -> u32 {
+    // Mostly this place is untouched, and soon the source's.
+    if let Some(first) = SOURCES.get(place(claim, 0)) {
+        fetch(first);
+    }
     let key = SourceKey { high, low };
-    let claim = claim_of(&tables, key);
-    let (mut best, mut best_seen_ns, mut best_claim) = (NOWHERE, u64::MAX, 0);
+    let (mut best, mut best_seen_ns, mut best_claim) = (NOWHERE, u64::MAX, UNTOUCHED);
     let mut tries = 0;
     while tries < WAYS {
         let index = place(claim, tries);
+        if is_at(index, claim, key) {
+            return index;
+        }
         if let Some(source) = SOURCES.get(index) {
-            let seen_ns = if source.claim == 0 { 0 } else { source.seen_ns };
-            let is_free = source.claim == 0
+            if source.claim == UNTOUCHED {
+                (best, best_claim) = (index, UNTOUCHED);
+                break;
+            }
+            let seen_ns = if source.claim == GIVEN_UP { 0 } else { source.seen_ns };
+            let is_free = source.claim == GIVEN_UP
                 || (now_ns.saturating_sub(seen_ns) > IDLE_NS && source.measures_end_ns() <= now_ns);
             if is_free && seen_ns < best_seen_ns {
                 (best, best_seen_ns, best_claim) = (index, seen_ns, source.claim);
@@ -153,12 +172,14 @@ extern "C" fn open(high: u64, low: u64, now_ns: u64) -> u32 {
         // Another CPU was faster, perhaps for the same source: this contact goes uncounted.
         return NOWHERE;
     }
-    let words = source.cast::<u64>();
-    let mut word = 1;
-    while word < size_of::<Source>() / 8 {
-        // SAFETY: within the value. A loop of volatile stores, as a call of memset could not be linked.
-        unsafe { words.add(word).write_volatile(0) };
-        word += 1;
+    if best_claim != UNTOUCHED {
+        let words = source.cast::<u64>();
+        let mut word = 1;
+        while word < size_of::<Source>() / 8 {
+            // SAFETY: within the value. A loop of volatile stores, as a call of memset could not be linked.
+            unsafe { words.add(word).write_volatile(0) };
+            word += 1;
+        }
     }
     if let Some(source) = get(best) {
         source.key = key;

@@ -210,7 +210,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
     report(&tables, source, rule, kind, measure, flags, now_ns);
     let what = match Sign::from_number(sighting.sign) {
         Sign::OPEN => Traffic::Syn,
-        Sign::DATAGRAM => Traffic::Udp,
+        Sign::DATAGRAM | Sign::FIRST_DATAGRAM => Traffic::Udp,
         _ => Traffic::Other,
     };
     holding(source, what, sighting.is_mail != 0, now_ns)

@@ -27,9 +27,9 @@ const MEASURE: Choice<Measure> = Choice(&[
 const MEASURE_OF_TENANT: Choice<Measure> =
     Choice(&[(Measure::None.label(), Measure::None), (Measure::LowerCap.label(), Measure::LowerCap)]);
 
-/// A source takes about 1 KiB of kernel memory.
+/// A source takes 3 to 5 kB of kernel memory: there are two to four places for each.
 const SOURCES: NumberWithin = NumberWithin(1..=1_000_000);
-/// A contact takes about 96 bytes.
+/// A contact takes 8 to 16 bytes: their sets are as many as the next power of two.
 const CONTACTS: NumberWithin = NumberWithin(1_024..=16_777_216);
 const MEASURES: NumberWithin = NumberWithin(1..=1_000_000);
 

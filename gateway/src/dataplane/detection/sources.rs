@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
+use gateway_ebpf::detect::place;
 use gateway_ebpf::detect::record::Detection;
 use gateway_ebpf::detect::source::{Source, SourceKey, track};
 use gateway_ebpf::detect::window::Track;
@@ -14,7 +15,6 @@ use ipnetwork::IpNetwork;
 use super::DetectionTables;
 use super::compile::measure_of;
 use crate::config;
-use crate::dataplane::capacity::SOURCE_WAYS;
 
 /// An address as two words, IPv4 as IPv4-mapped.
 pub(in crate::dataplane) fn halves(address: IpAddr) -> [u64; 2] {
@@ -59,7 +59,8 @@ const TRACKS: usize = offset_of!(Source, tracks) / 8;
 impl DetectionTables {
     /// Indexes of the sources that are known.
     pub(super) fn occupied(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.sources.len()).filter(|index| self.sources.words(*index)[CLAIM].load(Relaxed) != 0)
+        (0..self.sources.len())
+            .filter(|index| place::is_taken(self.sources.words(*index)[CLAIM].load(Relaxed)))
     }
 
     /// What is known of a source.
@@ -69,10 +70,9 @@ impl DetectionTables {
 
     /// Where a source is; with `make`, where it may be put.
     fn place(&self, key: SourceKey, make: bool) -> Option<u32> {
-        let claim = self.detection.get(0).keys.hash([key.high, key.low, 0, 0, 0]) | 1;
-        let sets = self.sources.len() / SOURCE_WAYS;
-        let first = ((claim >> 32) as u32 & (sets - 1)) * SOURCE_WAYS;
-        let mut ways = first..first + SOURCE_WAYS;
+        let claim = place::claim(self.detection.get(0).keys.hash([key.high, key.low, 0, 0, 0]));
+        let sets = self.sources.len() / place::WAYS;
+        let mut ways = (0..place::WAYS).map(|tries| place::index(claim, tries, sets));
         let known = ways.clone().find(|index| {
             let words = self.sources.words(*index);
             words[CLAIM].load(Relaxed) == claim
@@ -84,9 +84,11 @@ impl DetectionTables {
         }
         let free = ways.find(|index| {
             let word = &self.sources.words(*index)[CLAIM];
-            word.compare_exchange(0, claim, Relaxed, Relaxed).is_ok()
+            let free = word.load(Relaxed);
+            !place::is_taken(free) && word.compare_exchange(free, claim, Relaxed, Relaxed).is_ok()
         })?;
         let words = self.sources.words(free);
+        words[CLAIM + 1..].iter().for_each(|word| word.store(0, Relaxed));
         words[KEY].store(key.high, Relaxed);
         words[KEY + 1].store(key.low, Relaxed);
         Some(free)
@@ -121,7 +123,10 @@ impl DetectionTables {
                 source.slot == slot && wanted.is_none_or(|key| source.key == key)
             })
             .collect();
-        sources.into_iter().for_each(|index| self.sources.clear(index));
+        // What is left over is cleared by whoever gets the place: programs may write to it until then.
+        sources
+            .into_iter()
+            .for_each(|index| self.sources.words(index)[CLAIM].store(place::GIVEN_UP, Relaxed));
     }
 
     /// Forgets failures, and what is not to be reported again: contacts that an outage left without an
