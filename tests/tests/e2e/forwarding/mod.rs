@@ -3,6 +3,8 @@
 //! A veth takes what XDP sends only where its far end has a program of its own (`veth_xdp_xmit` in
 //! drivers/net/veth.c), so each host gets one.
 
+mod upkeep;
+
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use fairway_tests::config::Config;
 use fairway_tests::gateway::Gateway;
 use fairway_tests::mail::{MailServer, Outcome};
 use fairway_tests::packets::{self, Receiver};
+use fairway_tests::probes::{PROBES, segments_received};
 use fairway_tests::process::Process;
 use fairway_tests::run::wait_for;
 use fairway_tests::topology::{HOST_INTERFACE, Host, Plan, Topology, UPLINK};
@@ -28,21 +31,22 @@ const DISCARD: u16 = 9;
 fn forward(
     plan: &Plan,
     edit: impl FnOnce(&mut Config),
-    test: impl FnOnce(&Topology, &mut Gateway<'_>, Vec<ReceivingEnd>),
+    test: impl FnOnce(&Topology, &mut Gateway<'_>, &mut Bed),
 ) {
     let topology = plan.build().unwrap();
-    let ends = receiving_ends(&topology);
-    let mut config = Config::of(&topology);
-    edit(config.set("gateway.forwarding = 'xdp'"));
-    let mut gateway = Gateway::start(&topology.router, &config).unwrap();
-    test(&topology, &mut gateway, ends);
+    let hosts = topology.tenants.iter().map(|tenant| &tenant.host).chain([&topology.internet]);
+    let end = |host: &Host| ReceivingEnd::attach(&host.namespace, HOST_INTERFACE).unwrap();
+    let mut bed = Bed { config: Config::of(&topology), ends: hosts.map(end).collect() };
+    edit(bed.config.set("gateway.forwarding = 'xdp'"));
+    let mut gateway = Gateway::start(&topology.router, &bed.config).unwrap();
+    test(&topology, &mut gateway, &mut bed);
 }
 
-/// The Internet's is the last.
-fn receiving_ends(topology: &Topology) -> Vec<ReceivingEnd> {
-    let tenants = topology.tenants.iter().map(|tenant| &tenant.host);
-    let end = |host: &Host| ReceivingEnd::attach(&host.namespace, HOST_INTERFACE).unwrap();
-    tenants.chain([&topology.internet]).map(end).collect()
+/// What else there is while a test runs.
+struct Bed {
+    config: Config,
+    /// That of the Internet is the last.
+    ends: Vec<ReceivingEnd>,
 }
 
 /// Packets that came in by an interface and were forwarded by XDP.
@@ -67,7 +71,7 @@ fn both_families_reach_each_other_both_ways_and_the_router_too() {
     forward(
         &untagged(&["acme", "beta"]),
         |_| {},
-        |topology, gateway, _ends| {
+        |topology, gateway, _| {
             let _outside = WebServer::start(&topology.internet.namespace, 80).unwrap();
             for tenant in &topology.tenants {
                 let _inside = WebServer::start(&tenant.host.namespace, 80).unwrap();
@@ -108,15 +112,18 @@ fn one_packet_in_1024_goes_by_the_stack() {
         |config| {
             config.set_tenant("acme", "burst = '1500ms'");
         },
-        |topology, gateway, _ends| {
+        |topology, gateway, _| {
             let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
             deliver(acme, internet, 1);
             let passed = |gateway: &Gateway<'_>| gateway.counters("acme", "up").unwrap().passed.packets;
             let (passed_before, before) = (passed(gateway), forwarded(gateway, "t-acme"));
             let target = SocketAddr::new(internet.ipv4.into(), DISCARD);
             let mut receiver = Receiver::listen(&internet.namespace, target).unwrap();
-            packets::send_datagrams(&acme.namespace, acme.ipv4.into(), target, 100, COUNT).unwrap();
-            receiver.wait_for(COUNT).unwrap();
+            // As many at once as a veth has room for when a busy machine lets nobody take them out.
+            for sent in (0..COUNT).step_by(100) {
+                packets::send_datagrams(&acme.namespace, acme.ipv4.into(), target, 100, 100).unwrap();
+                receiver.wait_for(sent + 100).unwrap();
+            }
             let (passed_now, now) = (passed(gateway), forwarded(gateway, "t-acme"));
             assert_eq!(passed_now, passed_before + u64::from(COUNT));
             let by_stack = passed_now / 1024 - passed_before / 1024;
@@ -131,7 +138,7 @@ fn packets_arrive_one_hop_older_and_sound() {
     forward(
         &untagged(&["acme"]),
         |_| {},
-        |topology, gateway, _ends| {
+        |topology, gateway, _| {
             let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
             deliver(acme, internet, 1);
             deliver(internet, acme, 1);
@@ -174,7 +181,7 @@ fn the_router_tells_of_packets_that_are_too_old_or_too_long() {
     forward(
         &untagged(&["acme"]),
         |_| {},
-        |topology, gateway, _ends| {
+        |topology, gateway, _| {
             let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
             deliver(acme, internet, 1);
             let before = forwarded(gateway, "t-acme");
@@ -207,7 +214,7 @@ fn closed_ports_and_caps_hold() {
     let edit = |config: &mut Config| {
         config.set_tenant("acme", "cap = { up = '1 Mbit/s' }\nburst = '800ms'");
     };
-    forward(&untagged(&["acme"]), edit, |topology, gateway, _ends| {
+    forward(&untagged(&["acme"]), edit, |topology, gateway, _| {
         let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
         let outside = MailServer::start(&internet.namespace, 25).unwrap();
         for address in internet.addresses() {
@@ -244,7 +251,7 @@ for frame in sys.argv[2:]:
     forward(
         &untagged(&["acme"]),
         |_| {},
-        |topology, gateway, _ends| {
+        |topology, gateway, _| {
             let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
             deliver(acme, internet, 1);
             let target = SocketAddr::new(internet.ipv4.into(), DISCARD);
@@ -276,25 +283,21 @@ for frame in sys.argv[2:]:
 
 #[test]
 #[ignore = "needs root: network namespaces and BPF programs"]
-fn packets_to_new_neighbours_arrive_and_policing_outlives_the_controller() {
+fn odd_packets_arrive_too() {
+    const COUNT: u32 = 5;
     forward(
         &untagged(&["acme"]),
-        |config| {
-            config.set("gateway.on_stop = 'keep'");
-        },
-        |topology, gateway, _ends| {
+        |_| {},
+        |topology, _, _| {
             let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
-            deliver(acme, internet, 2);
-            topology.router.ip("neighbour flush all").unwrap();
             deliver(acme, internet, 1);
-            deliver(internet, acme, 1);
-            let before = forwarded(gateway, "t-acme");
-            gateway.kill().unwrap();
-            deliver(acme, internet, 50);
-            gateway.launch().unwrap();
-            assert_eq!(forwarded(gateway, "t-acme"), before + 100, "counted while nobody looked");
-            deliver(acme, internet, 10);
-            assert_eq!(forwarded(gateway, "t-acme"), before + 120);
+            for (probe, _) in PROBES.iter().filter(|(_, reason)| *reason == "smtp_blocked") {
+                let received = || segments_received(&internet.namespace).unwrap();
+                let expected = received() + u64::from(COUNT);
+                probe.send(acme, internet, 80, COUNT).unwrap();
+                let arrived = || (received() >= expected).then_some(());
+                wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
+            }
         },
     );
 }
@@ -309,94 +312,12 @@ fn tagged_frames_go_by_the_stack() {
     forward(
         &plan,
         |_| {},
-        |topology, gateway, _ends| {
+        |topology, gateway, _| {
             deliver(&topology.tenant("acme").host, &topology.internet, 5);
             deliver(&topology.tenant("gamma").host, &topology.internet, 5);
             assert!(forwarded(gateway, "t-acme") > 0);
             assert_eq!(forwarded(gateway, "t-gamma"), 0);
             assert!(gateway.counters("gamma", "up").unwrap().passed.packets >= 10);
-        },
-    );
-}
-
-/// Whether an interface of the router has a program.
-fn is_policed(topology: &Topology, interface: &str) -> bool {
-    let told = topology.router.run(&["ip", "-details", "link", "show", "dev", interface]).unwrap();
-    told.contains("prog/xdp")
-}
-
-#[test]
-#[ignore = "needs root: network namespaces and BPF programs"]
-fn interfaces_that_cannot_send_are_refused() {
-    let topology = untagged(&["acme"]).build().unwrap();
-    let acme = &topology.tenant("acme").host;
-    let _end = ReceivingEnd::attach(&acme.namespace, HOST_INTERFACE).unwrap();
-    let refused = |error: &anyhow::Error| {
-        let message = format!("{error:#}");
-        assert!(message.contains("forwarding by XDP on interface up0"), "{message}");
-        assert!(message.contains("cannot send") && message.contains("gro on"), "{message}");
-    };
-    let mut config = Config::of(&topology);
-    config.set("gateway = { forwarding = 'xdp', on_stop = 'keep' }");
-    let Err(error) = Gateway::start(&topology.router, &config) else { panic!("up0 cannot send") };
-    refused(&error);
-    assert!(!is_policed(&topology, "t-acme") && !is_policed(&topology, UPLINK));
-
-    // Nor does anything change where the stack forwards already.
-    config.set("gateway.forwarding = 'stack'");
-    let mut gateway = Gateway::start(&topology.router, &config).unwrap();
-    gateway.stop().unwrap();
-    config.set("gateway.forwarding = 'xdp'");
-    gateway.write(&config).unwrap();
-    refused(&gateway.launch().unwrap_err());
-    assert!(is_policed(&topology, "t-acme") && is_policed(&topology, UPLINK));
-    let outside = MailServer::start(&topology.internet.namespace, 25).unwrap();
-    assert_eq!(outside.receive(&acme.namespace, topology.internet.ipv4.into()).unwrap(), Outcome::NoAnswer);
-
-    // Once it can, a restart is all that it takes.
-    let end = ReceivingEnd::attach(&topology.internet.namespace, HOST_INTERFACE).unwrap();
-    gateway.launch().unwrap();
-    deliver(acme, &topology.internet, 5);
-    assert!(forwarded(&gateway, "t-acme") > 0);
-    config.set("gateway.forwarding = 'stack'");
-    let error = format!("{:#}", gateway.reload(&config).unwrap_err());
-    assert!(error.contains("gateway.forwarding \"xdp\" -> \"stack\" cannot change"), "{error}");
-
-    // Where it no longer can, a restart is refused again, and the stack forwards.
-    gateway.stop().unwrap();
-    drop(end);
-    config.set("gateway.forwarding = 'xdp'");
-    gateway.write(&config).unwrap();
-    refused(&gateway.launch().unwrap_err());
-    deliver(acme, &topology.internet, 5);
-}
-
-#[test]
-#[ignore = "needs root: network namespaces and BPF programs"]
-fn the_stack_takes_over_where_sending_ceased_to_work() {
-    forward(
-        &untagged(&["acme"]),
-        |_| {},
-        |topology, gateway, mut ends| {
-            let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
-            deliver(acme, internet, 2);
-            ends.pop();
-            // The router is told of its own interface's changes.
-            topology.router.ip(&format!("link set {UPLINK} mtu 1400")).unwrap();
-            let text = "the stack forwards what would leave there";
-            let logged = || gateway.log().contains(text).then_some(());
-            wait_for(text, Duration::from_secs(30), logged).unwrap();
-            let before = forwarded(gateway, "t-acme");
-            deliver(acme, internet, 5);
-            assert_eq!(forwarded(gateway, "t-acme"), before);
-
-            let _end = ReceivingEnd::attach(&internet.namespace, HOST_INTERFACE).unwrap();
-            topology.router.ip(&format!("link set {UPLINK} mtu 1500")).unwrap();
-            let text = "packets are forwarded there by XDP";
-            let logged = || (gateway.log().matches(text).count() >= 1).then_some(());
-            wait_for(text, Duration::from_secs(30), logged).unwrap();
-            deliver(acme, internet, 5);
-            assert_eq!(forwarded(gateway, "t-acme"), before + 10);
         },
     );
 }
