@@ -1,4 +1,4 @@
-//! From a packet to a verdict: parse, identify, decide, count.
+//! From a packet to a verdict: parse, identify, decide, count; and forward what may pass, where the programs do that.
 
 mod atomic;
 mod clock;
