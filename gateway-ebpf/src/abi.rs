@@ -20,7 +20,7 @@ use crate::port::{Actions, ServiceClass};
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -78,6 +78,8 @@ pub mod map {
     /// `[InterfaceTallies; (1 + CPUs) x INTERFACE_SLOTS]`, by stripe, then interface slot. Stripe 0 is the
     /// controller's, for what it carries over from older maps; CPU n has stripe n + 1.
     pub const INTERFACE_TALLIES: &str = "INTERFACE_TALLIES";
+    /// Device map (hash) from the index of an interface to itself: those that the programs may send out of.
+    pub const EGRESS: &str = "EGRESS";
     /// `[TenantId; tenants]`: whose slot it is. Written and read by controllers alone, so that a new
     /// one knows what its predecessor's counters belong to.
     pub const TENANT_IDS: &str = "TENANT_IDS";
@@ -119,6 +121,8 @@ pub mod constant {
     pub const CONTACT_SETS: &str = "CONTACT_SETS";
     /// `u64`: length of a jiffy; 0: take the time from [`super::map::CLOCK`].
     pub const NS_PER_JIFFY: &str = "NS_PER_JIFFY";
+    /// `u32`: 1: the programs forward what may pass, by way of [`super::map::EGRESS`]; 0: the router's stack does.
+    pub const FORWARDING: &str = "FORWARDING";
 }
 
 /// Interfaces that have counters of their own; slot 0 is for packets of unregistered ones.
@@ -390,6 +394,10 @@ pub struct InterfaceEntry {
     pub slot: u32,
     /// [`InterfaceEntry::MATCH_VLAN`].
     pub flags: u32,
+    /// Its Ethernet address when it was registered: what is sent to it, the router is to forward.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: u16,
 }
 
 impl InterfaceEntry {
@@ -397,7 +405,7 @@ impl InterfaceEntry {
     pub const MATCH_VLAN: u32 = 1;
 }
 
-/// Packets of one interface that belong to no tenant.
+/// Packets received on one interface that belong to no tenant, and those that the programs forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct InterfaceTallies {
@@ -407,6 +415,8 @@ pub struct InterfaceTallies {
     pub unmatched: Tally,
     /// From no tenant (tenant side), let through because the operator only counts them.
     pub unknown_source_passed: Tally,
+    /// Tenants' packets that the program sent on by itself, past the router's stack.
+    pub forwarded: Tally,
     /// Dropped, by [`DropReason::slot`](crate::DropReason::slot).
     pub dropped: [Tally; REASON_SLOTS],
 }
@@ -506,8 +516,8 @@ const _: () = {
     assert!(size_of::<PeerKey>() == 24);
     assert!(size_of::<PeerGrant>() == 8);
     assert!(size_of::<Tally>() == 16);
-    assert!(size_of::<InterfaceEntry>() == 8);
-    assert!(size_of::<InterfaceTallies>() == 304);
+    assert!(size_of::<InterfaceEntry>() == 16);
+    assert!(size_of::<InterfaceTallies>() == 320);
     assert!(size_of::<v4::Node>() == 64);
     assert!(size_of::<v6::Entry>() == 24);
     assert!(size_of::<v6::Shape>() == 144);

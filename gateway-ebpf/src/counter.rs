@@ -58,6 +58,13 @@ impl Counter {
         1 << BYTE_BITS | bytes as u64
     }
 
+    /// Whether so far 2^`power` packets were counted, or a multiple of that; `power` at most 17.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_at_multiple(self, power: u32) -> bool {
+        self.0 & (((1 << power) - 1) << BYTE_BITS) == 0
+    }
+
     /// Whether something is to be carried.
     #[inline(always)]
     #[must_use]

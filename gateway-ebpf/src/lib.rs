@@ -16,6 +16,7 @@ pub mod assignment;
 pub mod cap;
 pub mod counter;
 pub mod detect;
+pub mod forward;
 pub mod lookup;
 pub mod parse;
 pub mod port;

@@ -76,7 +76,7 @@ impl Segment {
 
 /// Ones' complement sum of 16-bit words (RFC 1071), not yet folded.
 #[inline(always)]
-fn sum(words: &[u32]) -> u64 {
+pub(crate) fn sum(words: &[u32]) -> u64 {
     let mut total = 0_u64;
     for word in words {
         total += u64::from(word >> 16) + u64::from(word & 0xffff);
@@ -86,7 +86,7 @@ fn sum(words: &[u32]) -> u64 {
 
 /// The checksum of what was summed.
 #[inline(always)]
-const fn checksum(mut total: u64) -> u32 {
+pub(crate) const fn checksum(mut total: u64) -> u32 {
     // 40 words of two halves each stay far below 2^32: two folds leave no carry.
     total = (total & 0xffff) + (total >> 16);
     total = (total & 0xffff) + (total >> 16);

@@ -31,14 +31,16 @@ fn add(tally: &mut Tally, bytes: u32) {
     tally.bytes += u64::from(bytes);
 }
 
-/// A tenant's packet went through.
+/// A tenant's packet went through; returns what its counter then says.
 #[inline(always)]
-pub fn passed(state: *mut TenantState, slot: Slot, direction: Direction, bytes: u32) {
+pub fn passed(state: *mut TenantState, slot: Slot, direction: Direction, bytes: u32) -> Counter {
     // SAFETY: a live map value; its counter is an aligned word that programs only change by atomic operations.
     let counter = unsafe { atomic::advance((&raw mut (*state).passed).cast(), Counter::packet(bytes)) };
-    if Counter::from_word(counter).is_full() {
+    let counter = Counter::from_word(counter);
+    if counter.is_full() {
         carry_passed(state_index(slot, direction));
     }
+    counter
 }
 
 /// A packet was dropped: counted for its tenant, or of nobody (0 in the place of its slot), and reported if
@@ -110,7 +112,7 @@ pub fn index(reason: DropReason) -> usize {
     core::hint::black_box(reason.slot()) & (REASON_SLOTS - 1)
 }
 
-/// A packet that belongs to no tenant, for the interface that it came in by; `which` picks its tally.
+/// A packet, for the interface that it came in by; `which` picks its tally.
 #[inline(always)]
 pub fn interface(packet: &Packet, which: impl FnOnce(&mut InterfaceTallies) -> &mut Tally) {
     let slot = INTERFACES.get(packet.ifindex()).map_or(0, |interface| interface.slot);

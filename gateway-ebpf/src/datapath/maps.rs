@@ -5,7 +5,7 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, DevMapHash, LpmTrie, PerCpuArray, RingBuf};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
@@ -57,6 +57,8 @@ pub static CARRIES: Array<Carries> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static INTERFACE_TALLIES: Array<InterfaceTallies> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static EGRESS: DevMapHash = DevMapHash::with_max_entries(1, 0);
 #[map]
 pub static TENANT_IDS: Array<TenantId> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -112,6 +114,8 @@ constants! {
     contact_sets = CONTACT_SETS: u32;
     /// Length of a jiffy; 0: virtual time.
     ns_per_jiffy = NS_PER_JIFFY: u64;
+    /// 1: the programs forward what may pass; 0: the router's stack does.
+    forwarding = FORWARDING: u32;
 }
 
 /// Where a bank, or a direction, starts in a table of two, of so many entries each. A mask, because a multiplication takes three

@@ -1,4 +1,4 @@
-//! From a packet to a verdict: parse, identify, decide, count.
+//! From a packet to a verdict: parse, identify, decide, count; and forward what may pass, where the programs do that.
 
 mod atomic;
 mod clock;
@@ -6,6 +6,7 @@ mod count;
 mod decide;
 mod detect;
 mod events;
+mod forward;
 mod identify;
 mod last;
 mod maps;
@@ -80,8 +81,9 @@ pub fn police(context: &XdpContext, side: Side) -> xdp_action::Type {
     let direction = side.direction();
     match judge(&packet, side) {
         Ok(Pass::Tenant(slot, state)) => {
-            count::passed(state, slot, direction, packet.length());
+            let counter = count::passed(state, slot, direction, packet.length());
             last::passed(slot);
+            return forward::forward(context.ctx, counter);
         }
         Ok(Pass::LinkControl) => {
             count::interface(&packet, |t| &mut t.link_control);

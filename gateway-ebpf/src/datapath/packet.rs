@@ -46,12 +46,24 @@ impl Packet {
         self.length.get()
     }
 
+    /// Length of the linear part in bytes: all that can be read, and all there is of a packet in one buffer.
+    #[inline(always)]
+    pub fn linear_length(&self) -> u32 {
+        (self.data_end - self.data) as u32
+    }
+
     /// Takes the length of the whole frame. Not for every packet: the call costs 3 to 7 ns.
     #[inline(always)]
     pub fn measure(&self) -> u32 {
         // SAFETY: the kernel passed this context in; the helper only reads it (Linux 5.18).
         self.length.set(unsafe { bpf_xdp_get_buff_len(self.context) } as u32);
         self.length.get()
+    }
+
+    /// Where the packet begins in memory, if it can be read, and written, up to `end`.
+    #[inline(always)]
+    pub fn reach(&self, end: usize) -> Option<usize> {
+        (self.data + end <= self.data_end).then_some(self.data)
     }
 
     /// Unsigned integers in a row.

@@ -52,6 +52,7 @@ fn interfaces(interfaces: &[InterfaceStatus]) -> String {
         "link control",
         "unmatched",
         "unknown source",
+        "forwarded by XDP",
         "dropped packets",
     ];
     let packets = |count: Count| count.packets.to_string();
@@ -64,8 +65,9 @@ fn interfaces(interfaces: &[InterfaceStatus]) -> String {
             packets(interface.link_control),
             packets(interface.unmatched),
             packets(interface.unknown_source_passed),
+            packets(interface.forwarded),
             reasons(&interface.by_reason),
         ]
     });
-    table(&header, rows, &[4, 5, 6])
+    table(&header, rows, &[4, 5, 6, 7])
 }

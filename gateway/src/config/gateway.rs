@@ -13,7 +13,7 @@ use super::source::{At, Span};
 use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
 use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
 use super::{
-    EvidenceLimits, FairUse, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side,
+    EvidenceLimits, FairUse, Forwarding, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side,
     UnknownSources,
 };
 
@@ -23,6 +23,7 @@ const PIN_ROOT: &str = "/sys/fs/bpf/fairway";
 const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 const ON_STOP: Choice<OnStop> = Choice(&[("keep", OnStop::Keep), ("detach", OnStop::Detach)]);
+const FORWARDING: Choice<Forwarding> = Choice(&[("stack", Forwarding::Stack), ("xdp", Forwarding::Xdp)]);
 const UNKNOWN_SOURCES: Choice<UnknownSources> =
     Choice(&[("drop", UnknownSources::Drop), ("count", UnknownSources::Count)]);
 pub(super) const FRAGMENTS: Choice<Fragments> =
@@ -64,6 +65,7 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
             control_group: table.optional("control_group", &TEXT).map(|group| group.value),
             pin_dir: table.or("pin_dir", &ABSOLUTE_PATH, PathBuf::from(PIN_ROOT).join(&name)),
             on_stop: table.or("on_stop", &ON_STOP, OnStop::Keep),
+            forwarding: table.or("forwarding", &FORWARDING, Forwarding::Stack),
             unknown_sources: table.or("unknown_sources", &UNKNOWN_SOURCES, UnknownSources::Drop),
             fragments: table.or("fragments", &FRAGMENTS, Fragments::Allow),
             limits: Limits { tenants: tenant_limit.as_ref().map(|limit| limit.value) },
@@ -73,13 +75,24 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
     })
 }
 
-/// Reads every `[[interface]]`; there is at least one on each side.
-pub(super) fn read_interfaces(root: &mut Table<'_>) -> Vec<Interface> {
+/// Reads every `[[interface]]`; there is at least one on each side, and each in a mode that `forwarding` works in.
+pub(super) fn read_interfaces(root: &mut Table<'_>, forwarding: Forwarding) -> Vec<Interface> {
     let mut names: HashMap<String, Span> = HashMap::new();
     let interfaces = root.tables("interface", |table| {
         let name = table.required("name", &INTERFACE_NAME);
         let side = table.required("side", &SIDE).map(|side| side.value);
-        let mode = table.or("mode", &MODE, Mode::Native);
+        let written = table.optional("mode", &MODE);
+        let mode = written.as_ref().map_or(Mode::Native, |mode| mode.value);
+        if let Some(written) = written
+            && forwarding == Forwarding::Xdp
+            && mode != Mode::Native
+        {
+            table.report(
+                Diagnostic::error("`forwarding = \"xdp\"` needs `mode = \"native\"`")
+                    .at(&written.span, "expected \"native\"")
+                    .help("only drivers send for XDP; with `forwarding = \"stack\"` every mode works"),
+            );
+        }
         let match_vlan = table.or("match_vlan", &FLAG, side == Some(Side::Tenant));
         let capacity = table.optional("capacity", &CAPACITY).map(|capacity| capacity.value);
         let At { value: name, span } = name?;

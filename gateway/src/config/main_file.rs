@@ -53,9 +53,11 @@ impl MainFile {
 
     /// The moment decides what has expired.
     pub(super) fn read(root: &mut Table<'_>, moment: &Moment) -> Self {
+        let gateway = read_gateway(root);
+        let forwarding = gateway.settings.forwarding;
         let read = Self {
-            gateway: read_gateway(root),
-            interfaces: read_interfaces(root),
+            gateway,
+            interfaces: read_interfaces(root, forwarding),
             fair_use: read_fair_use(root),
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),

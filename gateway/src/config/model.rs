@@ -75,6 +75,8 @@ pub struct Gateway {
     pub pin_dir: PathBuf,
     /// What SIGTERM does to the data plane.
     pub on_stop: OnStop,
+    /// Who forwards what may pass; fixed while the gateway runs.
+    pub forwarding: Forwarding,
     /// What happens to packets on a tenant interface whose source is no tenant's.
     pub unknown_sources: UnknownSources,
     /// Fragments of tenants that do not say otherwise.
@@ -91,6 +93,27 @@ pub enum OnStop {
     Keep,
     /// Every program is detached and nothing stays in the kernel.
     Detach,
+}
+
+/// `forwarding`: who forwards what may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forwarding {
+    /// The router's stack.
+    Stack,
+    /// The XDP programs, by the router's routes and neighbours; what is out of the ordinary, the stack.
+    Xdp,
+}
+
+impl Forwarding {
+    /// As the configuration spells it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Stack => "stack",
+            Self::Xdp => "xdp",
+        }
+    }
 }
 
 /// `unknown_sources`.

@@ -22,6 +22,7 @@ pub fn view(config: &Config) -> Value {
             "control_group": gateway.control_group,
             "pin_dir": gateway.pin_dir,
             "on_stop": gateway.on_stop,
+            "forwarding": gateway.forwarding,
             "unknown_sources": gateway.unknown_sources,
             "fragments": gateway.fragments,
         },

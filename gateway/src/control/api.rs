@@ -80,7 +80,7 @@ pub struct ReloadStatus {
     pub error: Option<String>,
 }
 
-/// One interface: packets that belong to no tenant.
+/// One interface: packets that belong to no tenant, and those that were forwarded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InterfaceStatus {
     /// Kernel name.
@@ -98,6 +98,9 @@ pub struct InterfaceStatus {
     pub unmatched: Count,
     /// Tenant side: from no tenant, let through because unknown sources are only counted.
     pub unknown_source_passed: Count,
+    /// Tenants' packets received here that XDP forwarded, past the router's stack.
+    #[serde(default)]
+    pub forwarded: Count,
     /// Dropped before a tenant was identified, by reason.
     pub by_reason: BTreeMap<String, Count>,
 }
@@ -324,6 +327,7 @@ impl From<&InterfaceCounters> for InterfaceStatus {
             link_control: interface.link_control.into(),
             unmatched: interface.unmatched.into(),
             unknown_source_passed: interface.unknown_source_passed.into(),
+            forwarded: interface.forwarded.into(),
             by_reason: by_reason(&interface.dropped),
         }
     }

@@ -23,6 +23,7 @@ impl From<&Config> for FixedSettings {
             ("gateway.pin_dir".into(), format!("{:?}", gateway.pin_dir)),
             ("gateway.control_socket".into(), format!("{:?}", gateway.control_socket)),
             ("gateway.control_group".into(), group),
+            ("gateway.forwarding".into(), format!("{:?}", gateway.forwarding.label())),
         ]))
     }
 }

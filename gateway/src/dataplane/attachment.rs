@@ -51,7 +51,11 @@ impl Dataplane {
         let targets = self.locate(&self.interfaces);
         let mut followed = Vec::new();
         for target in &targets {
-            let outcome = match self.attach_one(target) {
+            let attached = self.attach_one(target);
+            if let Ok(is_new) = attached {
+                self.engine.follow_egress(target, is_new);
+            }
+            let outcome = match attached {
                 Ok(false) => continue,
                 Ok(true) => Ok(()),
                 Err(error) => Err(error),
@@ -93,16 +97,21 @@ impl Dataplane {
             undo.before.extend(self.engine.registered(target.ifindex).cloned());
             undo.before.extend(self.engine.registered_as(&target.interface.name).cloned());
             undo.registered.push(target.ifindex);
-            match self.attach_one(target) {
-                Ok(true) => undo.made.push(self.pins.link(target.ifindex, target.interface.mode)),
-                Ok(false) => {}
-                Err(error) => {
-                    self.undo(undo);
-                    return Err(error);
-                }
+            let attached = self.attach_one(target);
+            if matches!(attached, Ok(true)) {
+                undo.made.push(self.pins.link(target.ifindex, target.interface.mode));
+            }
+            // Afterwards: many drivers can send for XDP only while they run a program themselves.
+            if let Err(error) = attached.and_then(|_| self.open_egress(target)) {
+                self.undo(undo);
+                return Err(error);
             }
         }
         Ok(undo)
+    }
+
+    fn open_egress(&mut self, target: &Target) -> Result<(), DataplaneError> {
+        self.engine.open_egress(&target.interface, target.ifindex)
     }
 
     /// Says whether there was no living link before.
@@ -114,7 +123,10 @@ impl Dataplane {
     }
 
     pub(super) fn reattach(&mut self, targets: &[Target]) -> Result<(), DataplaneError> {
-        targets.iter().try_for_each(|target| self.attach_one(target).map(|_| ()))
+        targets.iter().try_for_each(|target| {
+            self.attach_one(target)?;
+            self.open_egress(target)
+        })
     }
 
     pub(super) fn undo(&mut self, undo: Undo) {
@@ -127,7 +139,7 @@ impl Dataplane {
             // Its counters move back with the registration, wherever the interface is now.
             let back = self.engine.register(&target.interface, target.ifindex);
             let back = back.and_then(|()| match name_of(target.ifindex) {
-                Some(_) => self.attach_one(target).map(drop),
+                Some(_) => self.attach_one(target).and_then(|_| self.open_egress(target)),
                 None => Ok(()),
             });
             if let Err(error) = back {
@@ -146,8 +158,10 @@ impl Dataplane {
     pub(super) fn detach_others(&mut self, targets: &[Target]) -> Result<(), DataplaneError> {
         let pinned = if self.is_bypassed() { Vec::new() } else { self.pins.links()? };
         let is_wanted = |pin: &LinkPin| targets.iter().any(|target| target.ifindex == pin.ifindex);
-        let others = pinned.into_iter().filter(|pin| !is_wanted(pin));
-        let removed = others.map(|pin| links::remove(&pin)).fold(Ok(()), Result::and);
+        let others: Vec<_> = pinned.into_iter().filter(|pin| !is_wanted(pin)).collect();
+        // Many drivers cease to send for XDP with their own program.
+        others.iter().for_each(|pin| self.engine.close_egress(pin.ifindex));
+        let removed = others.iter().map(links::remove).fold(Ok(()), Result::and);
         let interfaces = &self.interfaces;
         self.engine
             .forget_interfaces_unless(|name| interfaces.iter().any(|interface| interface.name == name));

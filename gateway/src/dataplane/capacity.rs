@@ -92,7 +92,7 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 29] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 30] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
@@ -113,6 +113,7 @@ impl Capacity {
             (map::CARRIES, 1, size_of::<Carries>()),
             (map::INTERFACES, IFINDEXES, size_of::<InterfaceEntry>()),
             (map::INTERFACE_TALLIES, self.stripes * INTERFACE_SLOTS, size_of::<InterfaceTallies>()),
+            (map::EGRESS, INTERFACE_SLOTS, size_of::<[u32; 2]>()),
             (map::TENANT_IDS, self.tenants, size_of::<TenantId>()),
             (map::EVENTS, EVENT_RING_BYTES, 1),
             (map::EVENT_TALLIES, self.stripes, size_of::<EventTallies>()),

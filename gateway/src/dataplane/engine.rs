@@ -25,8 +25,9 @@ use super::slots::Slots;
 use super::snapshot::{InterfaceCounters, Snapshot, TenantCounters};
 use super::tables::Tables;
 use super::{Applied, Standings, TableMemory};
-use crate::config::{Config, Interface, Side, Tenant};
+use crate::config::{Config, Forwarding, Interface, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
+use crate::link::mac_of;
 
 /// Compiled by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairway-ebpf.o"));
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(super) object: Ebpf,
     pub(super) tables: Tables,
     slots: Slots,
+    forwarding: Forwarding,
     /// What detection goes by.
     coarse_clock: Clock,
     /// Tenants in the config's order, which is that of their ids.
@@ -66,7 +68,7 @@ impl Engine {
     /// # Errors
     /// If the kernel refuses the object (too old, out of memory, no permission).
     pub fn detached(config: &Config, clock: ProgramClock) -> Result<Self, DataplaneError> {
-        let mut engine = Self::load(capacity_for(config)?, clock, None)?;
+        let mut engine = Self::load(capacity_for(config)?, config.gateway.forwarding, clock, None)?;
         engine.apply(config)?;
         Ok(engine)
     }
@@ -74,10 +76,14 @@ impl Engine {
     /// Loads the programs over tables of this capacity: those pinned in `pins`, made there if need be.
     pub(super) fn load(
         capacity: Capacity,
+        forwarding: Forwarding,
         clock: ProgramClock,
         pins: Option<&Path>,
     ) -> Result<Self, DataplaneError> {
         let ns_per_jiffy = clock.ns_per_jiffy()?;
+        // On a clock that is set by hand packets are judged, and sent nowhere.
+        let forwarding = if clock == ProgramClock::Virtual { Forwarding::Stack } else { forwarding };
+        let forwards = u32::from(forwarding == Forwarding::Xdp);
         let mut loader = EbpfLoader::new();
         loader
             .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
@@ -86,7 +92,8 @@ impl Engine {
             .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
             .override_global(constant::SOURCE_SETS, &capacity.source_sets, true)
             .override_global(constant::CONTACT_SETS, &capacity.contact_sets, true)
-            .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true);
+            .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true)
+            .override_global(constant::FORWARDING, &forwards, true);
         for (map, entries, _) in capacity.maps() {
             loader.map_max_entries(map, entries);
             if let Some(pins) = pins {
@@ -101,6 +108,7 @@ impl Engine {
             object,
             tables,
             slots,
+            forwarding,
             coarse_clock: Clock::Virtual,
             tenants: Vec::new(),
             interfaces: Vec::new(),
@@ -308,6 +316,7 @@ impl Engine {
                 link_control: tally(counters.link_control),
                 unmatched: tally(counters.unmatched),
                 unknown_source_passed: tally(counters.unknown_source_passed),
+                forwarded: tally(counters.forwarded),
                 dropped: by_reason(|slot| counters.dropped[slot]),
                 ..InterfaceCounters::none(&registered.target.interface)
             }
@@ -363,11 +372,39 @@ impl Engine {
             (slot, _) => slot,
         };
         let flags = if interface.match_vlan { InterfaceEntry::MATCH_VLAN } else { 0 };
-        self.tables.set_interface(ifindex, InterfaceEntry { slot, flags });
+        let mac = mac_of(ifindex).unwrap_or_default();
+        self.tables.set_interface(ifindex, InterfaceEntry { slot, flags, mac, reserved: 0 });
         self.forget_interfaces(|known| known.interface.name == interface.name && known.ifindex != ifindex);
         self.interfaces.retain(|known| known.target.ifindex != ifindex);
         self.interfaces.push(Registered { target: Target { interface: interface.clone(), ifindex }, slot });
         Ok(())
+    }
+
+    /// Lets the programs send out of an interface where they forward; where the stack does, sees that they do not.
+    ///
+    /// # Errors
+    /// If it cannot take what they send: then they do not.
+    pub fn open_egress(&mut self, interface: &Interface, ifindex: u32) -> Result<(), DataplaneError> {
+        match self.forwarding {
+            Forwarding::Stack => self.tables.egress.close(ifindex),
+            Forwarding::Xdp => self.tables.egress.open(interface, ifindex)?,
+        }
+        Ok(())
+    }
+
+    /// Lets the programs send out of it no more.
+    pub(super) fn close_egress(&mut self, ifindex: u32) {
+        self.tables.egress.close(ifindex);
+    }
+
+    /// [`Self::open_egress`] for an interface that may have changed; what cannot be sent out of it, the stack forwards.
+    pub(super) fn follow_egress(&mut self, target: &Target, is_new: bool) {
+        if self.forwarding == Forwarding::Xdp {
+            if let Some(mac) = mac_of(target.ifindex) {
+                self.tables.set_mac(target.ifindex, mac);
+            }
+            self.tables.egress.follow(&target.interface, target.ifindex, is_new);
+        }
     }
 
     /// Registers what was registered in `old` and does not exist now, so that its counters can move.
@@ -380,6 +417,7 @@ impl Engine {
 
     /// Forgets what older controllers registered, but for these interface indexes.
     pub(super) fn forget_interfaces_except(&mut self, ifindexes: &[u32]) {
+        self.tables.egress.close_except(ifindexes);
         self.tables.forget_interfaces_except(ifindexes);
     }
 
@@ -395,6 +433,7 @@ impl Engine {
 
     fn forget_interfaces(&mut self, is_over: impl Fn(&Target) -> bool) {
         for over in self.interfaces.extract_if(.., |known| is_over(&known.target)) {
+            self.tables.egress.close(over.target.ifindex);
             self.tables.set_interface(over.target.ifindex, InterfaceEntry::default());
         }
     }

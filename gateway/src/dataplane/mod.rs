@@ -14,6 +14,7 @@ mod capacity;
 mod clock;
 mod counting;
 mod detection;
+mod egress;
 mod engine;
 mod error;
 mod events;
@@ -107,7 +108,17 @@ impl Dataplane {
             Some(generation) => {
                 tracing::info!(tables = %generation.dir.display(), "taking over a running data plane");
                 let capacity = generation.capacity()?;
-                let mut engine = Engine::load(capacity, ProgramClock::Kernel, Some(&generation.dir))?;
+                let mut engine = Engine::load(
+                    capacity,
+                    config.gateway.forwarding,
+                    ProgramClock::Kernel,
+                    Some(&generation.dir),
+                )?;
+                // Asked before anything changes where packets are policed already.
+                let is_policed =
+                    |target: &&Target| pins.link(target.ifindex, target.interface.mode).path.exists();
+                let mut policed = targets.iter().filter(is_policed);
+                policed.try_for_each(|target| engine.open_egress(&target.interface, target.ifindex))?;
                 engine.set_standings(standings);
                 engine.forget_interfaces_except(
                     &targets.iter().map(|target| target.ifindex).collect::<Vec<_>>(),
@@ -336,7 +347,8 @@ fn make_engine(
     let capacity = engine::capacity_for(config)?;
     let generation = pins.make_generation(found)?;
     let load = || {
-        let mut engine = Engine::load(capacity, ProgramClock::Kernel, Some(&generation.dir))?;
+        let mut engine =
+            Engine::load(capacity, config.gateway.forwarding, ProgramClock::Kernel, Some(&generation.dir))?;
         engine.set_standings(standings);
         engine.apply(config)?;
         Ok(engine)

@@ -10,7 +10,7 @@ use super::capacity::Capacity;
 use super::clock::ProgramClock;
 use super::engine::Engine;
 use super::error::{DataplaneError, chain};
-use crate::config::Side;
+use crate::config::{Forwarding, Side};
 
 /// The kernel gives every new network namespace its loopback interface first.
 const LOOPBACK: u32 = 1;
@@ -30,7 +30,8 @@ pub struct Probed {
 /// # Errors
 /// What `fairway run` would fail with.
 pub fn probe() -> Result<Probed, DataplaneError> {
-    let mut engine = Engine::load(Capacity::smallest(possible_cpus()?), ProgramClock::Kernel, None)?;
+    let mut engine =
+        Engine::load(Capacity::smallest(possible_cpus()?), Forwarding::Stack, ProgramClock::Kernel, None)?;
     let info = engine.program(Side::Tenant)?.info();
     let jitted = info.map_err(|error| refused("describing a loaded program", &error))?.size_jitted() > 0;
     // A thread of its own takes the namespace with it when it ends.

@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_impossible_slot_is_none() {
-        let slot = |slot| interface_slot(InterfaceEntry { slot, flags: 0 });
+        let slot = |slot| interface_slot(InterfaceEntry { slot, ..InterfaceEntry::default() });
         assert_eq!([slot(0), slot(63), slot(64), slot(u32::MAX)], [0, 63, 0, 0]);
     }
 }

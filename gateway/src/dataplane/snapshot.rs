@@ -60,7 +60,7 @@ impl DirectionCounters {
     }
 }
 
-/// One interface: packets that belong to no tenant.
+/// One interface: packets that belong to no tenant, and those that were forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceCounters {
     /// Kernel name.
@@ -77,6 +77,8 @@ pub struct InterfaceCounters {
     pub unmatched: Tally,
     /// Tenant side with `unknown_sources = "count"`: from no tenant, counted and let through.
     pub unknown_source_passed: Tally,
+    /// Tenants' packets that the program forwarded, past the router's stack (`forwarding = "xdp"`).
+    pub forwarded: Tally,
     /// Dropped before a tenant was identified, per reason that occurred.
     pub dropped: Vec<(DropReason, Tally)>,
 }
@@ -93,6 +95,7 @@ impl InterfaceCounters {
             link_control: Tally::default(),
             unmatched: Tally::default(),
             unknown_source_passed: Tally::default(),
+            forwarded: Tally::default(),
             dropped: Vec::new(),
         }
     }

@@ -17,6 +17,7 @@ use ipnetwork::IpNetwork;
 use super::capacity::{Capacity, IFINDEXES};
 use super::clock::{Clock, ProgramClock};
 use super::detection::{DetectionTables, Judged};
+use super::egress::Egress;
 use super::error::{DataplaneError, chain};
 use super::events::EventCounters;
 use super::image::Image;
@@ -43,6 +44,7 @@ pub(super) struct Tables {
     peers: LpmTrie<MapData, [u8; 24], u64>,
     interfaces: MappedArray<InterfaceEntry>,
     interface_tallies: MappedArray<InterfaceTallies>,
+    pub(super) egress: Egress,
     pub(super) events: RingBuf<MapData>,
     event_tallies: MappedArray<EventTallies>,
     pub(super) detection: DetectionTables,
@@ -74,6 +76,7 @@ impl Tables {
             peers: maps.peers()?,
             interfaces: maps.array(map::INTERFACES)?,
             interface_tallies: maps.array(map::INTERFACE_TALLIES)?,
+            egress: Egress::new(maps.take(map::EGRESS)?)?,
             events: maps.events()?,
             event_tallies: maps.array(map::EVENT_TALLIES)?,
             detection: DetectionTables::new(&mut maps)?,
@@ -214,6 +217,14 @@ impl Tables {
     /// Registers an interface, or forgets it with the default entry.
     pub(super) fn set_interface(&self, ifindex: u32, entry: InterfaceEntry) {
         self.interfaces.set(ifindex, &entry);
+    }
+
+    /// Changes the Ethernet address of a registered interface.
+    pub(super) fn set_mac(&self, ifindex: u32, mac: [u8; 6]) {
+        let entry = self.interfaces.get(ifindex);
+        if entry.slot != 0 && entry.mac != mac {
+            self.interfaces.set(ifindex, &InterfaceEntry { mac, ..entry });
+        }
     }
 
     /// Slots that some interface index is registered for.

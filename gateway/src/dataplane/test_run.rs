@@ -68,7 +68,7 @@ impl Engine {
     pub fn set_match_vlan(&self, on: bool) {
         let flags = if on { InterfaceEntry::MATCH_VLAN } else { 0 };
         let slot = self.tables.interface_slot(IFINDEX);
-        self.tables.set_interface(IFINDEX, InterfaceEntry { slot, flags });
+        self.tables.set_interface(IFINDEX, InterfaceEntry { slot, flags, ..InterfaceEntry::default() });
     }
 
     /// Runs the program of one side on one Ethernet frame, as if it had been received on the loopback

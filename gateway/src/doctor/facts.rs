@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::{Config, Interface};
 use crate::dataplane::{DataplaneError, PinPlace, Probed, pin_place, pinned_programs, possible_cpus, probe};
-use crate::link::{Link, LinkError, Links};
+use crate::link::{CannotForward, Link, LinkError, Links, can_forward};
 
 /// Whether the programs are to be loaded for a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,8 @@ pub(super) struct Seen {
     pub(super) link: Result<Option<Link>, LinkError>,
     /// Reverse-path filtering in force: 1 is strict (RFC 3704).
     pub(super) rp_filter: Option<u32>,
+    /// Whether XDP can forward packets there.
+    pub(super) can_forward: Result<(), CannotForward>,
 }
 
 impl Seen {
@@ -156,7 +158,9 @@ impl Seen {
         // The stricter of the two holds (Documentation/networking/ip-sysctl.rst).
         let own = format!("net.ipv4.conf.{}.rp_filter", interface.name.replace('.', "/"));
         let rp_filter = number(&own).map(|own| own.max(number("net.ipv4.conf.all.rp_filter").unwrap_or(0)));
-        Self { link: links.find(&interface.name).await, rp_filter }
+        let link = links.find(&interface.name).await;
+        let ifindex = link.as_ref().ok().and_then(|link| Some(link.as_ref()?.ifindex));
+        Self { link, rp_filter, can_forward: can_forward(ifindex.unwrap_or_default()) }
     }
 }
 

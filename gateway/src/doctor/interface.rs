@@ -2,8 +2,8 @@
 
 use super::Finding;
 use super::facts::{OwnPrograms, Seen};
-use crate::config::{Config, Interface, Mode, Side};
-use crate::link::{Link, XdpProgram, feature};
+use crate::config::{Config, Forwarding, Interface, Mode, Side};
+use crate::link::{CannotForward, Link, XdpProgram, feature};
 
 /// Longest MTU, in bytes, that surely fits the one page that drivers without multi-buffer XDP have:
 /// 4,096 bytes less headroom (256), shared info (320), Ethernet header and two tags.
@@ -36,6 +36,7 @@ pub(super) fn findings(
         }
     };
     let mut findings = vec![exists(link), program(interface, link, ours)];
+    findings.extend(xdp_forwarding(config, link, &seen.can_forward));
     findings.extend(mtu(interface, link));
     findings.extend(lro(link));
     findings.extend(vlan_offload(config, interface, link));
@@ -121,6 +122,24 @@ fn foreign(link: &Link, program: XdpProgram) -> Finding {
              (bpftool net show dev {name})"
         ),
     )
+}
+
+/// Whether packets can be forwarded there by XDP. Without a program, many cards cannot yet.
+fn xdp_forwarding(config: &Config, link: &Link, can_forward: &Result<(), CannotForward>) -> Option<Finding> {
+    const CHECK: &str = "xdp_forwarding";
+    let Err(error) = can_forward else { return Some(Finding::ok(CHECK, "possible")) };
+    let found = format!("not possible: {error}");
+    let may_change = matches!(error, CannotForward::Send) && link.programs.is_empty();
+    match config.gateway.forwarding {
+        _ if may_change && link.kind.as_deref() != Some("veth") => None,
+        Forwarding::Stack => Some(Finding::ok(CHECK, found)),
+        Forwarding::Xdp => Some(Finding::problem(
+            CHECK,
+            found,
+            "`fairway run` does not start with `forwarding = \"xdp\"`; one that runs leaves these packets to the stack",
+            error.remedy(),
+        )),
+    }
 }
 
 fn mtu(interface: &Interface, link: &Link) -> Option<Finding> {
@@ -252,7 +271,7 @@ mod tests {
     fn examine(config: &Config, link: Option<Link>, ours: &[(u32, u32)]) -> Vec<Finding> {
         let name = link.as_ref().map_or("eth1", |link| &link.name).to_owned();
         let interface = config.interfaces.iter().find(|interface| interface.name == name).unwrap();
-        let seen = Seen { link: Ok(link), rp_filter: Some(1) };
+        let seen = Seen { link: Ok(link), rp_filter: Some(1), can_forward: Err(CannotForward::Unknown) };
         let found = findings(config, interface, &seen, &OwnPrograms(Ok(ours.iter().copied().collect())));
         assert!(found.iter().all(|finding| finding.interface.as_deref() == Some(&name)), "{found:?}");
         found
@@ -306,6 +325,28 @@ mod tests {
         running(Mode::Native)(&mut policed);
         let finding = program(&config.interfaces[0], &policed, &OwnPrograms(Err(refused)));
         assert_eq!((finding.severity, finding.check), (Warning, "xdp"));
+    }
+
+    #[test]
+    fn who_cannot_forward_by_xdp_is_told_where_that_is_wanted() {
+        let mut config = load(TWO_UPLINKS, "");
+        let told =
+            |config: &Config, kind: Option<&str>, policed: bool, can_forward: Result<(), CannotForward>| {
+                let mut link = Link { kind: kind.map(str::to_owned), ..link("eth1") };
+                if policed {
+                    running(Mode::Native)(&mut link);
+                }
+                xdp_forwarding(config, &link, &can_forward).map(|finding| finding.severity)
+            };
+        assert_eq!(told(&config, None, true, Ok(())), Some(Fine));
+        assert_eq!(told(&config, None, true, Err(CannotForward::Send)), Some(Fine));
+        config.gateway.forwarding = Forwarding::Xdp;
+        assert_eq!(told(&config, None, true, Ok(())), Some(Fine));
+        assert_eq!(told(&config, None, true, Err(CannotForward::Send)), Some(Problem));
+        assert_eq!(told(&config, None, false, Err(CannotForward::Unknown)), Some(Problem));
+        // A card may send once it runs a program; a veth depends on its far end alone.
+        assert_eq!(told(&config, None, false, Err(CannotForward::Send)), None);
+        assert_eq!(told(&config, Some("veth"), false, Err(CannotForward::Send)), Some(Problem));
     }
 
     #[test]

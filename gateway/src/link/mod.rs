@@ -6,12 +6,14 @@
 mod change;
 mod read;
 mod watch;
+mod xdp;
 
 use std::collections::BTreeSet;
 
 pub use change::{Change, changes};
-pub use read::{LinkError, Links, name_of};
+pub use read::{LinkError, Links, mac_of, name_of};
 pub use watch::LinkWatch;
+pub use xdp::{CannotForward, can_forward};
 
 use crate::config::Mode;
 

@@ -80,6 +80,14 @@ pub fn name_of(ifindex: u32) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// The Ethernet address of an interface; none: there is no such interface, or it has none.
+#[must_use]
+pub fn mac_of(ifindex: u32) -> Option<[u8; 6]> {
+    let addresses = nix::ifaddrs::getifaddrs().ok()?;
+    let of_links = addresses.filter_map(|address| address.address?.as_link_addr().copied());
+    of_links.into_iter().find(|address| address.ifindex() == ifindex as usize)?.addr()
+}
+
 fn link(message: LinkMessage) -> Link {
     let mut link = Link {
         ifindex: message.header.index,

@@ -139,6 +139,12 @@ impl Families {
         self.tallies("unmatched", "of no tenant, received on an uplink and let through", interfaces, |i| {
             (i.side == Side::Uplink).then_some(i.unmatched)
         })?;
+        self.tallies(
+            "forwarded",
+            "of tenants that XDP forwarded, past the router's stack",
+            interfaces,
+            |i| Some(i.forwarded),
+        )?;
         let dropped = [
             IntCounterVec::new(
                 Opts::new(

@@ -149,6 +149,7 @@ fn status_as_json() {
             "link_control": { "packets": 5, "bytes": 300 },
             "unmatched": { "packets": 6, "bytes": 600 },
             "unknown_source_passed": { "packets": 2, "bytes": 200 },
+            "forwarded": { "packets": 900, "bytes": 800_000 },
             "by_reason": { "unknown_source": { "packets": 7, "bytes": 700 } },
         })
     );
@@ -197,7 +198,7 @@ fn status_and_tenants_for_people() {
         "\ntenants     2\n".into(),
         "tables      12.3 MB for up to 1024 tenants\n".into(),
         "last reload succeeded at ".into(),
-        " eth1       tenant  native  yes                 5          6               2  unknown_source 7"
+        " eth1       tenant  native  yes                 5          6               2               900  unknown_source 7"
             .into(),
     ] {
         assert!(text.contains(&part), "{part:?} is not in\n{text}");

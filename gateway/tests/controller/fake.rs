@@ -169,6 +169,7 @@ impl Policer for Fake {
                     link_control: tally(5, 300),
                     unmatched: tally(6, 600),
                     unknown_source_passed: tally(2, 200),
+                    forwarded: tally(900, 800_000),
                     dropped: vec![(DropReason::UnknownSource, tally(7, 700))],
                 })
                 .collect(),

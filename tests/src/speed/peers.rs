@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::ProgramFd;
-use gateway::config::{Config, Side};
+use gateway::config::{Config, Forwarding, Side};
 use gateway::dataplane::{Engine, ProgramClock};
 
 use crate::figure::{Aim, Figure};
@@ -31,6 +31,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Figure>> {
         let senders = Scale { tenants: 100, networks_each: 1 };
         figures.extend(dropping(name, "over the cap", scale, senders, Caps::Narrow, 443, 6.0, effort)?);
         figures.extend(forwarding(name, scale, effort)?);
+        figures.push(forwarding_by_xdp(name, scale, effort)?);
     }
     Ok(figures)
 }
@@ -104,12 +105,29 @@ fn forwarding(scale_name: &str, scale: Scale, effort: Effort) -> Result<Vec<Figu
     Ok(figures.collect())
 }
 
+/// Fairway's rate where its programs forward, against that without any policy. Both send to a sink of the kind that the
+/// programs need; it has a processor of its own in life, so it does as little as can be done.
+fn forwarding_by_xdp(scale_name: &str, scale: Scale, effort: Effort) -> Result<Figure> {
+    let router = || Router::without_policy()?.with_sink_that_drops();
+    let without = Contender::stack(router()?)?;
+    let fairway = Contender::fairway_forwarding(router()?, scale.config())?;
+    let values = turns(&[&without, &fairway], scale, 443, effort, |sent, forwarded| {
+        ensure!(forwarded > sent / 2, "only {forwarded} of {sent} packets were forwarded");
+        Ok(forwarded)
+    })?;
+    fairway.check_who_forwarded()?;
+    let name = format!("peers/{scale_name}/forwarded, Fairway, by XDP");
+    let figure = Figure::more(name, "packets/s of CPU time", Spread::of(&values[1]))
+        .beside("no policy", Spread::of(&values[0]));
+    Ok(figure.aim(Aim::RatioAtLeast(0.95)))
+}
+
 /// A router, and the program that its packets meet first.
 struct Contender {
     router: Router,
     program: ProgramFd,
-    /// Keeps what `program` needs.
-    _engine: Option<Engine>,
+    /// What `program` needs.
+    engine: Option<Engine>,
 }
 
 impl Contender {
@@ -118,19 +136,41 @@ impl Contender {
         let mut engine = Engine::detached(config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
         engine.register(&config.interfaces[0], router.ingress()?)?;
         let program = engine.program_fd(Side::Tenant)?.try_clone()?;
-        Ok(Self { router, program, _engine: Some(engine) })
+        Ok(Self { router, program, engine: Some(engine) })
+    }
+
+    /// Policed by Fairway's program, which forwards as well.
+    fn fairway_forwarding(router: Router, mut config: Config) -> Result<Self> {
+        config.gateway.forwarding = Forwarding::Xdp;
+        let mut engine = Engine::detached(&config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+        let [ingress, egress] = [&config.interfaces[0], &config.interfaces[1]];
+        router.enter(|| {
+            engine.register(ingress, router.ingress()?)?;
+            Ok(engine.open_egress(egress, router.egress()?)?)
+        })?;
+        let program = engine.program_fd(Side::Tenant)?.try_clone()?;
+        Ok(Self { router, program, engine: Some(engine) })
+    }
+
+    /// Holds that the program forwarded what passed, but for the few packets that it leaves to the stack.
+    fn check_who_forwarded(&self) -> Result<()> {
+        let snapshot = self.engine.as_ref().context("not Fairway")?.snapshot();
+        let passed: u64 = snapshot.tenants.iter().map(|tenant| tenant.up.passed.packets).sum();
+        let forwarded: u64 = snapshot.interfaces.iter().map(|interface| interface.forwarded.packets).sum();
+        ensure!(forwarded > passed - passed / 500, "XDP forwarded {forwarded} of {passed} packets");
+        Ok(())
     }
 
     /// Closed to everything.
     fn dropping(router: Router) -> Result<Self> {
         let program = Generator::load()?.dropping()?;
-        Ok(Self { router, program, _engine: None })
+        Ok(Self { router, program, engine: None })
     }
 
     /// Policed by its stack alone.
     fn stack(router: Router) -> Result<Self> {
         let program = Generator::load()?.empty()?;
-        Ok(Self { router, program, _engine: None })
+        Ok(Self { router, program, engine: None })
     }
 }
 

@@ -12,6 +12,7 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 
 use crate::htb::{self, Classifier};
 use crate::scale::{Scale, networks_of};
+use crate::traffic::Generator;
 
 /// How much each tenant may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,10 @@ pub(crate) enum Caps {
 /// A router between nowhere and a host that throws everything away.
 pub(crate) struct Router {
     namespace: Namespace,
-    _sink: Namespace,
+    sink: Namespace,
     _source: Namespace,
+    /// What [`Self::with_sink_that_drops`] attached.
+    _dropping: Option<Generator>,
 }
 
 impl Router {
@@ -48,7 +51,16 @@ impl Router {
         // Not the sink's own address: its stack throws the frame away at once.
         namespace.ip("neighbour add 203.0.113.2 lladdr 02:00:00:00:00:99 dev out0 nud permanent")?;
         namespace.ip("route add default via 203.0.113.2")?;
-        Ok(Self { namespace, _sink: sink, _source: source })
+        Ok(Self { namespace, sink, _source: source, _dropping: None })
+    }
+
+    /// Has the sink throw away what it receives by XDP. A veth takes what programs send only where its far end has one
+    /// of its own (`veth_xdp_xmit` in drivers/net/veth.c).
+    pub(crate) fn with_sink_that_drops(mut self) -> Result<Self> {
+        let mut generator = Generator::load()?;
+        self.sink.enter(|| generator.attach_dropping("eth0"))??;
+        self._dropping = Some(generator);
+        Ok(self)
     }
 
     /// Fairway's policy in nftables, at the earliest hook that it has: whose is it (an interval map to a
@@ -103,7 +115,12 @@ impl Router {
         self.enter(|| nix::net::if_::if_nametoindex("in0").context("in0"))
     }
 
-    /// Its address.
+    /// The index of the interface that packets leave by.
+    pub(crate) fn egress(&self) -> Result<u32> {
+        self.enter(|| nix::net::if_::if_nametoindex("out0").context("out0"))
+    }
+
+    /// The address that packets are sent to.
     pub(crate) fn ingress_mac(&self) -> Result<[u8; 6]> {
         let text = self.namespace.run(&["ip", "-oneline", "link", "show", "in0"])?;
         let mac =
@@ -113,7 +130,7 @@ impl Router {
         bytes.try_into().ok().context("six bytes")
     }
 
-    /// Packets sent out so far.
+    /// Packets sent out so far, to a sink that drops: those that it received.
     pub(crate) fn forwarded(&self) -> Result<u64> {
         // The kernel shows the interfaces of the namespace of the thread that looks.
         let text = self.enter(|| fs::read_to_string("/proc/thread-self/net/dev").context("interfaces"))?;

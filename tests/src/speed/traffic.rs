@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, ProgramArray};
-use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use aya::programs::{ProgramFd, TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use bytemuck::Zeroable as _;
 use gateway::config::Side;
 use gateway_ebpf::traffic::Traffic;
@@ -78,6 +78,14 @@ impl Generator {
     /// The program that drops everything.
     pub(crate) fn dropping(&self) -> Result<ProgramFd> {
         Ok(self.program("dropping")?.fd()?.try_clone()?)
+    }
+
+    /// Attaches that program to an interface of this thread's network namespace, for as long as this lives.
+    pub(crate) fn attach_dropping(&mut self, interface: &str) -> Result<()> {
+        let program: &mut Xdp =
+            self.object.program_mut("dropping").context("no program dropping")?.try_into()?;
+        program.attach(interface, XdpMode::Driver)?;
+        Ok(())
     }
 
     /// Sends frames like `frame` from the networks of `scale`, one picked at random for each, to `next`.

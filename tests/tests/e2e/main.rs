@@ -8,6 +8,7 @@ mod counting;
 mod detection;
 mod doctor;
 mod explain;
+mod forwarding;
 mod fragments;
 mod handover;
 mod interfaces;
