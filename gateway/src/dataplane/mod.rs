@@ -27,6 +27,7 @@ mod pins;
 mod probe;
 mod programs;
 pub mod reading;
+mod registration;
 mod slots;
 mod snapshot;
 mod tables;
