@@ -41,6 +41,7 @@ pub(super) fn findings(
     findings.extend(lro(link));
     findings.extend(vlan_offload(config, interface, link));
     findings.extend(segments(link));
+    findings.extend(checksums(config, link));
     findings.extend(reverse_path(config, interface, seen.rp_filter));
     findings.into_iter().map(|finding| finding.on(name)).collect()
 }
@@ -217,6 +218,19 @@ fn segments(link: &Link) -> Option<Finding> {
     })
 }
 
+/// The other end of a veth leaves checksums to this one, in notes that the stack has and XDP has not.
+fn checksums(config: &Config, link: &Link) -> Option<Finding> {
+    let is_virtual = link.kind.as_deref() == Some("veth") && link.has(feature::TX_CHECKSUM);
+    (config.gateway.forwarding == Forwarding::Xdp && is_virtual).then(|| {
+        Finding::problem(
+            "checksums",
+            "a veth pair may hand over packets whose checksums are not filled in",
+            "forwarded by XDP they stay so, and their receivers drop them",
+            format!("on both ends: ethtool -K {} tx off", link.name),
+        )
+    })
+}
+
 /// With several uplinks, answers may come in by another one than questions leave by.
 fn reverse_path(config: &Config, interface: &Interface, rp_filter: Option<u32>) -> Option<Finding> {
     const STRICT: u32 = 1;
@@ -347,6 +361,22 @@ mod tests {
         // A card may send once it runs a program; a veth depends on its far end alone.
         assert_eq!(told(&config, None, false, Err(CannotForward::Send)), None);
         assert_eq!(told(&config, Some("veth"), false, Err(CannotForward::Send)), Some(Problem));
+    }
+
+    #[test]
+    fn checksums_that_nobody_fills_in_matter_where_xdp_forwards() {
+        let mut config = load(TWO_UPLINKS, "");
+        let told = |config: &Config, kind: Option<&str>, feature| {
+            let mut link = Link { kind: kind.map(str::to_owned), ..link("eth1") };
+            with(feature)(&mut link);
+            checksums(config, &link).map(|finding| finding.severity)
+        };
+        assert_eq!(told(&config, Some("veth"), feature::TX_CHECKSUM), None);
+        config.gateway.forwarding = Forwarding::Xdp;
+        assert_eq!(told(&config, Some("veth"), feature::TX_CHECKSUM), Some(Problem));
+        assert_eq!(told(&config, Some("veth"), feature::LRO), None);
+        // A card has received what it receives.
+        assert_eq!(told(&config, None, feature::TX_CHECKSUM), None);
     }
 
     #[test]

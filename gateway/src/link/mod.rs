@@ -27,6 +27,8 @@ pub mod feature {
     pub const LRO: &str = "rx-lro";
     /// TCP segmentation offload: between virtual interfaces, segments stay whole.
     pub const TSO: &str = "tx-tcp-segmentation";
+    /// Leaves the checksums of sent packets to hardware: between virtual interfaces nobody fills them in.
+    pub const TX_CHECKSUM: &str = "tx-checksum-ip-generic";
 }
 
 /// An interface, at one moment.
