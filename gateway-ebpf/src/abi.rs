@@ -16,7 +16,7 @@ use crate::cap::Cap;
 use crate::counter::{Carried, Carries, Counter};
 use crate::lookup::{v4, v6};
 use crate::parse::{Protocol, Tags};
-use crate::port::{Actions, ServiceClass};
+use crate::port::{Actions, PortClasses, PortFilter, ServiceClass};
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
@@ -195,7 +195,7 @@ impl Policy {
     /// A policy; arrays in the order of [`Direction::ALL`].
     #[must_use]
     pub const fn new(caps: [Cap; 2], actions: [Actions; 2]) -> Self {
-        Self { caps, actions, flags: 0, class: 0, classed_ports: [PortFilter(0); 2] }
+        Self { caps, actions, flags: 0, class: 0, classed_ports: [PortFilter::NONE; 2] }
     }
 
     /// The same, with the ports of each protocol that may have a [`ServiceClass`].
@@ -282,48 +282,6 @@ pub struct TagPair {
     pub tags: Tags,
     /// Zero.
     pub reserved: u32,
-}
-
-/// Ports of one protocol, as far as their last six bits tell: no port whose bit is unset is among them. Few ports have
-/// a class; to look for that of every packet would bring words of [`PortClasses`] all over 32 KB into the caches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct PortFilter(u64);
-
-impl PortFilter {
-    /// Whether one of the ports may be among them.
-    #[inline(always)]
-    #[must_use]
-    pub const fn may_have(self, [one, other]: [u16; 2]) -> bool {
-        (self.0 >> (one & 63) | self.0 >> (other & 63)) & 1 != 0
-    }
-}
-
-/// Service classes of all ports of one protocol, four bits each, sixteen to a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct PortClasses(pub [u64; 4096]);
-
-impl PortClasses {
-    /// The class of `port`.
-    #[inline(always)]
-    #[must_use]
-    pub const fn get(&self, port: u16) -> ServiceClass {
-        ServiceClass::new((self.0[(port >> 4) as usize] >> ((port & 15) * 4)) as u8)
-    }
-
-    /// Sets the class of `port`.
-    pub const fn set(&mut self, port: u16, class: ServiceClass) {
-        let (word, shift) = ((port >> 4) as usize, (port & 15) * 4);
-        self.0[word] = self.0[word] & !(15 << shift) | (class.number() as u64) << shift;
-    }
-
-    /// The ports that have a class.
-    #[must_use]
-    pub fn filter(&self) -> PortFilter {
-        let classed = (0..=u16::MAX).filter(|port| self.get(*port) != ServiceClass::NONE);
-        PortFilter(classed.fold(0, |bits, port| bits | 1 << (port & 63)))
-    }
 }
 
 /// Key of the peers' longest-prefix match, after the prefix length: the first 64 bits always count.
@@ -526,37 +484,3 @@ const _: () = {
     assert!(size_of::<Event>() == 160);
     assert!(size_of::<EventTallies>() == 64);
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn port_classes_keep_to_their_port() {
-        let mut classes = PortClasses([0; 4096]);
-        classes.set(25, ServiceClass::RELAY);
-        classes.set(24, ServiceClass::new(15));
-        classes.set(65_535, ServiceClass::SUBMISSION);
-        assert_eq!(classes.get(25), ServiceClass::RELAY);
-        assert_eq!(classes.get(24), ServiceClass::new(15));
-        assert_eq!(classes.get(26), ServiceClass::NONE);
-        assert_eq!(classes.get(65_535), ServiceClass::SUBMISSION);
-        classes.set(24, ServiceClass::NONE);
-        assert_eq!(classes.get(24), ServiceClass::NONE);
-        assert_eq!(classes.get(25), ServiceClass::RELAY);
-    }
-
-    #[test]
-    fn filters_miss_no_port_that_has_a_class() {
-        let mut classes = PortClasses([0; 4096]);
-        assert_eq!(classes.filter(), PortFilter(0));
-        for port in [25, 465, 65_535] {
-            classes.set(port, ServiceClass::RELAY);
-        }
-        let filter = classes.filter();
-        for port in (0..=u16::MAX).filter(|port| classes.get(*port) != ServiceClass::NONE) {
-            assert!(filter.may_have([port, 80]) && filter.may_have([80, port]), "{port}");
-        }
-        assert!(!filter.may_have([80, 443]));
-    }
-}

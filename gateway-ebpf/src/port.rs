@@ -1,6 +1,8 @@
 //! Port policy (policy rules M1 and M3): a destination port maps to a service class, and each tenant
 //! has an action per class and direction.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::{Direction, DropReason};
 
 /// A group of ports that share an action; four bits wide in the data plane.
@@ -123,6 +125,51 @@ impl Rules {
     }
 }
 
+/// Ports of one protocol, as far as their last six bits tell: no port whose bit is unset is among them. Few ports have
+/// a class; to look for that of every packet would bring words of [`PortClasses`] all over 32 KB into the caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct PortFilter(u64);
+
+impl PortFilter {
+    /// No port.
+    pub const NONE: Self = Self(0);
+
+    /// Whether one of the ports may be among them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_have(self, [one, other]: [u16; 2]) -> bool {
+        (self.0 >> (one & 63) | self.0 >> (other & 63)) & 1 != 0
+    }
+}
+
+/// Service classes of all ports of one protocol, four bits each, sixteen to a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct PortClasses(pub [u64; 4096]);
+
+impl PortClasses {
+    /// The class of `port`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get(&self, port: u16) -> ServiceClass {
+        ServiceClass::new((self.0[(port >> 4) as usize] >> ((port & 15) * 4)) as u8)
+    }
+
+    /// Sets the class of `port`.
+    pub const fn set(&mut self, port: u16, class: ServiceClass) {
+        let (word, shift) = ((port >> 4) as usize, (port & 15) * 4);
+        self.0[word] = self.0[word] & !(15 << shift) | (class.number() as u64) << shift;
+    }
+
+    /// The ports that have a class.
+    #[must_use]
+    pub fn filter(&self) -> PortFilter {
+        let classed = (0..=u16::MAX).filter(|port| self.get(*port) != ServiceClass::NONE);
+        PortFilter(classed.fold(0, |bits, port| bits | 1 << (port & 63)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,5 +206,34 @@ mod tests {
         let other = rules(Direction::Down, ServiceClass::new(5), ServiceClass::NONE);
         assert_eq!(other, Rules { opens: none(Direction::Down), answers: none(Direction::Up) });
         assert!(answer.is_mail() && either.is_mail() && submission.is_mail() && !other.is_mail());
+    }
+
+    #[test]
+    fn port_classes_keep_to_their_port() {
+        let mut classes = PortClasses([0; 4096]);
+        classes.set(25, ServiceClass::RELAY);
+        classes.set(24, ServiceClass::new(15));
+        classes.set(65_535, ServiceClass::SUBMISSION);
+        assert_eq!(classes.get(25), ServiceClass::RELAY);
+        assert_eq!(classes.get(24), ServiceClass::new(15));
+        assert_eq!(classes.get(26), ServiceClass::NONE);
+        assert_eq!(classes.get(65_535), ServiceClass::SUBMISSION);
+        classes.set(24, ServiceClass::NONE);
+        assert_eq!(classes.get(24), ServiceClass::NONE);
+        assert_eq!(classes.get(25), ServiceClass::RELAY);
+    }
+
+    #[test]
+    fn filters_miss_no_port_that_has_a_class() {
+        let mut classes = PortClasses([0; 4096]);
+        assert_eq!(classes.filter(), PortFilter::NONE);
+        for port in [25, 465, 65_535] {
+            classes.set(port, ServiceClass::RELAY);
+        }
+        let filter = classes.filter();
+        for port in (0..=u16::MAX).filter(|port| classes.get(*port) != ServiceClass::NONE) {
+            assert!(filter.may_have([port, 80]) && filter.may_have([80, port]), "{port}");
+        }
+        assert!(!filter.may_have([80, 443]));
     }
 }

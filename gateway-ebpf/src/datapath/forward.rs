@@ -10,6 +10,7 @@ use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use gateway_ebpf::abi::InterfaceEntry;
 use gateway_ebpf::counter::Counter;
 use gateway_ebpf::forward::{is_plain, is_snug, is_sound_v4, next_hop_v4};
+use gateway_ebpf::parse::number::{TCP, UDP};
 use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip};
 
 use super::packet::Packet;
@@ -18,10 +19,6 @@ use super::{count, maps};
 /// Address families, as in the kernel's socket.h.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-
-/// IP protocol numbers with ports, which rules and multipath routes may go by.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Where the parts of an untagged frame are.
 mod offset {
@@ -121,6 +118,7 @@ fn question(packet: &Packet, ip: &Ip, family: u8) -> Option<Route> {
     let mut route: Route = unsafe { core::mem::zeroed() };
     route.family = family;
     route.l4_protocol = ip.protocol;
+    // Rules and multipath routes may go by ports.
     if ip.fragment == Fragment::Whole && (ip.protocol == TCP || ip.protocol == UDP) {
         route.sport = packet.be16(ip.next)?.to_be();
         route.dport = packet.be16(ip.next + 2)?.to_be();

@@ -9,7 +9,7 @@ use aya_ebpf::maps::{Array, DevMapHash, LpmTrie, PerCpuArray, RingBuf};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, InterfaceEntry, InterfaceTallies,
-    LastVerdict, PeerGrant, PeerKey, Policy, PortClasses, TagPair, TenantId, TenantState,
+    LastVerdict, PeerGrant, PeerKey, Policy, TagPair, TenantId, TenantState,
 };
 use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignment, Assignments};
 use gateway_ebpf::counter::{Carried, Carries, Counter};
@@ -20,6 +20,7 @@ use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::lookup::v6::Answer;
 use gateway_ebpf::lookup::{Slot, v4, v6};
+use gateway_ebpf::port::PortClasses;
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);

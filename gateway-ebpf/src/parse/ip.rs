@@ -5,9 +5,11 @@ use super::{Frame, ipv6};
 use crate::DropReason;
 
 /// IP protocol numbers that something here depends on.
-pub(crate) mod number {
-    pub(crate) const TCP: u8 = 6;
-    pub(crate) const UDP: u8 = 17;
+pub mod number {
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
     pub(crate) const ICMPV6: u8 = 58;
 }
 

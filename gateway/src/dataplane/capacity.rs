@@ -3,7 +3,7 @@
 use gateway_ebpf::REASON_SLOTS;
 use gateway_ebpf::abi::{
     BANKS, BankHeader, Clock, Control, EVENT_RING_BYTES, EventTallies, INTERFACE_SLOTS, InterfaceEntry,
-    InterfaceTallies, LastVerdict, Policy, PortClasses, TagPair, TenantId, TenantState, map,
+    InterfaceTallies, LastVerdict, Policy, TagPair, TenantId, TenantState, map,
 };
 use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignments, MOST_POLICIES};
 use gateway_ebpf::counter::{Carried, Carries, Counter};
@@ -13,6 +13,7 @@ use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{contact, place};
 use gateway_ebpf::lookup::{v4, v6};
+use gateway_ebpf::port::PortClasses;
 
 use super::image::Image;
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_ebpf::abi::{BankHeader, PeerKey, Policy, PortClasses};
+use gateway_ebpf::abi::{BankHeader, PeerKey, Policy};
 use gateway_ebpf::cap::Cap;
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::Tags;
-use gateway_ebpf::port::{Action, Actions, ServiceClass};
+use gateway_ebpf::port::{Action, Actions, PortClasses, ServiceClass};
 use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;

@@ -8,9 +8,10 @@ use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::{
     self, ABI_VERSION, BankHeader, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
-    LastVerdict, MAGIC, PeerKey, PortClasses, map,
+    LastVerdict, MAGIC, PeerKey, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
+use gateway_ebpf::port::PortClasses;
 use gateway_ebpf::standing::Standing;
 use ipnetwork::IpNetwork;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fairway_tests::packets::{self, Receiver};
 use fairway_tests::probes::{PROBES, segments_received};
 use fairway_tests::run::wait_for;
+use fairway_tests::topology::Topology;
 
 use crate::{police, untagged};
 
@@ -32,24 +33,23 @@ fn no_probe_of_a_closed_port_is_put_together_on_the_other_side() {
     );
 }
 
+/// Sends probes whose first fragment has the whole header to a port that is open, and sees that each arrives.
+pub(crate) fn probes_arrive(topology: &Topology) {
+    const COUNT: u32 = 5;
+    let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
+    for (probe, _) in PROBES.iter().filter(|(_, reason)| *reason == "smtp_blocked") {
+        let received = || segments_received(&internet.namespace).unwrap();
+        let expected = received() + u64::from(COUNT);
+        probe.send(acme, internet, 80, COUNT).unwrap();
+        let arrived = || (received() >= expected).then_some(());
+        wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "needs root: network namespaces and BPF programs"]
 fn probes_with_whole_headers_reach_an_open_port() {
-    const COUNT: u32 = 5;
-    police(
-        &untagged(&["acme"]),
-        |_| {},
-        |topology, _, _| {
-            let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
-            for (probe, _) in PROBES.iter().filter(|(_, reason)| *reason == "smtp_blocked") {
-                let received = || segments_received(&internet.namespace).unwrap();
-                let expected = received() + u64::from(COUNT);
-                probe.send(acme, internet, 80, COUNT).unwrap();
-                let arrived = || (received() >= expected).then_some(());
-                wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
-            }
-        },
-    );
+    police(&untagged(&["acme"]), |_| {}, |topology, _, _| probes_arrive(topology));
 }
 
 #[test]

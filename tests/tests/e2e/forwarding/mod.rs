@@ -13,15 +13,14 @@ use fairway_tests::config::Config;
 use fairway_tests::gateway::Gateway;
 use fairway_tests::mail::{MailServer, Outcome};
 use fairway_tests::packets::{self, Receiver};
-use fairway_tests::probes::{PROBES, segments_received};
 use fairway_tests::process::Process;
-use fairway_tests::run::wait_for;
 use fairway_tests::topology::{HOST_INTERFACE, Host, Plan, Topology, UPLINK};
 use fairway_tests::vlan::{ReceivingEnd, Tags};
 use fairway_tests::web::{self, PAGE, WebServer};
 use gateway::link::mac_of;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::fragments::probes_arrive;
 use crate::untagged;
 
 /// The discard port.
@@ -284,20 +283,12 @@ for frame in sys.argv[2:]:
 #[test]
 #[ignore = "needs root: network namespaces and BPF programs"]
 fn odd_packets_arrive_too() {
-    const COUNT: u32 = 5;
     forward(
         &untagged(&["acme"]),
         |_| {},
         |topology, _, _| {
-            let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
-            deliver(acme, internet, 1);
-            for (probe, _) in PROBES.iter().filter(|(_, reason)| *reason == "smtp_blocked") {
-                let received = || segments_received(&internet.namespace).unwrap();
-                let expected = received() + u64::from(COUNT);
-                probe.send(acme, internet, 80, COUNT).unwrap();
-                let arrived = || (received() >= expected).then_some(());
-                wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
-            }
+            deliver(&topology.tenant("acme").host, &topology.internet, 1);
+            probes_arrive(topology);
         },
     );
 }
