@@ -27,14 +27,19 @@ pub(crate) struct Options {
 }
 
 /// Results of all test binaries together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Summary {
     passed: u32,
     failed: u32,
     skipped: u32,
+    /// What the failed tests printed and their names, as their binaries tell it before their closing lines.
+    failures: Vec<String>,
+    /// Whether the binary that runs is telling that.
+    tells_failures: bool,
 }
 
-/// Runs all of it. The summary is the last line, whatever happened before.
+/// Runs all of it. The summary is the last line, whatever happened before; where tests failed, what they
+/// said stands right above it, for logs are often kept by their end only.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut summary = Summary::default();
     let result = stages(options, &mut summary);
@@ -42,6 +47,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         eprintln!("\nerror: {error:#}");
         // A check before the tests, or something around them, may be what failed.
         summary.failed = summary.failed.max(1);
+    }
+    for line in &summary.failures {
+        println!("{line}");
     }
     println!("\n{} passed, {} failed, {} skipped", summary.passed, summary.failed, summary.skipped);
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -165,9 +173,17 @@ fn tee(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
 }
 
 impl Summary {
-    /// Adds a test binary's closing line; any other line is nothing to it.
+    /// Adds a line of a test binary: the closing one with its numbers, and those that tell of failures.
     fn add(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
+        // The outputs of failed tests stand between this word and, once more, their names.
+        self.tells_failures |= line == "failures:";
+        let Some(result) = line.strip_prefix("test result: ") else {
+            if self.tells_failures {
+                self.failures.push(line.to_owned());
+            }
+            return;
+        };
+        self.tells_failures = false;
         let count = |label: &str| {
             let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
             let at = words.iter().position(|word| *word == label)?;
@@ -193,11 +209,16 @@ mod tests {
         for line in [
             "running 3 tests",
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test one ... FAILED",
+            "failures:",
+            "---- one stdout ----",
             "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.20s",
             "note: 9 passed; 9 failed",
         ] {
             summary.add(line);
         }
-        assert_eq!(summary, Summary { passed: 5, failed: 4, skipped: 1 });
+        let failures = ["failures:", "---- one stdout ----"].map(String::from).to_vec();
+        let expected = Summary { passed: 5, failed: 4, skipped: 1, failures, tells_failures: false };
+        assert_eq!(summary, expected);
     }
 }
