@@ -8,7 +8,8 @@
 //!
 //! Two would let a source that half of its targets answer keep up any rate. So where more than a fifth of
 //! what was tried lately went without an answer, answers pay one: on service ports and for pings always, so
-//! that the start is used up when 64 have failed; on other ports beyond the rate of peer-to-peer programs.
+//! that the start is used up when 64 have failed; on other ports beyond the rate of peer-to-peer programs. Nothing
+//! at all is paid there for the answers of hosts to which nothing was said.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -24,7 +25,7 @@ pub const MOST: u64 = 4_096;
 /// Share of contacts without an answer, in percent, from which on answers pay less. Crawlers, resolvers and
 /// relays miss 5 to 15 % of their answers, as the evaluation has them; of 256 contacts in a scan of hosts that answer to 70 %, chance
 /// leaves less than this with a probability below 10^-4.
-const FAILS_PERCENT: u32 = 20;
+pub(super) const FAILS_PERCENT: u32 = 20;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -71,6 +72,8 @@ impl Reward {
     pub const FULL: Self = Self(2);
     /// To whom many do not.
     pub const HALF: Self = Self(1);
+    /// To those who had nothing to say, either.
+    pub const NONE: Self = Self(0);
 
     /// For an answer from a service port, or to a ping; `lately`: contacts of that kind.
     #[inline(always)]
@@ -120,6 +123,12 @@ impl Credit {
         let balance_ns = self.balance_ns + reward.0 * price.0;
         let most = MOST * price.0;
         self.balance_ns = if balance_ns > most { most } else { balance_ns };
+    }
+
+    /// Takes back what an answer paid.
+    #[inline(always)]
+    pub fn take_back(&mut self, price: Price, reward: Reward) {
+        self.balance_ns = self.balance_ns.saturating_sub(reward.0 * price.0);
     }
 
     #[inline(always)]

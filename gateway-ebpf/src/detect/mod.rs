@@ -2,9 +2,10 @@
 //! S1, S2).
 //!
 //! A *source* is one IPv4 address or one IPv6 /64 of a tenant. A *contact* is a peer and a port that it
-//! turned to, of its own accord, for the first time in an hour. Only two things ever move a counter: a
-//! new contact, and the first answer to one. So neither retransmissions nor the packets of established
-//! flows count, and nobody but the peers that a source turned to can speak for or against it.
+//! turned to, of its own accord, for the first time in an hour. Only three things ever move a counter: a
+//! new contact, the first answer to one, and the end of an answered one in which its source had said nothing. So
+//! neither retransmissions nor the packets of established flows count, and nobody but the source and the
+//! peers that it turned to can speak for or against it.
 //!
 //! | module | |
 //! |---|---|

@@ -37,6 +37,10 @@ pub struct Report {
     pub window: Window,
     /// Distinct ports within an hour, or the excess of a flood in packets.
     pub detail: u64,
+    /// Of scans over TCP: contacts within an hour that were answered, and only probed.
+    pub probed: u32,
+    /// Padding.
+    pub reserved_too: u32,
     /// What it turned to last.
     pub targets: [Target; TARGETS],
 }
@@ -140,6 +144,16 @@ pub const fn evidence(source: &Source, rule: &Rule, kind: Kind) -> (Window, u64,
     (window, ports as u64, Report::ON_SERVICES)
 }
 
+/// [`Report::probed`] of an offence.
+#[inline(always)]
+#[must_use]
+pub const fn probed(source: &Source, kind: Kind) -> u32 {
+    match kind {
+        Kind::ScanSensitive | Kind::ScanHorizontal | Kind::ScanBlock => source.probed[1],
+        _ => 0,
+    }
+}
+
 #[inline(always)]
 const fn counted(source: &Source, kind: Kind) -> (Window, u64) {
     let ports = source.ports[0][1].distinct as u64;
@@ -164,6 +178,6 @@ const fn counted(source: &Source, kind: Kind) -> (Window, u64) {
 }
 
 const _: () = {
-    assert!(size_of::<Report>() == 264);
+    assert!(size_of::<Report>() == 272);
     assert!(size_of::<Detection>() == 184);
 };

@@ -33,6 +33,10 @@ pub struct Rule {
     /// The same for [`Rule::SERVICE_SHORT`], [`Rule::SERVICE_HOUR`] and [`Rule::SUSTAINED_HOUR`]; of
     /// vertical scans: over UDP.
     pub other_failed_percent: u8,
+    /// The same for [`Rule::PROBES`].
+    pub probe_failed_percent: u8,
+    /// Padding.
+    pub reserved: [u8; 3],
     /// How long its measure holds, and it is not reported again.
     pub duration_s: u32,
     /// What the kind counts, by window; see [`Rule::SHORT`] and the others. 0: not judged by it.
@@ -54,6 +58,9 @@ impl Rule {
     pub const SERVICE_HOUR: usize = 5;
     /// Of block scans: so many within an hour that chance explains a smaller share as well.
     pub const SUSTAINED_HOUR: usize = 6;
+    /// Of horizontal and block scans: contacts within five minutes or an hour, answered or not, of a source that
+    /// [only probes](Source::is_probing) those who answer.
+    pub const PROBES: usize = 7;
 
     /// Whether it looks at all.
     #[inline(always)]
@@ -118,12 +125,15 @@ pub const fn is_met(source: &Source, rule: &Rule, kind: Kind) -> bool {
                 || rule.is_failed(&source.sensitive_day, Rule::DAY, rule.failed_percent)
         }
         Kind::ScanHorizontal => {
-            is_met_on_few_ports(source, rule, track::TCP_HOSTS, 0) || is_met_on_tcp_services(source, rule)
+            is_met_on_few_ports(source, rule, track::TCP_HOSTS, 0)
+                || is_met_on_tcp_services(source, rule)
+                || is_met_by_probes(source, rule, track::TCP_HOSTS, true)
         }
         Kind::ScanBlock => {
             let hour = &source.tracks[track::TCP_PORTS].windows[1];
             is_met_in_any(source, rule, track::TCP_PORTS)
                 || rule.is_failed(hour, Rule::SUSTAINED_HOUR, rule.other_failed_percent)
+                || is_met_by_probes(source, rule, track::TCP_PORTS, false)
         }
         Kind::ScanUdp => {
             is_met_on_few_ports(source, rule, track::UDP_HOSTS, 1) || is_met_on_udp_services(source, rule)
@@ -199,6 +209,24 @@ const fn is_met_on_services(source: &Source, rule: &Rule, services: usize, all: 
     let percent = rule.other_failed_percent;
     (rule.is_failed(&services[0], Rule::SERVICE_SHORT, percent) && are_much_of(&services[0], &all[0]))
         || (rule.is_failed(&services[1], Rule::SERVICE_HOUR, percent) && are_much_of(&services[1], &all[1]))
+}
+
+/// Whether so much was tried on few ports, or on many, a share of it in vain, and most of the rest was only probed.
+#[inline(always)]
+const fn is_met_by_probes(source: &Source, rule: &Rule, which: usize, on_few_ports: bool) -> bool {
+    let mut index = 0;
+    while index < 2 {
+        let (tried, ports) = (&source.tracks[which].windows[index], source.ports[0][index].distinct);
+        if reaches(tried, rule.limits[Rule::PROBES])
+            && tried.fails(rule.probe_failed_percent as u32)
+            && source.is_probing(index)
+            && are_few(ports, tried) == on_few_ports
+        {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }
 
 #[inline(always)]
@@ -277,8 +305,10 @@ mod tests {
         measure: Measure::Slow as u8,
         failed_percent: 65,
         other_failed_percent: 25,
+        probe_failed_percent: 25,
+        reserved: [0; 3],
         duration_s: 60,
-        limits: [64, 128, 0, 0, 48, 96, 0, 0],
+        limits: [64, 128, 0, 0, 48, 96, 0, 64],
     };
 
     #[test]
@@ -337,6 +367,49 @@ mod tests {
         assert!(met(90, 10));
         assert!(!met(900, 30) && met(920, 30));
         assert!(!met(100_000, 40));
+    }
+
+    /// The same source, which ended `probed` of a hundred answered contacts without having sent anything.
+    fn probing(mut source: Source, probed: u32) -> Source {
+        for _ in 0..source.tracks[track::TCP_PORTS].windows[0].answered * probed / 100 {
+            source.probe(6_881, SECOND);
+        }
+        source
+    }
+
+    #[test]
+    fn who_only_probes_is_judged_by_a_quarter_of_failures_on_any_port() {
+        let block = Rule {
+            failed_percent: 75,
+            other_failed_percent: 66,
+            limits: [80, 256, 0, 0, 0, 0, 640, 64],
+            ..FEW_PORTS
+        };
+        let peers = |n: u32| 1_024 + (n * 61 % 60_000) as u16;
+        for (rule, kind, port) in [
+            (FEW_PORTS, Kind::ScanHorizontal, (|_| 8_080) as fn(u32) -> u16),
+            (block, Kind::ScanBlock, peers),
+        ] {
+            let met = |contacts, answered, probed| {
+                is_met(&probing(source(Family::Tcp, contacts, answered, port), probed), &rule, kind)
+            };
+            for answered in [50, 70] {
+                assert!(met(64, answered, 100) && !met(63, answered, 100), "{kind:?}, {answered} %");
+                // A scanner that looks closer at some of those that it finds.
+                assert!(met(100, answered, 76) && !met(100, answered, 74), "{kind:?}, {answered} %");
+            }
+            // Who watches servers by connections alone is answered by most.
+            assert!(!met(10_000, 80, 100), "{kind:?}");
+            // Peers are talked to, but for a few.
+            assert!(!met(10_000, 40, 20), "{kind:?}");
+        }
+        // The few that answer a peer-to-peer program at its start say nothing.
+        assert!(!is_met(&probing(source(Family::Tcp, 70, 70 / 7, peers), 100), &block, Kind::ScanBlock));
+        // It is one of the two.
+        let is = |port: fn(u32) -> u16, rule, kind| {
+            is_met(&probing(source(Family::Tcp, 100, 50, port), 100), rule, kind)
+        };
+        assert!(!is(peers, &FEW_PORTS, Kind::ScanHorizontal) && !is(|_| 8_080, &block, Kind::ScanBlock));
     }
 
     #[test]

@@ -37,6 +37,10 @@ impl Sign {
     pub const ECHO_REPLY: Self = Self(8);
     /// A datagram from a tenant to a peer of which nothing is known: it turns to the peer.
     pub const FIRST_DATAGRAM: Self = Self(9);
+    /// A tenant's FIN: the end of a connection that may have been its own.
+    pub const END: Self = Self(10);
+    /// A tenant's reset: such an end too, or a refusal of one who had asked.
+    pub const ABORT: Self = Self(11);
 
     /// Its number, for [`Sighting::sign`].
     #[inline(always)]
@@ -84,8 +88,15 @@ impl Sign {
                 }
             }
             (true, true) => Self::ACCEPT,
-            (false, _) if flags & RST != 0 => Self::REJECT,
+            (false, _) if flags & RST != 0 => {
+                if up {
+                    Self::ABORT
+                } else {
+                    Self::REJECT
+                }
+            }
             (false, false) if up => Self::ODD,
+            (false, true) if up && flags & FIN != 0 => Self::END,
             (false, _) => Self::NONE,
         }
     }
@@ -147,6 +158,10 @@ pub struct Sighting {
     pub ticks: u32,
     /// [`Self::now_ns`] in seconds: a division takes longer than a look here.
     pub second: u32,
+    /// Of a SYN-ACK: the number of the first byte that it awaits; of an end, of the byte after the last.
+    pub sequence: u32,
+    /// Padding.
+    pub reserved: u32,
     /// Hash of the contact.
     pub contact: u64,
     /// Hash of its host.
@@ -247,14 +262,15 @@ mod tests {
             (0x02, Sign::OPEN, Sign::NONE),
             (0xc2, Sign::OPEN, Sign::NONE),
             (0x12, Sign::ACCEPT, Sign::ACCEPT),
-            (0x04, Sign::REJECT, Sign::REJECT),
-            (0x14, Sign::REJECT, Sign::REJECT),
+            (0x04, Sign::ABORT, Sign::REJECT),
+            (0x14, Sign::ABORT, Sign::REJECT),
             (0x00, Sign::ODD, Sign::NONE),
             (0x01, Sign::ODD, Sign::NONE),
             (0x29, Sign::ODD, Sign::NONE),
             (0x03, Sign::ODD, Sign::NONE),
             (0x10, Sign::NONE, Sign::NONE),
-            (0x11, Sign::NONE, Sign::NONE),
+            (0x11, Sign::END, Sign::NONE),
+            (0x19, Sign::END, Sign::NONE),
             (0x18, Sign::NONE, Sign::NONE),
         ] {
             assert_eq!(Sign::of_segment(Up, flags), up, "{flags:#x}");

@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::candidate::Candidate;
-use super::credit::{Credit, Price, Reward};
+use super::credit::{self, Credit, Price, Reward};
 use super::excess::Excess;
 use super::window::{DAY_S, Ports, Track, WINDOWS_S, Window};
 use super::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure, is_sensitive, is_service};
@@ -16,6 +16,9 @@ pub const TARGETS: usize = 8;
 /// Credit that is short for longer than this is not that of a client at its start: from 64 contacts under
 /// way to the 200 of a crawler at 2,000 a second it takes two seconds.
 const STARVED_NS: u64 = 4_000_000_000;
+
+/// Fewer probes say nothing yet.
+const FEW_PROBES: u32 = 8;
 
 /// Which source: an IPv4 address as IPv4-mapped (RFC 4291, 2.5.5.2), or the upper half of an IPv6 one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -110,8 +113,13 @@ pub struct Source {
     pub starved_ns: u64,
     /// What it turned to last.
     pub targets: [Target; TARGETS],
+    /// Of the answered contacts over TCP, those that it only probed ([`State::PROBED`]), in the windows of
+    /// [`track::TCP_PORTS`].
+    ///
+    /// [`State::PROBED`]: super::contact::State::PROBED
+    pub probed: [u32; 2],
     /// Padding to whole cache lines.
-    pub reserved: [u64; 6],
+    pub reserved: [u64; 5],
 }
 
 const _: () = {
@@ -233,6 +241,7 @@ impl Source {
         match contact.family {
             Family::Tcp => {
                 self.tracks[track::TCP_PORTS].attempt(second);
+                self.begin_probed();
                 if contact.first_of_host {
                     self.tracks[track::TCP_HOSTS].attempt(second);
                 }
@@ -260,6 +269,16 @@ impl Source {
         }
     }
 
+    /// Counts probes anew where their window has just opened.
+    #[inline(always)]
+    fn begin_probed(&mut self) {
+        for (probed, window) in self.probed.iter_mut().zip(&self.tracks[track::TCP_PORTS].windows) {
+            if window.attempted == 1 {
+                *probed = 0;
+            }
+        }
+    }
+
     #[inline(always)]
     fn note_port(&mut self, family: usize, port: u16, second: u32) {
         self.ports[family][0].note(port, WINDOWS_S[0], second);
@@ -273,8 +292,7 @@ impl Source {
         match contact.family {
             Family::Tcp => {
                 if !rejected {
-                    let reward = self.reward(service, track::TCP_SERVICES, track::TCP_PORTS, second);
-                    self.credits[0].reward(Price::CONNECTION, reward);
+                    self.credits[0].reward(Price::CONNECTION, self.tcp_reward(service, second));
                 }
                 self.tracks[track::TCP_PORTS].answer(rejected);
                 if first {
@@ -308,6 +326,43 @@ impl Source {
                 self.tracks[track::PINGED].answer(rejected);
             }
         }
+    }
+
+    /// Counts an answered contact that was only probed. It is no failure, but where many fail its answer pays for
+    /// nothing.
+    #[inline(always)]
+    pub fn probe(&mut self, port: u16, second: u32) {
+        if self.misses_many() {
+            let reward = self.tcp_reward(is_service(port), second);
+            self.credits[0].take_back(Price::CONNECTION, reward);
+        }
+        self.probed[0] += 1;
+        self.probed[1] += 1;
+    }
+
+    #[inline(always)]
+    const fn misses_many(&self) -> bool {
+        self.tracks[track::TCP_PORTS].windows[0].fails(credit::FAILS_PERCENT)
+    }
+
+    /// What an answer over TCP brings. Nothing to those who are known to do no more than look: until it is taken back,
+    /// a fast scan would have spent it.
+    #[inline(always)]
+    const fn tcp_reward(&self, service: bool, second: u32) -> Reward {
+        if self.is_probing(0) && self.misses_many() {
+            return Reward::NONE;
+        }
+        self.reward(service, track::TCP_SERVICES, track::TCP_PORTS, second)
+    }
+
+    /// Whether it does little more than look who is there, by what it counted in one of its windows: programs send
+    /// something to most of those who answer them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_probing(&self, window: usize) -> bool {
+        let (probed, answered) =
+            (self.probed[window & 1], self.tracks[track::TCP_PORTS].windows[window & 1].answered);
+        probed >= FEW_PROBES && probed as u64 * 4 >= answered as u64 * 3
     }
 
     /// What an answer brings, by how many went without one lately: on service ports, and on others.

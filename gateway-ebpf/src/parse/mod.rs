@@ -16,7 +16,7 @@ pub use ethernet::{Ethernet, Network, Tags, ethernet};
 pub use ip::{Address, Fragment, Ip, Payload, number, payload};
 pub use ipv4::ipv4;
 pub use ipv6::{MAX_EXTENSION_HEADERS, extension_headers, ipv6, is_neighbour_discovery};
-pub use transport::{Opening, Protocol, Transport, transport};
+pub use transport::{Opening, Protocol, Transport, sequence, transport};
 
 use crate::DropReason;
 

@@ -77,6 +77,15 @@ fn tcp(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Transport, Dr
     Ok(Transport::new(Protocol::Tcp, ports, (offset_and_flags >> 16) as u8))
 }
 
+/// Where a TCP segment that [`transport`] read stands in its connection: the sequence number after its last byte of
+/// data, a FIN not counted, and the one that it awaits from its receiver.
+#[inline(always)]
+pub fn sequence(frame: &(impl Frame + ?Sized), payload: &Payload) -> Option<(u32, u32)> {
+    let [_, first, awaited, offset_and_flags] = frame.be32s(payload.at)?;
+    let data_bytes = payload.length.wrapping_sub((offset_and_flags >> 28) * 4);
+    Some((first.wrapping_add(data_bytes), awaited))
+}
+
 #[inline(always)]
 fn udp(frame: &(impl Frame + ?Sized), payload: &Payload) -> Result<Transport, DropReason> {
     match frame.be32(payload.at) {

@@ -113,10 +113,11 @@ fn detection(watched: &WatchedStatus, now: Timestamp) -> String {
             count.attempted.to_string(),
             count.answered.to_string(),
             count.rejected.to_string(),
+            if count.what == "tcp_ports" { count.probed.to_string() } else { String::new() },
         ]
     };
-    let header = ["new contacts", "window", "since", "made", "answered", "refused"];
-    text.push_str(&table(&header, watched.counts.iter().map(row), &[3, 4, 5]));
+    let header = ["new contacts", "window", "since", "made", "answered", "refused", "only probed"];
+    text.push_str(&table(&header, watched.counts.iter().map(row), &[3, 4, 5, 6]));
     if !watched.targets.is_empty() {
         text.push_str(&format!("last with {}\n", watched.targets.join(", ")));
     }

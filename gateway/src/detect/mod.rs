@@ -98,6 +98,9 @@ pub struct Count {
     pub answered: u32,
     /// Of these, refused.
     pub rejected: u32,
+    /// Of the answered, those that the source ended without having sent anything; of `tcp_ports` only.
+    #[serde(default)]
+    pub probed: u32,
 }
 
 /// A packet that was kept.

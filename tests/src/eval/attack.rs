@@ -6,7 +6,7 @@ use anyhow::Result;
 use fastrand::Rng;
 use serde::Serialize;
 
-use crate::wire::{Answer, Over, Peer};
+use crate::wire::{Answer, End, Over, Peer};
 use crate::world::{Fate, SECOND_NS, Verdict, World};
 
 /// What a scanner looks for.
@@ -71,6 +71,8 @@ pub(crate) struct Cell {
     pub(crate) per_second: f64,
     /// Share of targets that answer, in percent.
     pub(crate) answered_percent: u8,
+    /// Whether the scanner keeps its kernel from resetting what answers.
+    pub(crate) silent: bool,
 }
 
 /// What came of one run.
@@ -90,6 +92,8 @@ const MOST_REACHED: u32 = 1_000;
 const LONGEST_NS: u64 = 4 * 3_600 * SECOND_NS;
 /// Round trip to a target.
 const ROUND_TRIP_NS: u64 = 80_000_000;
+/// From the gateway to the scanner and back.
+const RESET_NS: u64 = 1_000_000;
 
 /// Scans from a fresh source until it is caught.
 pub(crate) fn run(world: &mut World, cell: Cell, rng: &mut Rng) -> Result<Run> {
@@ -125,6 +129,9 @@ pub(crate) fn run(world: &mut World, cell: Cell, rng: &mut Rng) -> Result<Run> {
 fn answer(world: &mut World, cell: Cell, over: Over, source: Ipv4Addr, peer: Peer, rng: &mut Rng) {
     if rng.u8(0..100) < cell.answered_percent {
         world.answer_after(ROUND_TRIP_NS, over, source, peer, Answer::Accept);
+        if over == Over::Tcp && !cell.silent {
+            world.end_after(ROUND_TRIP_NS + RESET_NS, source, peer, End::Reset);
+        }
     } else if matches!(over, Over::Tcp) && rng.u8(0..100) < 20 {
         // Some closed ports say so.
         world.answer_after(ROUND_TRIP_NS, over, source, peer, Answer::Reject);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use fastrand::Rng;
 use serde::Serialize;
 
-use crate::wire::{Answer, Over, Peer};
+use crate::wire::{Answer, End, Over, Peer};
 use crate::world::{Fate, SECOND_NS, World};
 
 /// Which hosts a stream of contacts goes to.
@@ -37,6 +37,8 @@ pub(crate) struct Stream {
     pub(crate) per_second: f64,
     pub(crate) answered_percent: u8,
     pub(crate) rejected_percent: u8,
+    /// Share of its connections that it ends without having sent anything, in percent.
+    pub(crate) unused_percent: u8,
     pub(crate) hosts: Hosts,
     pub(crate) ports: Ports,
 }
@@ -53,7 +55,13 @@ pub(crate) struct Program {
 const WEB: Ports = Ports::Of(&[443, 443, 443, 80]);
 
 const fn stream(over: Over, per_second: f64, answered_percent: u8, hosts: Hosts, ports: Ports) -> Stream {
-    Stream { over, per_second, answered_percent, rejected_percent: 3, hosts, ports }
+    Stream { over, per_second, answered_percent, rejected_percent: 3, unused_percent: 2, hosts, ports }
+}
+
+impl Stream {
+    const fn with_unused(self, unused_percent: u8) -> Self {
+        Self { unused_percent, ..self }
+    }
 }
 
 /// A relay has an approved exemption and may send in bulk.
@@ -103,7 +111,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program {
         name: "P2P node, 40 % answer",
         streams: &[
-            stream(Over::Tcp, 5.0, 40, Hosts::New, Ports::Any),
+            // It meets itself, or has found enough peers meanwhile.
+            stream(Over::Tcp, 5.0, 40, Hosts::New, Ports::Any).with_unused(20),
             stream(Over::Udp, 20.0, 50, Hosts::New, Ports::Any),
         ],
         config: "",
@@ -117,7 +126,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
         name: "monitoring, 1,000 hosts",
         streams: &[
             stream(Over::Ping, 15.0, 97, Hosts::Pool(1_000), Ports::Of(&[0])),
-            stream(Over::Tcp, 15.0, 95, Hosts::Pool(1_000), Ports::Of(&[22, 80, 443])),
+            // It only sees whether the port is open.
+            stream(Over::Tcp, 15.0, 95, Hosts::Pool(1_000), Ports::Of(&[22, 80, 443])).with_unused(100),
         ],
         config: "",
     },
@@ -191,6 +201,10 @@ pub(crate) fn run(
             let round_trip_ns = 20_000_000 + (rng.f64().powi(3) * 280_000_000.0) as u64;
             if dice < stream.answered_percent {
                 world.answer_after(round_trip_ns, stream.over, source, peer, Answer::Accept);
+                if stream.over == Over::Tcp {
+                    let end = if rng.u8(0..100) < stream.unused_percent { End::Unused } else { End::Used };
+                    world.end_after(2 * round_trip_ns, source, peer, end);
+                }
             } else if dice < stream.answered_percent + stream.rejected_percent && stream.over == Over::Tcp {
                 world.answer_after(round_trip_ns, stream.over, source, peer, Answer::Reject);
             } else {

@@ -39,6 +39,9 @@ struct Arguments {
     /// Only scans of these shapes, and no ordinary programs
     #[arg(long, value_enum)]
     shape: Vec<Shape>,
+    /// Scanners that keep their kernels from resetting what answers, as a packet filter on their own host can
+    #[arg(long)]
+    silent: bool,
     /// Print the results as JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -67,7 +70,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("{shape:?}: {} runs of each of {} cells", arguments.runs, RATES.len() * ANSWERED.len());
         for per_second in RATES {
             for answered_percent in ANSWERED {
-                let cell = Cell { shape, per_second, answered_percent };
+                let cell = Cell { shape, per_second, answered_percent, silent: arguments.silent };
                 cells.push(grid_cell(&mut world, cell, arguments.runs, &mut rng)?);
             }
         }

@@ -95,9 +95,10 @@ impl Evaluation {
 
     /// Markdown.
     pub(crate) fn tables(&self) -> String {
-        let mut text = String::from(
-            "Detected of 100 scans, and in brackets the targets reached before (median, 99th percentile).\n\n\
+        let mut text = format!(
+            "Of {} scans, percent detected, and in brackets the targets reached before (median, 99th percentile).\n\n\
              | shape | targets/s | 0 % answer | 10 % | 30 % | 50 % | 70 % |\n|---|---|---|---|---|---|---|\n",
+            self.runs
         );
         for row in self.cells.chunks(crate::ANSWERED.len()) {
             let Cell { shape, per_second, .. } = row[0].cell;
@@ -111,6 +112,15 @@ impl Evaluation {
             text.push('\n');
         }
         self.summary(&mut text);
+        if !self.hours.is_empty() {
+            self.ordinary(&mut text);
+        }
+        self.thresholds(&mut text);
+        text
+    }
+
+    /// What came of the ordinary programs.
+    fn ordinary(&self, text: &mut String) {
         text.push_str("\n| program | contacts | delayed | false verdicts |\n|---|---|---|---|\n");
         for hour in &self.hours {
             let share = 100.0 * hour.delayed as f64 / hour.contacts.max(1) as f64;
@@ -131,23 +141,25 @@ impl Evaluation {
         } else {
             _ = writeln!(text, "\n{verdicts} false verdicts in {hours:.1} source-hours.");
         }
-        if let Some(first) = self.scaled.first() {
-            text.push_str("\n| thresholds times |");
-            for detected in &first.detected {
-                _ = write!(text, " {} % answer |", detected.answered_percent);
-            }
-            text.push_str(" false verdicts per source-hour |\n|---|");
-            text.push_str(&"---|".repeat(first.detected.len() + 1));
-            text.push('\n');
-            for Scaled { factor, detected, false_verdicts_per_hour } in &self.scaled {
-                _ = write!(text, "| {factor} |");
-                for detected in detected {
-                    _ = write!(text, " {:.1} % |", 100.0 * detected.share);
-                }
-                _ = writeln!(text, " {false_verdicts_per_hour:.1} |");
-            }
+    }
+
+    /// What came of other thresholds.
+    fn thresholds(&self, text: &mut String) {
+        let Some(first) = self.scaled.first() else { return };
+        text.push_str("\n| thresholds times |");
+        for detected in &first.detected {
+            _ = write!(text, " {} % answer |", detected.answered_percent);
         }
-        text
+        text.push_str(" false verdicts per source-hour |\n|---|");
+        text.push_str(&"---|".repeat(first.detected.len() + 1));
+        text.push('\n');
+        for Scaled { factor, detected, false_verdicts_per_hour } in &self.scaled {
+            _ = write!(text, "| {factor} |");
+            for detected in detected {
+                _ = write!(text, " {:.1} % |", 100.0 * detected.share);
+            }
+            _ = writeln!(text, " {false_verdicts_per_hour:.1} |");
+        }
     }
 
     fn summary(&self, text: &mut String) {

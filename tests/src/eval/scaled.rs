@@ -60,7 +60,9 @@ fn detected(world: &mut World, answered_percent: u8, rng: &mut Rng) -> Result<De
     let (mut detected, mut runs) = (0, 0);
     for shape in Shape::ALL {
         for per_second in RATES {
-            detected += grid_cell(world, Cell { shape, per_second, answered_percent }, RUNS, rng)?.detected;
+            detected +=
+                grid_cell(world, Cell { shape, per_second, answered_percent, silent: false }, RUNS, rng)?
+                    .detected;
             runs += RUNS;
         }
     }

@@ -26,6 +26,17 @@ pub(crate) enum Answer {
     Reject,
 }
 
+/// How a source ends a connection that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its kernel knows of none and resets it, as it does with what raw sockets scan (RFC 9293, 3.10.7.1).
+    Reset,
+    /// It had no more to say than that it is there: a FIN after the handshake.
+    Unused,
+    /// A FIN after a request.
+    Used,
+}
+
 /// A peer and its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -42,8 +53,18 @@ mod at {
     pub(super) const DESTINATION: usize = 14 + 16;
     pub(super) const SOURCE_PORT: usize = 34;
     pub(super) const DESTINATION_PORT: usize = 36;
+    pub(super) const SEQUENCE: usize = 34 + 4;
+    pub(super) const AWAITED: usize = 34 + 8;
     pub(super) const FLAGS: usize = 34 + 13;
     pub(super) const ICMP_TYPE: usize = 34;
+}
+
+/// What a program says to those who answer: the length of BitTorrent's handshake.
+const REQUEST_BYTES: u32 = 68;
+
+/// The sequence number of the SYN to a peer: like none of another.
+fn first_sequence(peer: Peer) -> u32 {
+    (peer.address.to_bits() ^ u32::from(peer.port) << 16).wrapping_mul(0x9e37_79b9)
 }
 
 /// The templates.
@@ -76,7 +97,11 @@ impl Wire {
             frame[at::DESTINATION_PORT..at::DESTINATION_PORT + 2].copy_from_slice(&peer.port.to_be_bytes());
         }
         match over {
-            Over::Tcp => frame[at::FLAGS] = 0x02,
+            Over::Tcp => {
+                frame[at::SEQUENCE..at::SEQUENCE + 4].copy_from_slice(&first_sequence(peer).to_be_bytes());
+                frame[at::AWAITED..at::AWAITED + 4].fill(0);
+                frame[at::FLAGS] = 0x02;
+            }
             Over::Fin => frame[at::FLAGS] = 0x01,
             Over::Udp | Over::Ping => {}
         }
@@ -95,8 +120,21 @@ impl Wire {
             frame[at::DESTINATION_PORT..at::DESTINATION_PORT + 2].copy_from_slice(&SOURCE_PORT.to_be_bytes());
         }
         if matches!(over, Over::Tcp | Over::Fin) {
+            let awaited = first_sequence(peer).wrapping_add(1);
+            frame[at::AWAITED..at::AWAITED + 4].copy_from_slice(&awaited.to_be_bytes());
             frame[at::FLAGS] = if answer == Answer::Accept { 0x12 } else { 0x14 };
         }
+        frame
+    }
+
+    /// How a connection ends.
+    pub(crate) fn end(&mut self, source: Ipv4Addr, peer: Peer, end: End) -> &[u8] {
+        let sent_bytes = if end == End::Used { REQUEST_BYTES } else { 0 };
+        let sequence = first_sequence(peer).wrapping_add(1 + sent_bytes);
+        self.contact(Over::Tcp, source, peer);
+        let frame = &mut self.tcp;
+        frame[at::SEQUENCE..at::SEQUENCE + 4].copy_from_slice(&sequence.to_be_bytes());
+        frame[at::FLAGS] = if end == End::Reset { 0x04 } else { 0x11 };
         frame
     }
 

@@ -1,6 +1,6 @@
 //! A gateway on the virtual clock, and hosts that answer it: the loop that makes an evaluation closed.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use fairway_tests::bench;
 use gateway::config::{OffenceKind, Side};
 use gateway::dataplane::{Engine, Outcome, ProgramClock};
 
-use crate::wire::{Answer, Over, Peer, Wire};
+use crate::wire::{Answer, End, Over, Peer, Wire};
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
@@ -40,18 +40,56 @@ pub(crate) struct Verdict {
     pub(crate) at_ns: u64,
 }
 
-/// An answer on its way.
-type Due = Reverse<(u64, u64, AnswerKey)>;
-type AnswerKey = (u32, u32, u16, u8, bool);
+/// What is to come of a contact.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Answer(Over, Answer),
+    End(End),
+}
 
-/// The programs, the time, and answers on their way.
+/// An event: when, in which order, which source and peer, and what.
+struct Due {
+    at_ns: u64,
+    order: u64,
+    source: Ipv4Addr,
+    peer: Peer,
+    event: Event,
+}
+
+impl Due {
+    fn key(&self) -> (u64, u64) {
+        (self.at_ns, self.order)
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The programs, the time, and what is on its way.
 pub(crate) struct World {
     engine: Engine,
     wire: Wire,
     now_ns: u64,
     looked_ns: u64,
-    due: BinaryHeap<Due>,
-    sent: u64,
+    due: BinaryHeap<Reverse<Due>>,
+    order: u64,
     next_source: u32,
 }
 
@@ -67,7 +105,7 @@ impl World {
             now_ns: 1_000 * SECOND_NS,
             looked_ns: 0,
             due: BinaryHeap::new(),
-            sent: 0,
+            order: 0,
             next_source: Ipv4Addr::new(10, 0, 0, 1).to_bits(),
         })
     }
@@ -96,21 +134,23 @@ impl World {
         Ipv4Addr::from_bits(self.next_source)
     }
 
-    /// Moves on to `at_ns`; answers that are due arrive on the way, and every second the controller looks.
+    /// Moves on to `at_ns`; what is due happens on the way, and every second the controller looks.
     /// Returns the first verdict on the way, if there is one.
     pub(crate) fn advance(&mut self, at_ns: u64) -> Result<Option<Verdict>> {
         let mut verdict = None;
-        while let Some(Reverse((due_ns, _, key))) = self.due.peek().copied()
-            && due_ns <= at_ns
+        while self.due.peek().is_some_and(|Reverse(due)| due.at_ns <= at_ns)
+            && let Some(Reverse(due)) = self.due.pop()
         {
-            self.due.pop();
-            self.look(due_ns, &mut verdict);
-            let (source, address, port, over, accepts) = key;
-            let peer = Peer { address: Ipv4Addr::from_bits(address), port };
-            let answer = if accepts { Answer::Accept } else { Answer::Reject };
-            let frame = self.wire.answer(over_of(over), Ipv4Addr::from_bits(source), peer, answer);
-            self.engine.set_clock(due_ns);
-            self.engine.run(Side::Uplink, frame)?;
+            self.look(due.at_ns, &mut verdict);
+            self.engine.set_clock(due.at_ns);
+            match due.event {
+                Event::Answer(over, answer) => {
+                    self.engine.run(Side::Uplink, self.wire.answer(over, due.source, due.peer, answer))?;
+                }
+                Event::End(end) => {
+                    self.engine.run(Side::Tenant, self.wire.end(due.source, due.peer, end))?;
+                }
+            }
         }
         self.look(at_ns, &mut verdict);
         Ok(verdict)
@@ -151,17 +191,16 @@ impl World {
         peer: Peer,
         answer: Answer,
     ) {
-        self.sent += 1;
-        let key = (source.to_bits(), peer.address.to_bits(), peer.port, over as u8, answer == Answer::Accept);
-        self.due.push(Reverse((self.now_ns + delay_ns, self.sent, key)));
+        self.happen_after(delay_ns, source, peer, Event::Answer(over, answer));
     }
-}
 
-fn over_of(number: u8) -> Over {
-    match number {
-        0 => Over::Tcp,
-        1 => Over::Udp,
-        2 => Over::Ping,
-        _ => Over::Fin,
+    /// The end of a connection, by the source, that will come after `delay_ns`.
+    pub(crate) fn end_after(&mut self, delay_ns: u64, source: Ipv4Addr, peer: Peer, end: End) {
+        self.happen_after(delay_ns, source, peer, Event::End(end));
+    }
+
+    fn happen_after(&mut self, delay_ns: u64, source: Ipv4Addr, peer: Peer, event: Event) {
+        self.order += 1;
+        self.due.push(Reverse(Due { at_ns: self.now_ns + delay_ns, order: self.order, source, peer, event }));
     }
 }

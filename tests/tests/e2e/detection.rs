@@ -1,7 +1,8 @@
 //! S1, M4: real scanners and flooders are found out and stopped, their neighbours notice nothing, and the
 //! operator sees the evidence and can lift the measure. Programs that do no harm are left alone.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use fairway_tests::config::Config;
@@ -111,6 +112,54 @@ fn scanners_and_flooders_are_stopped() {
             let lifted = &history(gateway, attack.tenant)[0]["taken"]["lifted"];
             assert_eq!(lifted["reason"], "cleaned", "{}", attack.command);
         }
+    });
+}
+
+/// Says something to a server, if it is there.
+fn talk(tenant: &Tenant, server: SocketAddr) -> bool {
+    let connect = || TcpStream::connect_timeout(&server, Duration::from_secs(3));
+    let Ok(mut stream) = tenant.host.namespace.enter(connect).unwrap() else { return false };
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    true
+}
+
+/// Every second host of those that are tried answers: too many for a scan by what fails, but for who says nothing to
+/// them. The resets are those of nmap's kernel, and of nmap.
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn scanners_are_found_out_by_what_they_do_not_say() {
+    const PORT: u16 = 8_080;
+    const SCANS: [(&str, &str); 2] = [("halfopen", "-sS"), ("connect", "-sT")];
+    let edit = |config: &mut Config| {
+        config.set("[detect.scan_horizontal]\nmeasure = 'quarantine'");
+    };
+    police(&untagged(&["halfopen", "connect", "client"]), edit, |topology, gateway, _| {
+        let internet = &topology.internet.namespace;
+        let hosts: Vec<_> = (100..200).map(|last| Ipv4Addr::new(198, 51, 100, last)).collect();
+        hosts.iter().for_each(|host| internet.add_address(HOST_INTERFACE, (*host).into(), 24).unwrap());
+        let listen = |host: &Ipv4Addr| internet.enter(|| TcpListener::bind((*host, PORT))).unwrap().unwrap();
+        let _servers: Vec<_> = hosts.iter().step_by(2).map(listen).collect();
+        let scans = SCANS.map(|(tenant, how)| {
+            let scan = ["nmap", "-n", "-Pn", how, "-p", "8080", "198.51.100.100-199"];
+            topology.tenant(tenant).host.namespace.start(&scan).unwrap()
+        });
+        for (tenant, how) in SCANS {
+            let found = || history(gateway, tenant).pop();
+            let offence = wait_for(how, Duration::from_secs(90), found).unwrap();
+            assert_eq!(offence["kind"], "scan_horizontal", "{how}");
+            let counters =
+                ["hosts_answered", "contacts_probed"].map(|name| offence["counters"][name].as_u64());
+            let [Some(answered), Some(probed)] = counters else { panic!("{offence:#}") };
+            assert!(probed * 4 >= answered * 3, "{offence:#}");
+            assert!(!talk(topology.tenant(tenant), (hosts[0], PORT).into()), "{how}");
+        }
+        drop(scans);
+        let client = topology.tenant("client");
+        let answered = hosts.iter().filter(|host| talk(client, (**host, PORT).into())).count();
+        assert_eq!(answered, 50);
+        // What has to hold for three seconds would have by then.
+        std::thread::sleep(Duration::from_secs(5));
+        assert_eq!(history(gateway, "client"), [] as [Value; 0]);
     });
 }
 

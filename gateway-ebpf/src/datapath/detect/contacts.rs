@@ -108,7 +108,7 @@ extern "C" fn find_contact(which: u32, hash: u64, second: u32) -> u64 {
     find_packed(which, hash, second)
 }
 
-/// [`contact::find`] in a region: [`Found`] 8 bits, [`State`] 8, the number of the word 32.
+/// [`contact::find`] in a region: [`Found`] 8 bits, [`State`] 8, the number of the word 32, the mark 8.
 #[inline(always)]
 fn find_packed(which: u32, hash: u64, second: u32) -> u64 {
     let which = which & (region::COUNT as u32 - 1);
@@ -120,7 +120,7 @@ fn find_packed(which: u32, hash: u64, second: u32) -> u64 {
         crowded(which);
     }
     let word = u64::from(index * WAYS as u32 + place.way);
-    place.found as u64 | (place.word & 0xf) << 8 | word << 16
+    place.found as u64 | (place.word & 0xf) << 8 | word << 16 | u64::from(place.entry().mark()) << 48
 }
 
 /// A contact that might still have been answered is about to be pushed out.
@@ -151,12 +151,26 @@ impl Looked {
         self.is_known() && (self.packed >> 8) as u8 == State::PENDING.number()
     }
 
+    /// Whether it was answered, and the connection began with a number of this [mark](contact::mark).
+    #[inline(always)]
+    pub fn is_answered_at(&self, mark: u8) -> bool {
+        self.is_known()
+            && (self.packed >> 8) as u8 == State::ANSWERED.number()
+            && (self.packed >> 48) as u8 == mark
+    }
+
     /// Puts the contact in its place, seen now, in this state.
     #[inline(always)]
     pub fn put(&self, second: u32, state: State) {
+        self.put_marked(second, state, 0);
+    }
+
+    /// The same of a connection whose beginning has this [mark](contact::mark).
+    #[inline(always)]
+    pub fn put_marked(&self, second: u32, state: State, mark: u8) {
         let word = (self.packed >> 16) as u32;
         if let Some(set) = CONTACTS.get_ptr_mut(word / WAYS as u32) {
-            let entry = Entry::new(self.hash, second, state);
+            let entry = Entry::new(self.hash, second, state).marked(mark);
             // SAFETY: a word of a live, aligned map value; an aligned 64-bit store is atomic. Two CPUs
             // that write to one word lose one of two contacts, which is then counted again.
             unsafe { (&raw mut (*set).0[word as usize & (WAYS - 1)]).write_volatile(entry.word()) };

@@ -16,7 +16,7 @@ mod verdict;
 
 use aya_ebpf::bindings::xdp_md;
 use gateway_ebpf::detect::Kind;
-use gateway_ebpf::detect::contact::State;
+use gateway_ebpf::detect::contact::{self, State};
 use gateway_ebpf::detect::record::region;
 use gateway_ebpf::detect::sighting::{self, Sighting, Sign};
 use gateway_ebpf::detect::source::{Contact, Family, Target, track};
@@ -54,7 +54,7 @@ pub fn sign(
     let v6 = matches!(ip.source, Address::V6(..));
     let sign = match transport {
         Some(transport) => match transport.protocol {
-            Protocol::Tcp => Sign::of_segment(direction, transport.flags),
+            Protocol::Tcp => sign_of_segment(packet, direction, payload, &transport),
             Protocol::Udp => sign_of_datagram(direction, ip, &transport),
         },
         None if payload.protocol == if v6 { 58 } else { 1 } => match packet.be16(payload.at) {
@@ -91,6 +91,20 @@ fn note(sign: Sign, ip: &Ip, transport: Option<Transport>, tenant: &Tenant) -> O
     Some(())
 }
 
+/// [`Sign::of_segment`] of a packet, with where it stands in its connection if that is of interest.
+#[inline(always)]
+fn sign_of_segment(packet: &Packet, direction: Direction, payload: &Payload, transport: &Transport) -> Sign {
+    let sign = Sign::of_segment(direction, transport.flags);
+    if matches!(sign, Sign::ACCEPT | Sign::END | Sign::ABORT) {
+        let (Some(sighting), Some((end, awaited))) = (sighting_mut(), parse::sequence(packet, payload))
+        else {
+            return Sign::NONE;
+        };
+        sighting.sequence = if sign == Sign::ACCEPT { awaited } else { end };
+    }
+    sign
+}
+
 /// [`datagrams::sign`] of a packet.
 #[inline(always)]
 fn sign_of_datagram(direction: Direction, ip: &Ip, transport: &Transport) -> Sign {
@@ -109,6 +123,7 @@ pub fn observe(packet: &Packet, direction: Direction, sign: Sign, tenant: &Tenan
         Sign::FIRST_DATAGRAM => datagrams::observe_first_datagram(),
         Sign::DATAGRAM | Sign::DATAGRAM_IN => datagrams::observe_datagram(),
         Sign::ODD => observe_odd_segment(),
+        Sign::END | Sign::ABORT => observe_end(),
         sign if sign.is_answer() => observe_answer(),
         _ => observe_attempt(),
     };
@@ -381,7 +396,11 @@ extern "C" fn observe_answer() -> u64 {
     let Some(index) = sources::find_sighted(sighting) else { return 0 };
     if contact.is_pending() {
         let rejected = sign == Sign::REJECT;
-        contact.put(second, if rejected { State::REJECTED } else { State::ANSWERED });
+        if rejected {
+            contact.put(second, State::REJECTED);
+        } else {
+            contact.put_marked(second, State::ANSWERED, contact::mark(sighting.sequence));
+        }
         credit_answer(index, sighting, &tables, family, rejected, second);
     }
     if sign != Sign::ACCEPT {
@@ -394,6 +413,42 @@ extern "C" fn observe_answer() -> u64 {
     }
     source.smtp_connection(second);
     Question::SmtpRate.of(index)
+}
+
+/// Takes note of a FIN or a reset from a tenant: a contact of its own that ends where it began was only probed. Any
+/// other reset refuses one who asked.
+///
+/// Every connection ends by one of them, so it takes no more than it needs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn observe_end() -> u64 {
+    let (Some(tables), Some(sighting)) = (Tables::new(), sighting_mut()) else { return 0 };
+    look_at_the_clock(sighting);
+    let key = sources::key(sighting.source);
+    sighting.source_low = key.low;
+    let second = sighting.second;
+    let hash = tables.contact(sighting, TCP);
+    match contacts::state(region::TCP, hash, second) {
+        None if sighting.sign == Sign::ABORT.number() => {
+            core::mem::swap(&mut sighting.source, &mut sighting.peer);
+            core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
+            sighting.sign = Sign::REJECT.number();
+            return observe_answer();
+        }
+        Some(State::ANSWERED) => {}
+        _ => return 0,
+    }
+    let contact = contacts::find_by_call(region::TCP, hash, second);
+    if !contact.is_answered_at(contact::mark(sighting.sequence)) {
+        return 0;
+    }
+    sighting.claim = sources::claim_of(&tables, key);
+    let Some(index) = sources::find_sighted(sighting) else { return 0 };
+    contact.put(second, State::PROBED);
+    if let Some(source) = sources::get(index) {
+        source.probe(sighting.peer_port, second);
+    }
+    0
 }
 
 /// Counts the first answer to a contact, and to its host.

@@ -289,6 +289,7 @@ fn report(
         (*place).flags = flags | rests_on;
         (*place).window = window;
         (*place).detail = detail;
+        (*place).probed = record::probed(source, kind);
         let (from, to) =
             ((&raw const source.targets).cast::<u64>(), (&raw mut (*place).targets).cast::<u64>());
         let mut word = 0;

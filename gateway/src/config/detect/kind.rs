@@ -74,6 +74,11 @@ pub enum Threshold {
     SustainedPortsPerHour,
     /// Share of them that did not answer, in percent.
     SustainedFailedPercent,
+    /// Contacts, answered or not, within five minutes or an hour, of a source that ends most of those that are answered
+    /// without having sent anything.
+    ProbingContacts,
+    /// Share of them that did not answer, in percent.
+    ProbingFailedPercent,
     /// Share of the ports of one host tried by UDP that did not answer, in percent.
     UdpFailedPercent,
     /// Connections opened per second, over one and a half times those answered, that are still normal.
@@ -99,8 +104,9 @@ pub enum Threshold {
 use Threshold::{
     ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, FailedPercent, HostsPerDay,
     HostsPerHour, HostsPerWindow, LowPortsPerWindow, Minutes, PacketsPerSecond, PortsPerHour, PortsPerWindow,
-    ServiceFailedPercent, ServiceHostsPerHour, ServiceHostsPerWindow, SustainedFailedPercent,
-    SustainedPortsPerHour, SynsPerSecond, TimesBaseline, UdpFailedPercent, UplinkLoadPercent,
+    ProbingContacts, ProbingFailedPercent, ServiceFailedPercent, ServiceHostsPerHour, ServiceHostsPerWindow,
+    SustainedFailedPercent, SustainedPortsPerHour, SynsPerSecond, TimesBaseline, UdpFailedPercent,
+    UplinkLoadPercent,
 };
 
 /// What is known of a detector before anything is configured.
@@ -161,6 +167,8 @@ impl OffenceKind {
                     (ServiceHostsPerWindow, 48, 4, MOST),
                     (ServiceHostsPerHour, 96, 4, MOST),
                     (ServiceFailedPercent, 25, 1, 100),
+                    (ProbingContacts, 64, 16, MOST),
+                    (ProbingFailedPercent, 25, 1, 100),
                 ],
             ),
             Self::ScanBlock => (
@@ -173,6 +181,8 @@ impl OffenceKind {
                     (FailedPercent, 75, 1, 100),
                     (SustainedPortsPerHour, 640, 4, MOST),
                     (SustainedFailedPercent, 66, 1, 100),
+                    (ProbingContacts, 64, 16, MOST),
+                    (ProbingFailedPercent, 25, 1, 100),
                 ],
             ),
             Self::ScanVertical => (
@@ -288,6 +298,8 @@ impl Threshold {
             PortsPerHour => "ports_per_hour",
             SustainedPortsPerHour => "sustained_ports_per_hour",
             SustainedFailedPercent => "sustained_failed_percent",
+            ProbingContacts => "probing_contacts",
+            ProbingFailedPercent => "probing_failed_percent",
             UdpFailedPercent => "udp_failed_percent",
             SynsPerSecond => "syns_per_second",
             PacketsPerSecond => "packets_per_second",

@@ -123,6 +123,8 @@ fn rules(class: &config::DetectClass) -> Rules {
                     Threshold::UdpFailedPercent,
                 ],
             ),
+            probe_failed_percent: percent(rule, &[Threshold::ProbingFailedPercent]),
+            reserved: [0; 3],
             duration_s: u32::try_from(rule.duration.as_secs()).unwrap_or(u32::MAX),
             limits: limits(kind, rule),
         };
@@ -140,7 +142,7 @@ fn percent(rule: &config::Rule, thresholds: &[Threshold]) -> u8 {
 fn limits(kind: OffenceKind, rule: &config::Rule) -> [u32; 8] {
     use Threshold::{
         ConnectionsPerDay, ConnectionsPerMinute, ContactsPerHour, Excess, HostsPerDay, HostsPerHour,
-        HostsPerWindow, LowPortsPerWindow, PacketsPerSecond, PortsPerHour, PortsPerWindow,
+        HostsPerWindow, LowPortsPerWindow, PacketsPerSecond, PortsPerHour, PortsPerWindow, ProbingContacts,
         ServiceHostsPerHour, ServiceHostsPerWindow, SustainedPortsPerHour, SynsPerSecond,
     };
     let of = |threshold| rule.threshold(threshold).unwrap_or(0);
@@ -168,5 +170,6 @@ fn limits(kind: OffenceKind, rule: &config::Rule) -> [u32; 8] {
     limits[Rule::SERVICE_SHORT] = of(ServiceHostsPerWindow);
     limits[Rule::SERVICE_HOUR] = of(ServiceHostsPerHour);
     limits[Rule::SUSTAINED_HOUR] = of(SustainedPortsPerHour);
+    limits[Rule::PROBES] = of(ProbingContacts);
     limits
 }

@@ -215,6 +215,8 @@ impl DetectionTables {
             reserved: 0,
             window,
             detail,
+            probed: record::probed(source, kind),
+            reserved_too: 0,
             targets: source.targets,
         };
         self.reports.set((number % u64::from(REPORTS)) as u32, &report);

@@ -73,8 +73,9 @@ const TRACKS: [&str; track::COUNT] = [
 /// Windows that are still open, the day's aside.
 fn counts(source: &Source, clock: Clock, now_ns: u64) -> Vec<Count> {
     let mut counts = Vec::new();
-    for (what, track) in TRACKS.iter().zip(&source.tracks) {
-        for (window, length_s) in track.windows.iter().zip(WINDOWS_S) {
+    for (index, (what, track)) in TRACKS.iter().zip(&source.tracks).enumerate() {
+        let probed = if index == track::TCP_PORTS { source.probed } else { [0; 2] };
+        for ((window, length_s), probed) in track.windows.iter().zip(WINDOWS_S).zip(probed) {
             let start_ns = u64::from(window.start_s) * 1_000_000_000;
             let is_open = now_ns < start_ns + u64::from(length_s) * 1_000_000_000;
             if window.attempted > 0 && is_open {
@@ -85,6 +86,7 @@ fn counts(source: &Source, clock: Clock, now_ns: u64) -> Vec<Count> {
                     attempted: window.attempted,
                     answered: window.answered,
                     rejected: window.rejected,
+                    probed,
                 });
             }
         }
@@ -110,6 +112,7 @@ fn counters(report: &Report, is_held: bool) -> BTreeMap<String, u64> {
         (format!("{what}_answered"), u64::from(window.answered)),
         (format!("{what}_rejected"), u64::from(window.rejected)),
         (detail.to_owned(), report.detail),
+        ("contacts_probed".to_owned(), u64::from(report.probed)),
         (Offence::HELD.to_owned(), u64::from(is_held)),
     ];
     named.into_iter().filter(|(_, count)| *count > 0).collect()

@@ -8,6 +8,7 @@ mod floods;
 mod kernel_clock;
 mod lasting;
 mod measures;
+mod probing;
 mod shares;
 mod sparing;
 mod tables;
