@@ -36,7 +36,8 @@ impl WebServer {
 /// Fetches a page by HTTP; the body if the answer is a success.
 ///
 /// # Errors
-/// If there is no answer within three seconds, or one that tells of an error.
+/// If the server cannot be connected to within three seconds, or there is no answer to the request within fifteen, or one
+/// that tells of an error.
 pub fn get(namespace: &Namespace, server: SocketAddr, path: &str) -> Result<String> {
     get_with(namespace, server, path, &[])
 }
@@ -44,7 +45,8 @@ pub fn get(namespace: &Namespace, server: SocketAddr, path: &str) -> Result<Stri
 /// [`get`] with further options of curl.
 pub fn get_with(namespace: &Namespace, server: SocketAddr, path: &str, options: &[&str]) -> Result<String> {
     let url = format!("http://{server}{path}");
-    let mut arguments = vec!["curl", "--silent", "--show-error", "--fail", "--globoff", "--max-time", "3"];
+    let mut arguments = vec!["curl", "--silent", "--show-error", "--fail", "--globoff"];
+    arguments.extend(["--connect-timeout", "3", "--max-time", "15"]);
     arguments.extend(options);
     arguments.push(&url);
     namespace.run(&arguments)

@@ -92,11 +92,11 @@ fn lapse_in_mid_connection(edit: impl FnOnce(&mut fairway_tests::config::Config)
         let _outside = MailServer::start(&topology.internet.namespace, 25).unwrap();
         let acme = &topology.tenant("acme").host.namespace;
         // Begins now, when everything else is there, so that a slow start takes nothing off it.
-        let expiry = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(8);
+        let expiry = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(12);
         config.set_tenant("acme", &exemption("out", "").replace("2099-12-31", &expiry.to_string()));
         gateway.reload(&config).unwrap();
         let open = topology.internet.addresses().map(|address| Conversation::open(acme, address).unwrap());
-        let ends = open.map(|conversation| conversation.end(Duration::from_secs(30)).unwrap());
+        let ends = open.map(|conversation| conversation.end(Duration::from_secs(60)).unwrap());
         assert!(jiff::Timestamp::now() >= expiry, "they ended before the exemption did");
         let new = topology.internet.addresses().map(|address| send(acme, address, 25, "too late").unwrap());
         seen = [ends, new];

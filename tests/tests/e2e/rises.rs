@@ -96,7 +96,9 @@ fn a_tenant_that_takes_the_uplink_is_held_to_its_share_over_a_crash_until_restor
         let restore = ["restore", "acme", "--reason", "it is a mirror now"];
         gateway.call(&restore).unwrap().success().unwrap();
         assert_eq!(cap(gateway, "acme"), CAPACITY_BITS_PER_SEC);
-        let passed = passed_bits_per_sec(gateway, "acme");
-        assert!(passed > EVEN_SHARE_BITS_PER_SEC as f64 * 1.5, "{passed}");
+        // On a busy machine the sender itself may be short of time for a while.
+        let more =
+            || (passed_bits_per_sec(gateway, "acme") > EVEN_SHARE_BITS_PER_SEC as f64 * 1.5).then_some(());
+        wait_for("more than the share", Duration::from_secs(60), more).unwrap();
     });
 }
