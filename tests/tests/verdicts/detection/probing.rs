@@ -160,6 +160,32 @@ fn an_end_counts_once() {
     assert_eq!(counted, [(20, 20, 20); 2]);
 }
 
+/// What the source sent is the number of its last segment and what that carries, behind all headers and options.
+#[test]
+#[ignore = "needs root: BPF programs"]
+fn ends_are_read_behind_headers_and_options() {
+    const V6: &str = "2001:db8:10::1";
+    let mut scene = Scene::new(WATCHING);
+    for n in 0..40 {
+        let far = format!("2600::{n:x}");
+        scene.pass([tcp(V6, &far, (40_000, 443), (first(n), 0), 0x02, &[])]);
+        let accept = tcp(&far, V6, (443, 40_000), (77, first(n).wrapping_add(1)), SYN_ACK, &[]);
+        assert_eq!(scene.down(&accept), None);
+        // With the option of timestamps (RFC 7323), and with data behind it in every second segment.
+        let rest =
+            [&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2][..], if n % 2 == 0 { &[] } else { b"hello" }].concat();
+        let mut segment = fairway_tests::frames::tcp(40_000, 443, &rest);
+        segment[4..8].copy_from_slice(&first(n).wrapping_add(1).to_be_bytes());
+        (segment[12], segment[13]) = (0x80, FIN_ACK);
+        let end = packet(V6, &far, number::TCP, segment);
+        scene.pass([end.extension(number::DESTINATION_OPTIONS, &[0, 0, 1, 4, 0, 0, 0, 0])]);
+    }
+    let watched = scene.engine().watched(V6.parse().unwrap()).unwrap();
+    let ports = watched.counts.iter().filter(|count| count.what == "tcp_ports");
+    let counted: Vec<_> = ports.map(|count| (count.attempted, count.answered, count.probed)).collect();
+    assert_eq!(counted, [(40, 40, 20); 2]);
+}
+
 /// Where many fail, answers that were not made use of pay for no more contacts.
 #[test]
 #[ignore = "needs root: BPF programs"]
