@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
+use crate::run::wait_for;
 use crate::topology::Host;
 
 /// A way to send a SYN that its receiver takes for a whole one.
@@ -95,6 +96,26 @@ impl Probe {
         ensure!(succeeded && told.contains(&sent), "{self:?}: {}\n{told}", finished.status);
         Ok(())
     }
+}
+
+/// Sends a probe a number of times, and sees that as many segments arrive. Again, if they do not: hping3 gives the fragments of
+/// all that it sends the same identification, so one that is overtaken on another processor spoils the next packet.
+///
+/// # Errors
+/// If they never did.
+pub fn see_arrive(probe: Probe, from: &Host, to: &Host, port: u16, count: u32) -> Result<()> {
+    const ATTEMPTS: u32 = 4;
+    let mut last = Ok(());
+    for _ in 0..ATTEMPTS {
+        let before = segments_received(&to.namespace)?;
+        probe.send(from, to, port, count)?;
+        let arrived = || (segments_received(&to.namespace).ok()? >= before + u64::from(count)).then_some(());
+        last = wait_for(&format!("{count} times {probe:?}"), Duration::from_secs(5), arrived);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
 }
 
 /// Segments that TCP has received in a namespace, whole and put together, over IPv4 and IPv6.

@@ -9,7 +9,7 @@ use fairway_tests::iperf::{self, Flow, Traffic};
 use fairway_tests::mail::{self, MailServer, Outcome};
 use fairway_tests::namespace::{Link, Namespace};
 use fairway_tests::packets::{self, Receiver};
-use fairway_tests::probes::{PROBES, segments_received};
+use fairway_tests::probes::{PROBES, see_arrive};
 use fairway_tests::process::Process;
 use fairway_tests::prometheus::{self, Prometheus};
 use fairway_tests::run::{self, wait_for};
@@ -167,10 +167,7 @@ fn forged_sources_reach_the_internet_unless_policed() {
 fn every_probe_is_put_together_unless_policed() {
     let topology = Plan { tenants: vec![("acme", None)], ..Plan::default() }.build().unwrap();
     for (probe, _) in PROBES {
-        let before = segments_received(&topology.internet.namespace).unwrap();
-        probe.send(&topology.tenant("acme").host, &topology.internet, 25, 5).unwrap();
-        let arrived = || (segments_received(&topology.internet.namespace).ok()? >= before + 5).then_some(());
-        wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
+        see_arrive(probe, &topology.tenant("acme").host, &topology.internet, 25, 5).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fairway_tests::packets::{self, Receiver};
-use fairway_tests::probes::{PROBES, segments_received};
+use fairway_tests::probes::{PROBES, see_arrive, segments_received};
 use fairway_tests::run::wait_for;
 use fairway_tests::topology::Topology;
 
@@ -25,7 +25,13 @@ fn no_probe_of_a_closed_port_is_put_together_on_the_other_side() {
                     let dropped = || gateway.counters("acme", direction).unwrap().dropped_for(reason).packets;
                     let before = dropped();
                     probe.send(from, to, 25, COUNT).unwrap();
-                    assert!(dropped() >= before + u64::from(COUNT), "{probe:?} {direction} is no {reason}");
+                    let all_dropped = || (dropped() >= before + u64::from(COUNT)).then_some(());
+                    wait_for(
+                        &format!("{reason} of {probe:?} {direction}"),
+                        Duration::from_secs(5),
+                        all_dropped,
+                    )
+                    .unwrap();
                     assert_eq!(segments_received(&to.namespace).unwrap(), 0, "{probe:?} went {direction}");
                 }
             }
@@ -38,11 +44,7 @@ pub(crate) fn probes_arrive(topology: &Topology) {
     const COUNT: u32 = 5;
     let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
     for (probe, _) in PROBES.iter().filter(|(_, reason)| *reason == "smtp_blocked") {
-        let received = || segments_received(&internet.namespace).unwrap();
-        let expected = received() + u64::from(COUNT);
-        probe.send(acme, internet, 80, COUNT).unwrap();
-        let arrived = || (received() >= expected).then_some(());
-        wait_for(&format!("{probe:?}"), Duration::from_secs(5), arrived).unwrap();
+        see_arrive(*probe, acme, internet, 80, COUNT).unwrap();
     }
 }
 
