@@ -238,6 +238,7 @@ mod tests {
         // The clock wraps; ages do not.
         assert_eq!(age_s(Entry::new(HASH, TIME_MASK, State::PENDING).word(), TIME_MASK + 5), 5);
     }
+
     #[test]
     fn a_mark_tells_the_first_byte_from_those_that_follow() {
         let firsts = (0..4_096_u32).map(|n| n.wrapping_mul(0x0102_0407));

@@ -311,6 +311,13 @@ mod tests {
         limits: [64, 128, 0, 0, 48, 96, 0, 64],
     };
 
+    const BLOCK: Rule = Rule {
+        failed_percent: 75,
+        other_failed_percent: 66,
+        limits: [80, 256, 0, 0, 0, 0, 640, 64],
+        ..FEW_PORTS
+    };
+
     #[test]
     fn on_service_ports_a_quarter_of_failures_is_enough() {
         for (family, kind, port) in
@@ -354,15 +361,9 @@ mod tests {
 
     #[test]
     fn many_failures_make_a_smaller_share_enough_for_a_block_scan() {
-        let rule = Rule {
-            failed_percent: 75,
-            other_failed_percent: 66,
-            limits: [80, 256, 0, 0, 0, 0, 640, 0],
-            ..FEW_PORTS
-        };
         let met = |contacts, answered| {
             let source = source(Family::Tcp, contacts, answered, |n| 1_024 + (n * 61 % 60_000) as u16);
-            is_met(&source, &rule, Kind::ScanBlock)
+            is_met(&source, &BLOCK, Kind::ScanBlock)
         };
         assert!(met(90, 10));
         assert!(!met(900, 30) && met(920, 30));
@@ -379,16 +380,10 @@ mod tests {
 
     #[test]
     fn who_only_probes_is_judged_by_a_quarter_of_failures_on_any_port() {
-        let block = Rule {
-            failed_percent: 75,
-            other_failed_percent: 66,
-            limits: [80, 256, 0, 0, 0, 0, 640, 64],
-            ..FEW_PORTS
-        };
         let peers = |n: u32| 1_024 + (n * 61 % 60_000) as u16;
         for (rule, kind, port) in [
             (FEW_PORTS, Kind::ScanHorizontal, (|_| 8_080) as fn(u32) -> u16),
-            (block, Kind::ScanBlock, peers),
+            (BLOCK, Kind::ScanBlock, peers),
         ] {
             let met = |contacts, answered, probed| {
                 is_met(&probing(source(Family::Tcp, contacts, answered, port), probed), &rule, kind)
@@ -404,12 +399,12 @@ mod tests {
             assert!(!met(10_000, 40, 20), "{kind:?}");
         }
         // The few that answer a peer-to-peer program at its start say nothing.
-        assert!(!is_met(&probing(source(Family::Tcp, 70, 70 / 7, peers), 100), &block, Kind::ScanBlock));
+        assert!(!is_met(&probing(source(Family::Tcp, 70, 70 / 7, peers), 100), &BLOCK, Kind::ScanBlock));
         // It is one of the two.
         let is = |port: fn(u32) -> u16, rule, kind| {
             is_met(&probing(source(Family::Tcp, 100, 50, port), 100), rule, kind)
         };
-        assert!(!is(peers, &FEW_PORTS, Kind::ScanHorizontal) && !is(|_| 8_080, &block, Kind::ScanBlock));
+        assert!(!is(peers, &FEW_PORTS, Kind::ScanHorizontal) && !is(|_| 8_080, &BLOCK, Kind::ScanBlock));
     }
 
     #[test]

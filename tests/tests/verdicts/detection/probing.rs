@@ -46,6 +46,13 @@ impl Scene {
         dropped
     }
 
+    /// Ports of hosts that a source turned to, by window: all, answered, only probed.
+    fn ports_probed(&mut self, source: &str) -> Vec<(u32, u32, u32)> {
+        let watched = self.engine().watched(source.parse().unwrap()).unwrap();
+        let ports = watched.counts.iter().filter(|count| count.what == "tcp_ports");
+        ports.map(|count| (count.attempted, count.answered, count.probed)).collect()
+    }
+
     /// Five contacts a second, `answered` of ten answered and ended in some way, until one is dropped: which.
     fn look_around(
         &mut self,
@@ -154,10 +161,7 @@ fn an_end_counts_once() {
         assert_eq!(scene.open(n, any(n), true), None);
         scene.pass([RST, FIN_ACK, RST].map(|flags| end(n, any(n), flags, 0, &[])));
     }
-    let watched = scene.engine().watched(ACME.parse().unwrap()).unwrap();
-    let ports = watched.counts.iter().filter(|count| count.what == "tcp_ports");
-    let counted: Vec<_> = ports.map(|count| (count.attempted, count.answered, count.probed)).collect();
-    assert_eq!(counted, [(20, 20, 20); 2]);
+    assert_eq!(scene.ports_probed(ACME), [(20, 20, 20); 2]);
 }
 
 /// What the source sent is the number of its last segment and what that carries, behind all headers and options.
@@ -180,10 +184,7 @@ fn ends_are_read_behind_headers_and_options() {
         let end = packet(V6, &far, number::TCP, segment);
         scene.pass([end.extension(number::DESTINATION_OPTIONS, &[0, 0, 1, 4, 0, 0, 0, 0])]);
     }
-    let watched = scene.engine().watched(V6.parse().unwrap()).unwrap();
-    let ports = watched.counts.iter().filter(|count| count.what == "tcp_ports");
-    let counted: Vec<_> = ports.map(|count| (count.attempted, count.answered, count.probed)).collect();
-    assert_eq!(counted, [(40, 40, 20); 2]);
+    assert_eq!(scene.ports_probed(V6), [(40, 40, 20); 2]);
 }
 
 /// Where many fail, answers that were not made use of pay for no more contacts.
