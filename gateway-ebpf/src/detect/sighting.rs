@@ -170,6 +170,15 @@ pub struct Sighting {
     pub claim: u64,
 }
 
+impl Sighting {
+    /// Takes it from the other one, who turns out to have asked.
+    #[inline(always)]
+    pub const fn turn(&mut self) {
+        core::mem::swap(&mut self.source, &mut self.peer);
+        core::mem::swap(&mut self.source_port, &mut self.peer_port);
+    }
+}
+
 /// Of the datagrams of a known contact, one in so many is counted, for all of them.
 pub const SAMPLE: u32 = 32;
 

@@ -109,8 +109,7 @@ extern "C" fn answers_a_tenant(reversed: u64) -> u64 {
     let other = contacts::find_by_call(region::DATAGRAM, reversed, second);
     if other.is_pending() {
         other.put(second, State::ANSWERED);
-        core::mem::swap(&mut sighting.source, &mut sighting.peer);
-        core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
+        sighting.turn();
         answered();
     }
     0

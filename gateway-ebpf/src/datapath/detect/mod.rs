@@ -430,8 +430,7 @@ extern "C" fn observe_end() -> u64 {
     let hash = tables.contact(sighting, TCP);
     match contacts::state(region::TCP, hash, second) {
         None if sighting.sign == Sign::ABORT.number() => {
-            core::mem::swap(&mut sighting.source, &mut sighting.peer);
-            core::mem::swap(&mut sighting.source_port, &mut sighting.peer_port);
+            sighting.turn();
             sighting.sign = Sign::REJECT.number();
             return observe_answer();
         }
