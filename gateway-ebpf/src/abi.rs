@@ -12,10 +12,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::assignment::Assignments;
-use crate::cap::Cap;
 use crate::counter::{Carried, Carries, Counter};
 use crate::lookup::{v4, v6};
 use crate::parse::{Protocol, Tags};
+use crate::policer::Cap;
 use crate::port::{Actions, PortClasses, PortFilter, ServiceClass};
 use crate::{Direction, REASON_SLOTS};
 

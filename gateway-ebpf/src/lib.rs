@@ -4,7 +4,7 @@
 //! one path through it, and the modules follow that path:
 //!
 //! ```text
-//! frame -> parse -> lookup (whose is it?) -> standing, port (may it?) -> cap (does it fit?) -> counters in abi
+//! frame -> parse -> lookup (whose is it?) -> standing, port (may it?) -> policer (does it fit?) -> counters in abi
 //! ```
 //!
 //! Every step that refuses returns a [`DropReason`]; only the entry points of the programs turn that
@@ -13,12 +13,13 @@
 
 pub mod abi;
 pub mod assignment;
-pub mod cap;
 pub mod counter;
 pub mod detect;
 pub mod forward;
+pub mod gcra;
 pub mod lookup;
 pub mod parse;
+pub mod policer;
 pub mod port;
 mod reason;
 pub mod refusal;

@@ -5,8 +5,8 @@
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::{BankHeader, PeerKey};
-use gateway_ebpf::cap;
 use gateway_ebpf::detect::sighting::Sign;
+use gateway_ebpf::gcra;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Address, Fragment, Ip, Opening, Transport};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
@@ -193,7 +193,7 @@ fn charge(tenant: &Tenant, direction: Direction, bytes: u32) -> Result<(), DropR
     for _ in 0..CHARGE_ATTEMPTS {
         // SAFETY: as above; an aligned 64-bit load is atomic.
         let arrival_ns = unsafe { word.read_volatile() };
-        let Some(next_ns) = cap::admit(arrival_ns, now_ns, cost_ns, burst_ns) else {
+        let Some(next_ns) = gcra::admit(arrival_ns, now_ns, cost_ns, burst_ns) else {
             return Err(DropReason::OverCap);
         };
         // SAFETY: as above.

@@ -7,7 +7,7 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::generated::bpf_xdp_adjust_tail;
-use gateway_ebpf::cap;
+use gateway_ebpf::gcra;
 use gateway_ebpf::parse::{self, Address, Fragment, Frame as _, Ip, Protocol};
 use gateway_ebpf::refusal::{self, QUOTE_V4, QUOTE_V6, Segment, flag};
 
@@ -123,7 +123,7 @@ fn allowance(slot: u32) -> Option<()> {
     let word = maps::REFUSALS.get_ptr_mut(slot)?;
     // SAFETY: a live, aligned map value, which programs only touch through atomics; an aligned 64-bit load is one.
     let arrival_ns = unsafe { word.read_volatile() };
-    let next_ns = cap::admit(arrival_ns, clock::coarse_ns(), INTERVAL_NS, BURST_NS)?;
+    let next_ns = gcra::admit(arrival_ns, clock::coarse_ns(), INTERVAL_NS, BURST_NS)?;
     // Another CPU may win; then this packet goes unanswered, which harms nobody.
     // SAFETY: as above.
     unsafe { atomic::replace(word, arrival_ns, next_ns) }.then_some(())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_ebpf::abi::{BankHeader, PeerKey, Policy};
-use gateway_ebpf::cap::Cap;
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::Tags;
+use gateway_ebpf::policer::Cap;
 use gateway_ebpf::port::{Action, Actions, PortClasses, ServiceClass};
 use gateway_ebpf::standing::Standing;
 use gateway_ebpf::{Direction, parse};

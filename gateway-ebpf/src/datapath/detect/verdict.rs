@@ -1,12 +1,12 @@
 //! From counts to offences, and from offences to measures.
 
 use gateway_ebpf::DropReason;
-use gateway_ebpf::cap;
 use gateway_ebpf::detect::record::{self, REPORTS as REPORT_COUNT, Report, region};
 use gateway_ebpf::detect::rules::{self, CLASSES, Rule, Rules};
 use gateway_ebpf::detect::sighting::{Sighting, Sign};
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{KIND_SLOTS, Kind, MEASURE_SLOTS, Measure};
+use gateway_ebpf::gcra;
 
 use super::contacts::Tables;
 use super::{Traffic, count_attempt, measures, sighting, sources};
@@ -255,7 +255,7 @@ fn breaker_admits(tables: &Tables, now_ns: u64) -> bool {
         let burst_ns = (&raw const (*detection).breaker_burst_ns).read_volatile();
         let word = &raw mut (*detection).breaker_ns;
         let arrival_ns = word.read_volatile();
-        match cap::admit(arrival_ns, now_ns, interval_ns, burst_ns) {
+        match gcra::admit(arrival_ns, now_ns, interval_ns, burst_ns) {
             Some(next_ns) => atomic::replace(word, arrival_ns, next_ns),
             None => false,
         }

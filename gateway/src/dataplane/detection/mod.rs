@@ -17,13 +17,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use bytemuck::Zeroable as _;
 use gateway_ebpf::abi::map;
-use gateway_ebpf::cap;
 use gateway_ebpf::detect::contact;
 use gateway_ebpf::detect::hash::Keys;
 use gateway_ebpf::detect::record::{self, Detection, REPORTS, Report};
 use gateway_ebpf::detect::rules::{CLASSES, HELD_FOR_NS, Rules};
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{Kind, Measure};
+use gateway_ebpf::gcra;
 use ipnetwork::IpNetwork;
 
 use super::error::DataplaneError;
@@ -186,7 +186,7 @@ impl DetectionTables {
         let arrival_ns = load(offset_of!(Detection, breaker_ns));
         let burst_ns = load(offset_of!(Detection, breaker_burst_ns));
         interval_ns == 0
-            || cap::admit(arrival_ns, now_ns, interval_ns, burst_ns).is_some_and(|next_ns| {
+            || gcra::admit(arrival_ns, now_ns, interval_ns, burst_ns).is_some_and(|next_ns| {
                 let word = self.word(offset_of!(Detection, breaker_ns));
                 word.compare_exchange(arrival_ns, next_ns, SeqCst, Relaxed).is_ok()
             })

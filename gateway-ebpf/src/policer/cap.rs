@@ -1,10 +1,4 @@
-//! Bandwidth caps (policy rule B1): a generic cell rate algorithm in virtual scheduling form
-//! (ITU-T I.371, annex A), one 64-bit theoretical arrival time per tenant and direction.
-//!
-//! A packet conforms while the work already accepted reaches no further than the burst into the
-//! future; accepting it pushes the theoretical arrival time on by the time that its bytes take at the
-//! cap's rate. That time is kept in nanoseconds, so the long-run rate is exact however coarse the
-//! clock is: a clock that ticks every 4 ms only coarsens when the burst ends.
+//! A tenant's cap in one direction, as time at its rate.
 
 /// Binary digits after the point of the time that a byte takes.
 pub const NS_PER_BYTE_FRACTION_BITS: u32 = 20;
@@ -52,24 +46,10 @@ impl Cap {
     }
 }
 
-/// The theoretical arrival time after a packet of `cost_ns` that arrives at `now_ns`, or `None` if it
-/// does not conform to a burst of `burst_ns`.
-///
-/// The backlog is compared before the packet is added: a jumbo frame longer than the whole burst still
-/// passes once the backlog has drained, and pays for itself afterwards.
-#[inline(always)]
-#[must_use]
-pub const fn admit(arrival_ns: u64, now_ns: u64, cost_ns: u64, burst_ns: u64) -> Option<u64> {
-    let start_ns = if arrival_ns > now_ns { arrival_ns } else { now_ns };
-    if start_ns - now_ns > burst_ns {
-        return None;
-    }
-    Some(start_ns + cost_ns)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gcra::admit;
     use proptest::prelude::*;
 
     const MS: u64 = 1_000_000;
