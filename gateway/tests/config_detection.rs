@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway::config::{Config, DetectMode, Measure, OffenceKind, Threshold, changes, load, view};
-use serde_json::json;
+use gateway::config::{self, Config, DetectMode, Measure, OffenceKind, Threshold, changes, load};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const TENANT: &str = "[[tenant]]\nid = \"a\"\nprefixes = [\"192.0.2.0/28\"]\ncontact = \"a@b.example\"\n";
@@ -22,13 +22,14 @@ fn written(more: &str) -> (TempDir, PathBuf) {
     (directory, file)
 }
 
-fn taken_at(more: &str, now: &str) -> Config {
+fn taken(more: &str) -> Config {
     let (_directory, file) = written(more);
-    load(&file, now.parse().unwrap()).unwrap_or_else(|diagnostics| panic!("{diagnostics}")).config
+    load(&file).unwrap_or_else(|diagnostics| panic!("{diagnostics}")).config
 }
 
-fn taken(more: &str) -> Config {
-    taken_at(more, "2026-11-01T12:00:00Z")
+/// On a fixed day, so that allowances do not expire under the tests.
+fn view(config: &Config) -> Value {
+    config::view(config, "2026-11-01T12:00:00Z".parse().unwrap())
 }
 
 #[test]
@@ -109,13 +110,18 @@ fn a_class_inherits_what_it_does_not_say() {
 fn an_allowance_holds_until_it_expires() {
     let allow = "[[detect.allow]]\nsources = [\"192.0.2.3/32\"]\nkinds = [\"scan_udp\"]\n\
                  reason = \"resolver\"\nticket = \"NET-1\"\nexpires = 2027-03-31\n";
-    let held = |now| taken_at(allow, now).detection.allow;
-    let allowance = &held("2027-03-31T23:59:59Z")[0];
+    let config = taken(allow);
+    let allowance = &config.detection.allow[0];
     assert_eq!(
         (allowance.ticket.as_str(), allowance.kinds.as_slice()),
         ("NET-1", &[OffenceKind::ScanUdp][..])
     );
-    assert_eq!(held("2027-04-01T00:00:00Z"), []);
+    for (now, holds) in [("2027-03-31T23:59:59Z", true), ("2027-04-01T00:00:00Z", false)] {
+        let now = now.parse().unwrap();
+        assert_eq!(allowance.holds_at(now), holds);
+        let viewed = config::view(&config, now)["detect"]["allow"].as_array().unwrap().len();
+        assert_eq!(viewed, usize::from(holds), "the view leaves out what has expired");
+    }
 }
 
 #[test]
@@ -125,15 +131,14 @@ fn drop_lists_are_read_watched_and_part_of_the_digest() {
     let lists = ["a.txt", "lists/b.txt"].map(|name| directory.path().join(name));
     fs::write(&lists[0], "; comment\n198.51.100.0/24 ; SBL1\n2001:db8:bad::/48\n").unwrap();
     fs::write(&lists[1], "192.0.2.128/25\n198.51.100.0/24\n").unwrap();
-    let now = "2026-11-01T12:00:00Z".parse().unwrap();
-    let before = load(&file, now).unwrap().config;
+    let before = load(&file).unwrap().config;
     let listed: Vec<_> = before.detection.listed.iter().map(ToString::to_string).collect();
     assert_eq!(listed, ["192.0.2.128/25", "198.51.100.0/24", "2001:db8:bad::/48"]);
     assert_eq!(before.detection.drop_lists, lists);
     assert!(lists.iter().all(|list| before.sources.contains(list)), "{:?}", before.sources);
 
     fs::write(&lists[1], "").unwrap();
-    let after = load(&file, now).unwrap().config;
+    let after = load(&file).unwrap().config;
     assert_ne!(before.digest, after.digest);
     let told: Vec<_> = changes(&view(&before), &view(&after)).iter().map(ToString::to_string).collect();
     assert_eq!(told, ["detect: listed_networks 3 -> 2"]);

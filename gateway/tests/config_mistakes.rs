@@ -26,7 +26,7 @@ fn now() -> Timestamp {
 /// What the operator is told about a configuration.
 fn told(outcome: Result<Loaded, Diagnostics>) -> String {
     let (verdict, diagnostics) = match outcome {
-        Ok(loaded) => ("taken", loaded.warnings),
+        Ok(loaded) => ("taken", loaded.warnings_at(now())),
         Err(diagnostics) => ("refused", diagnostics),
     };
     let mut told = diagnostics.render(false);
@@ -44,7 +44,7 @@ fn every_mistake_says_what_it_should() {
     let rewrite = std::env::var_os(REWRITE).is_some();
     let mut wrong = String::new();
     for case in &cases {
-        let told = told(load(&case.join("gateway.toml"), now()));
+        let told = told(load(&case.join("gateway.toml")));
         let file = case.join("expected.txt");
         if rewrite {
             fs::write(&file, &told).unwrap();
@@ -67,12 +67,12 @@ fn a_missing_main_file_is_told_with_what_the_system_says() {
 
 refused: errors 1, warnings 0
 ";
-    assert_eq!(told(load(Path::new("tests/nowhere.toml"), now())), expected);
+    assert_eq!(told(load(Path::new("tests/nowhere.toml"))), expected);
 }
 
 #[test]
 fn diagnostics_are_json_with_both_places() {
-    let diagnostics = load(Path::new("tests/config/duplicate-id/gateway.toml"), now()).unwrap_err();
+    let diagnostics = load(Path::new("tests/config/duplicate-id/gateway.toml")).unwrap_err();
     let expected = serde_json::json!([{
         "severity": "error",
         "message": "two tenants have the id acme",
@@ -97,7 +97,7 @@ fn columns_count_characters() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.toml");
     fs::write(&file, "# ä\ngateway = { \"ü\" = 1, name = 1 }\n").unwrap();
-    let diagnostics = load(&file, now()).unwrap_err();
+    let diagnostics = load(&file).unwrap_err();
     let place = |start: &str| {
         let diagnostic = diagnostics.iter().find(|diagnostic| diagnostic.message().starts_with(start));
         diagnostic.and_then(|diagnostic| diagnostic.place()).map(|place| (place.line, place.column))
@@ -168,7 +168,7 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("gateway.toml");
         fs::write(&file, bytes).unwrap();
-        match load(&file, now()) {
+        match load(&file) {
             Ok(loaded) => prop_assert_eq!(loaded.warnings.errors(), 0),
             Err(diagnostics) => {
                 prop_assert!(diagnostics.errors() > 0);
@@ -185,7 +185,7 @@ proptest! {
         fs::copy("tests/config/csv-mistakes/gateway.toml", &file).unwrap();
         fs::create_dir(directory.path().join("tenants.d")).unwrap();
         fs::write(directory.path().join("tenants.d/a").with_extension(extension), bytes).unwrap();
-        match load(&file, now()) {
+        match load(&file) {
             Ok(loaded) => prop_assert_eq!(loaded.warnings.errors(), 0),
             Err(diagnostics) => prop_assert!(!diagnostics.render(true).is_empty()),
         }

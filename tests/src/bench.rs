@@ -84,8 +84,7 @@ pub fn config(more: &str) -> Config {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("gateway.toml");
     fs::write(&file, format!("{BASE}\n{more}")).expect("a file in it");
-    let now = "2026-11-01T00:00:00Z".parse().expect("a timestamp");
-    config::load(&file, now).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
+    config::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 
 impl Bench {

@@ -16,8 +16,7 @@ use gateway_ebpf::DropReason;
 const REWRITE: &str = "FAIRWAY_REWRITE_EXPECTED";
 
 fn policy() -> Config {
-    let now = "2026-11-01T12:00:00Z".parse().expect("a timestamp");
-    let loaded = config::load(&directory().join("gateway.toml"), now);
+    let loaded = config::load(&directory().join("gateway.toml"));
     loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 

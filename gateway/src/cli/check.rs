@@ -53,7 +53,8 @@ struct Difference {
 }
 
 pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
-    let loaded = match config::load(&args.config.config, jiff::Timestamp::now()) {
+    let now = jiff::Timestamp::now();
+    let loaded = match config::load(&args.config.config) {
         Ok(loaded) => loaded,
         Err(diagnostics) if args.json => {
             let report =
@@ -63,11 +64,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
         }
         Err(diagnostics) => return Err(CommandError::Config(diagnostics)),
     };
-    let config = &loaded.config;
+    let (config, warnings) = (&loaded.config, loaded.warnings_at(now));
     let against_running = if args.against_running {
         let client = Client::new(args.socket.as_ref().unwrap_or(&config.gateway.control_socket));
         let running: RunningConfig = block_on(client.get("/v1/config"))?;
-        Some(Difference::between(&running, &config.into(), &config::view(config)))
+        Some(Difference::between(&running, &config.into(), &config::view(config, now)))
     } else {
         None
     };
@@ -76,18 +77,18 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
             version: VERSION,
             valid: true,
             digest: Some(config.digest.to_string()),
-            diagnostics: loaded.warnings,
+            diagnostics: warnings,
             against_running,
         };
         return Ok(json(&report)?);
     }
-    eprint!("{}", loaded.warnings.render(coloured(&std::io::stderr())));
+    eprint!("{}", warnings.render(coloured(&std::io::stderr())));
     eprintln!(
         "{} is valid: {} tenants, {} interfaces, {} warnings",
         config.file.display(),
         config.tenants.len(),
         config.interfaces.len(),
-        loaded.warnings.warnings(),
+        warnings.warnings(),
     );
     against_running.map_or(Ok(()), |difference| Ok(difference.print()?))
 }

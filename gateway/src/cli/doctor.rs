@@ -33,7 +33,7 @@ struct Report<'a> {
 pub(super) fn doctor(args: &DoctorArgs) -> Result<(), CommandError> {
     let file = &args.config.config;
     // The machine can be examined without; `fairway check` says more about the files.
-    let (config, unreadable) = match config::load(file, jiff::Timestamp::now()) {
+    let (config, unreadable) = match config::load(file) {
         Ok(loaded) => (Some(loaded.config), None),
         Err(diagnostics) => {
             if !args.json {

@@ -169,12 +169,7 @@ impl RemoteArgs {
 }
 
 fn load(file: &Path) -> Result<Loaded, CommandError> {
-    load_as_of(file, jiff::Timestamp::now())
-}
-
-/// Reads a configuration; `now` decides which exemptions have expired.
-fn load_as_of(file: &Path, now: jiff::Timestamp) -> Result<Loaded, CommandError> {
-    config::load(file, now).map_err(CommandError::Config)
+    config::load(file).map_err(CommandError::Config)
 }
 
 /// Runs a short conversation to its end.

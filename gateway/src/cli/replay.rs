@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::output::{bytes, json, stdout, table};
-use super::{CommandError, ConfigArgs, load_as_of};
+use super::{CommandError, ConfigArgs, load};
 use crate::config::Side;
 use crate::control::api::VERSION;
 use crate::replay::{self, ByReason, Capture, Difference, DirectionReport, PacketVerdict, Replay, Report};
@@ -53,8 +53,7 @@ struct Comparison<'r> {
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), CommandError> {
     let failed = |error| CommandError::Replay { file: args.capture.clone(), error };
     let mut capture = Capture::open(&args.capture).map_err(|error| failed(error.into()))?;
-    // Exemptions that had expired when the capture begins do not hold. A capture without times is judged
-    // as if it were made now.
+    // A capture without times is judged as if it were made now.
     let start = capture.next_at_ns().map_or_else(jiff::Timestamp::now, replay::timestamp);
     let files = [Some(&args.config.config), args.what_if.as_ref()];
     let mut replays =
@@ -80,7 +79,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), CommandError> {
 
 impl ReplayArgs {
     fn load(&self, file: &Path, start: jiff::Timestamp) -> Result<Replay, CommandError> {
-        let config = load_as_of(file, start)?.config;
+        let config = load(file)?.config;
         let side = self.side.map(|side| match side {
             SideArg::Tenant => Side::Tenant,
             SideArg::Uplink => Side::Uplink,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
+use super::advice::advice;
 use super::check;
 use super::detect::{read_drop_list, report_strangers};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::files::Files;
 use super::main_file::MainFile;
-use super::moment::Moment;
 use super::reader::read_file;
 use super::source::Span;
 use super::syntax::Syntax;
@@ -24,17 +24,28 @@ use super::{Config, Detection, Tenant};
 pub struct Loaded {
     /// What is in force from now on.
     pub config: Config,
-    /// What the operator should look at; no errors among them.
+    /// What the operator should look at, whatever the time; no errors among them.
     pub warnings: Diagnostics,
 }
 
-/// Reads `file` and the tenant files that it names, and checks everything. `now` decides which
-/// exemptions have expired.
+impl Loaded {
+    /// All that the operator should look at, [`advice()`] at `now` included.
+    #[must_use]
+    pub fn warnings_at(&self, now: Timestamp) -> Diagnostics {
+        let mut warnings = advice(&self.config, now);
+        warnings.extend(&self.warnings);
+        warnings.sort();
+        warnings
+    }
+}
+
+/// Reads `file` and the tenant files that it names, and checks everything. The result depends on the bytes
+/// of the files alone: what has expired is in it, and [`advice()`] tells of it.
 ///
 /// # Errors
 /// Every mistake of every file, warnings included, if there is any error among them.
-pub fn load(file: &Path, now: Timestamp) -> Result<Loaded, Diagnostics> {
-    Loader::default().load(file, now)
+pub fn load(file: &Path) -> Result<Loaded, Diagnostics> {
+    Loader::default().load(file)
 }
 
 /// Reads configurations again and again: files of tenants that have not changed are not parsed again.
@@ -48,9 +59,8 @@ impl Loader {
     ///
     /// # Errors
     /// As those of [`load()`].
-    pub fn load(&mut self, file: &Path, now: Timestamp) -> Result<Loaded, Diagnostics> {
+    pub fn load(&mut self, file: &Path) -> Result<Loaded, Diagnostics> {
         let mut reading = Reading {
-            now,
             files: Files::default(),
             tenants: Vec::new(),
             drop_lists: Vec::new(),
@@ -68,7 +78,6 @@ impl Loader {
 
 /// What has been read so far.
 struct Reading {
-    now: Timestamp,
     files: Files,
     /// Of all files; sorted by id, those with the same id as they were written.
     tenants: Vec<Arc<Tenant>>,
@@ -93,10 +102,9 @@ impl Reading {
         };
         self.files.see(file);
         let source = contents.into_source(&mut self.found);
-        let moment = Moment::new(self.now);
         let (main, own_tenants) = read_file(&source, Syntax::Toml, &mut self.found, |root| {
-            let main = MainFile::read(root, &moment);
-            let tenants = root.tables("tenant", |table| read_tenant(table, &main, &moment));
+            let main = MainFile::read(root);
+            let tenants = root.tables("tenant", |table| read_tenant(table, &main));
             (main, tenants)
         });
         cache.keep_if_under(source.text());
@@ -140,7 +148,7 @@ impl Reading {
             }
         }
         let mut files = Vec::with_capacity(named.len());
-        for (Named { path, named_at, .. }, file) in cache.read(named, main, self.now) {
+        for (Named { path, named_at, .. }, file) in cache.read(named, main) {
             match file {
                 Ok(file) => {
                     self.files.include(&path, &file.digest);

@@ -4,7 +4,6 @@ use super::detect::{DetectSection, read_detect, report_unseen_rises};
 use super::gateway::{
     FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
-use super::moment::Moment;
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
 use super::{EvidenceLimits, Interface, Metrics, Written};
@@ -51,8 +50,7 @@ impl MainFile {
         "walled_garden.hosts",
     ];
 
-    /// The moment decides what has expired.
-    pub(super) fn read(root: &mut Table<'_>, moment: &Moment) -> Self {
+    pub(super) fn read(root: &mut Table<'_>) -> Self {
         let gateway = read_gateway(root);
         let forwarding = gateway.settings.forwarding;
         let read = Self {
@@ -62,7 +60,7 @@ impl MainFile {
             smtp: read_smtp(root),
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
-            detect: read_detect(root, moment),
+            detect: read_detect(root),
             evidence: read_evidence(root),
             metrics: read_metrics(root),
             written: root.written(&Self::KEYS_TOLD),

@@ -6,10 +6,14 @@
 //!            +---------+---------------------------------+--> Diagnostics: every mistake, where it stands
 //! ```
 //!
+//! A [`Config`] is a function of the bytes of its files. What expires is judged by whoever has a clock:
+//! [`advice()`] warns of it.
+//!
 //! Nothing is guessed and nothing is passed over: an unknown key, a value without its unit, a network
 //! with host bits are errors. A configuration with one error is refused as a whole, with all that is
 //! wrong in all files told in one run. What is odd but harmless is a warning.
 
+mod advice;
 mod changes;
 mod check;
 mod contact;
@@ -22,7 +26,6 @@ mod gateway;
 mod load;
 mod main_file;
 mod model;
-mod moment;
 mod network;
 mod ports;
 mod rate;
@@ -37,6 +40,7 @@ mod units;
 mod value;
 mod view;
 
+pub use advice::advice;
 pub use changes::{Change, changes};
 pub use detect::{
     AllowReason, Allowance, DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use super::source::Span;
 use super::{BitRate, Detection, LineRate};
 
 /// A whole configuration that passed every check.
@@ -371,7 +372,7 @@ pub struct Tenant {
     pub open: Vec<String>,
     /// Name of its [`super::DetectClass`]; none: the default one.
     pub detect_class: Option<String>,
-    /// Exemptions from the closed port 25 that had not expired when the config was read.
+    /// Exemptions from the closed port 25; those that have expired are among them.
     pub smtp_exemptions: Vec<SmtpExemption>,
     /// Where it was written.
     pub place: Place,
@@ -410,8 +411,18 @@ pub struct SmtpExemption {
     pub approved_by: Option<String>,
     /// The first instant at which it no longer holds (a date means its end, UTC).
     pub expires: jiff::Timestamp,
+    /// Where that is written.
+    pub(super) expires_at: Span,
     /// Where it was written.
     pub place: Place,
+}
+
+impl SmtpExemption {
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds_at(&self, now: jiff::Timestamp) -> bool {
+        now < self.expires
+    }
 }
 
 /// Which of a table's keys are written, and where; the others have their defaults.

@@ -73,6 +73,15 @@ pub(super) struct Excerpt<'s> {
     pub(super) underlined: Range<usize>,
 }
 
+/// The same stretch of the same file, whatever stands there.
+impl PartialEq for Span {
+    fn eq(&self, other: &Self) -> bool {
+        self.source.path == other.source.path && self.range == other.range
+    }
+}
+
+impl Eq for Span {}
+
 impl Span {
     /// Sorts spans by file, then by position.
     pub(super) fn position(&self) -> (usize, usize) {

@@ -7,7 +7,6 @@ use super::diagnostic::Diagnostic;
 use super::exemption::read_exemption;
 use super::gateway::FRAGMENTS;
 use super::main_file::MainFile;
-use super::moment::Moment;
 use super::network::{DOMAIN, PREFIX, VLAN};
 use super::ports::PORT_RULE;
 use super::reader::Table;
@@ -43,7 +42,7 @@ fn title(id: &str) -> String {
 }
 
 /// Reads one `[[tenant]]` under the rules of the main file.
-pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, moment: &Moment) -> WrittenTenant {
+pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTenant {
     let (id, id_span) = table.required("id", &IDENTIFIER).map(|id| (id.value, id.span)).unzip();
     let id = id.unwrap_or_default();
     let title = title(&id);
@@ -65,7 +64,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile, moment: &Momen
     }
     let (cap_up, cap_down) =
         table.table("cap", |cap| (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title)));
-    let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title, moment));
+    let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title));
     let tenant = Tenant {
         name: table.or("name", &TEXT, id.clone()),
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),

@@ -1,7 +1,7 @@
 //! Files of tenants, read: several at once, and those that have not changed not at all.
 //!
-//! What a file says depends on its text, on the main file, and on the time ([`Moment`]); while none of them
-//! has changed, what was made of it before is taken again.
+//! What a file says depends on its text and on the main file; while neither has changed, what was made of it
+//! before is taken again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,12 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use jiff::Timestamp;
-
 use super::diagnostic::Diagnostics;
 use super::files::{Contents, FileDigest};
 use super::main_file::MainFile;
-use super::moment::Moment;
 use super::reader::read_file;
 use super::source::{Source, Span};
 use super::syntax::Syntax;
@@ -29,28 +26,24 @@ pub(super) struct TenantsFile {
     pub(super) digest: FileDigest,
     pub(super) tenants: Vec<WrittenTenant>,
     pub(super) found: Diagnostics,
-    same_until: Timestamp,
 }
 
 impl TenantsFile {
-    fn read(contents: Contents, main: &MainFile, now: Timestamp) -> Self {
-        let (moment, mut found) = (Moment::new(now), Diagnostics::default());
+    fn read(contents: Contents, main: &MainFile) -> Self {
+        let mut found = Diagnostics::default();
         let digest = contents.digest();
         let syntax = Syntax::of(&contents.path);
         let source = contents.into_source(&mut found);
         let tenants = read_file(&source, syntax, &mut found, |root| {
             root.refuse_sections(&MainFile::SECTIONS);
-            root.tables("tenant", |table| read_tenant(table, main, &moment))
+            root.tables("tenant", |table| read_tenant(table, main))
         });
-        Self { source, digest, tenants, found, same_until: moment.same_until() }
+        Self { source, digest, tenants, found }
     }
 
     /// Whether the file reads the same as before. It is compared piece by piece: memory for all of it, which is
     /// new each time, would take the kernel as long to make as the file takes to read.
-    fn still_says(&self, path: &Path, now: Timestamp) -> io::Result<bool> {
-        if now >= self.same_until {
-            return Ok(false);
-        }
+    fn still_says(&self, path: &Path) -> io::Result<bool> {
         let mut file = File::open(path)?;
         let mut piece = vec![0; 64 * 1024];
         let mut rest = self.source.text().as_bytes();
@@ -95,16 +88,15 @@ impl Cache {
         &mut self,
         named: Vec<Named>,
         main: &MainFile,
-        now: Timestamp,
     ) -> Vec<(Named, io::Result<Arc<TenantsFile>>)> {
         let before = &self.files;
         let read = |Named { order, path, .. }: &Named| {
             Ok(match before.get(path) {
-                Some(file) if file.still_says(path, now)? => {
+                Some(file) if file.still_says(path)? => {
                     file.source.set_order(*order);
                     Arc::clone(file)
                 }
-                _ => Arc::new(TenantsFile::read(Contents::read(*order, path)?, main, now)),
+                _ => Arc::new(TenantsFile::read(Contents::read(*order, path)?, main)),
             })
         };
         let files = in_parallel(named, |named| {

@@ -1,5 +1,6 @@
 //! The effective policy as JSON: what is in force, defaults filled in, in the config's own notation.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::network::port_range_text;
@@ -10,8 +11,8 @@ use super::{Allowance, ClosedPort, Config, DetectClass, Detection, Interface, Ru
 const VERSION: u32 = 1;
 
 /// The policy of `config`. Interfaces, closed ports and tenants are keyed by what identifies them, so
-/// that two views can be compared; where something was written is left out.
-pub fn view(config: &Config) -> Value {
+/// that two views can be compared; where something was written is left out, and so is what has expired at `now`.
+pub fn view(config: &Config, now: Timestamp) -> Value {
     let gateway = &config.gateway;
     json!({
         "version": VERSION,
@@ -40,7 +41,7 @@ pub fn view(config: &Config) -> Value {
         },
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
         "walled_garden": texts(&config.walled_garden),
-        "detect": view_detection(&config.detection),
+        "detect": view_detection(&config.detection, now),
         "evidence": {
             "max_size": SizeText(config.evidence.max_bytes).to_string(),
             "keep": DurationText(config.evidence.keep).to_string(),
@@ -49,7 +50,7 @@ pub fn view(config: &Config) -> Value {
             "listen": metrics.listen.to_string(),
             "top_tenants": metrics.top_tenants,
         })),
-        "tenants": keyed(&config.tenants, |tenant| &tenant.id, |tenant| view_tenant(tenant)),
+        "tenants": keyed(&config.tenants, |tenant| &tenant.id, |tenant| view_tenant(tenant, now)),
     })
 }
 
@@ -67,7 +68,8 @@ fn view_closed_port(port: &ClosedPort) -> Value {
     json!({ "protocol": port.protocol, "ports": ports, "direction": port.direction, "refuse": port.refuse })
 }
 
-fn view_tenant(tenant: &Tenant) -> Value {
+fn view_tenant(tenant: &Tenant, now: Timestamp) -> Value {
+    let exemptions = tenant.smtp_exemptions.iter().filter(|exemption| exemption.holds_at(now));
     json!({
         "name": tenant.name,
         "prefixes": texts(&tenant.prefixes),
@@ -81,7 +83,7 @@ fn view_tenant(tenant: &Tenant) -> Value {
         "relay": tenant.relay,
         "open": tenant.open,
         "detect_class": tenant.detect_class,
-        "smtp_exemptions": tenant.smtp_exemptions.iter().map(view_exemption).collect::<Vec<_>>(),
+        "smtp_exemptions": exemptions.map(view_exemption).collect::<Vec<_>>(),
     })
 }
 
@@ -96,7 +98,8 @@ fn view_exemption(exemption: &SmtpExemption) -> Value {
 }
 
 /// What drop lists hold is left out: it is the files' own, and may be long.
-fn view_detection(detection: &Detection) -> Value {
+fn view_detection(detection: &Detection, now: Timestamp) -> Value {
+    let allow = detection.allow.iter().filter(|allowance| allowance.holds_at(now));
     json!({
         "sources": detection.sources,
         "contacts": detection.contacts,
@@ -104,7 +107,7 @@ fn view_detection(detection: &Detection) -> Value {
         "drop_lists": detection.drop_lists,
         "listed_networks": detection.listed.len(),
         "classes": keyed(&detection.classes, |class| &class.name, view_class),
-        "allow": detection.allow.iter().map(view_allowance).collect::<Vec<_>>(),
+        "allow": allow.map(view_allowance).collect::<Vec<_>>(),
     })
 }
 
@@ -137,7 +140,7 @@ fn view_allowance(allowance: &Allowance) -> Value {
     })
 }
 
-fn keyed<T>(entries: &[T], key: fn(&T) -> &String, view: fn(&T) -> Value) -> Value {
+fn keyed<T>(entries: &[T], key: fn(&T) -> &String, view: impl Fn(&T) -> Value) -> Value {
     Value::Object(entries.iter().map(|entry| (key(entry).clone(), view(entry))).collect::<Map<_, _>>())
 }
 

@@ -371,7 +371,7 @@ impl From<&Policy> for RunningConfig {
             version: VERSION,
             digest: policy.config.digest.to_string(),
             fixed: FixedSettings::from(&*policy.configured),
-            policy: config::view(&policy.configured),
+            policy: config::view(&policy.configured, Timestamp::now()),
         }
     }
 }

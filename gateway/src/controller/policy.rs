@@ -61,8 +61,12 @@ impl std::fmt::Display for Lapsed {
 }
 
 impl Policy {
+    /// What holds of a configuration at `loaded_at`; what had expired before is left out.
     pub(super) fn new(loaded: Loaded, loaded_at: Timestamp, lowered_caps: Vec<MeasureInForce>) -> Self {
-        Self::assemble(Arc::new(loaded.config), lowered_caps, loaded.warnings, loaded_at)
+        let warnings = loaded.warnings_at(loaded_at);
+        let mut config = loaded.config;
+        drop(take_lapsed(&mut config, loaded_at));
+        Self::assemble(Arc::new(config), lowered_caps, warnings, loaded_at)
     }
 
     fn assemble(
@@ -87,18 +91,7 @@ impl Policy {
     /// This policy without what no longer holds at `now`, and what that was.
     pub(super) fn at(&self, now: Timestamp) -> (Self, Vec<Lapsed>) {
         let mut configured = Arc::clone(&self.configured);
-        let config = Arc::make_mut(&mut configured);
-        let mut lapsed = Vec::new();
-        let is_over = |exemption: &SmtpExemption| exemption.expires <= now;
-        for tenant in config.tenants.iter_mut().filter(|tenant| tenant.smtp_exemptions.iter().any(is_over)) {
-            let tenant = Arc::make_mut(tenant);
-            for over in tenant.smtp_exemptions.extract_if(.., |exemption| is_over(exemption)) {
-                lapsed.push(Lapsed::SmtpExemption { tenant: tenant.id.clone(), ticket: over.ticket });
-            }
-        }
-        for over in config.detection.allow.extract_if(.., |allowance| allowance.expires <= now) {
-            lapsed.push(Lapsed::Allowance { ticket: over.ticket });
-        }
+        let mut lapsed = take_lapsed(Arc::make_mut(&mut configured), now);
         let mut lowered_caps = self.lowered_caps.clone();
         for over in lowered_caps.extract_if(.., |measure| measure.until <= now) {
             lapsed.push(Lapsed::LoweredCap { tenant: over.tenant });
@@ -116,6 +109,22 @@ impl Policy {
     pub fn lowered_cap(&self, tenant: &str) -> Option<&MeasureInForce> {
         self.lowered_caps.iter().find(|measure| measure.tenant == tenant)
     }
+}
+
+/// Takes exemptions and allowances that have expired at `now` out of a configuration; returns them.
+fn take_lapsed(config: &mut Config, now: Timestamp) -> Vec<Lapsed> {
+    let mut lapsed = Vec::new();
+    let is_over = |exemption: &SmtpExemption| !exemption.holds_at(now);
+    for tenant in config.tenants.iter_mut().filter(|tenant| tenant.smtp_exemptions.iter().any(is_over)) {
+        let tenant = Arc::make_mut(tenant);
+        for over in tenant.smtp_exemptions.extract_if(.., |exemption| is_over(exemption)) {
+            lapsed.push(Lapsed::SmtpExemption { tenant: tenant.id.clone(), ticket: over.ticket });
+        }
+    }
+    for over in config.detection.allow.extract_if(.., |allowance| !allowance.holds_at(now)) {
+        lapsed.push(Lapsed::Allowance { ticket: over.ticket });
+    }
+    lapsed
 }
 
 /// Never above what is configured: that may have become less since.

@@ -267,7 +267,7 @@ mod tests {
         let tenant =
             format!("[[tenant]]\nid = 'acme'\nname = 'Acme'\nprefixes = ['203.0.113.0/28']\n{tenant}");
         std::fs::write(directory.path().join("tenant.toml"), tenant).unwrap();
-        config::load(&file, jiff::Timestamp::UNIX_EPOCH).unwrap().config
+        config::load(&file).unwrap().config
     }
 
     fn link(name: &str) -> Link {

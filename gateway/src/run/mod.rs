@@ -78,8 +78,9 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let loader = SharedLoader::default();
     let loaded = load(&loader, file.into()).await?.map_err(RunError::Config)?;
-    if loaded.warnings.warnings() > 0 {
-        tracing::warn!("the configuration has warnings\n{}", loaded.warnings.render(false).trim_end());
+    let warnings = loaded.warnings_at(Timestamp::now());
+    if warnings.warnings() > 0 {
+        tracing::warn!("the configuration has warnings\n{}", warnings.render(false).trim_end());
     }
     let gateway = loaded.config.gateway.clone();
     let (socket, listener, access) =
@@ -144,8 +145,5 @@ async fn load(
 ) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
     let loader = Arc::clone(loader);
     // After a panic it may lack files, which are then read again; it never has wrong ones.
-    spawn_blocking(move || {
-        loader.lock().unwrap_or_else(PoisonError::into_inner).load(&file, Timestamp::now())
-    })
-    .await
+    spawn_blocking(move || loader.lock().unwrap_or_else(PoisonError::into_inner).load(&file)).await
 }

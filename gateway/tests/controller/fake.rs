@@ -19,7 +19,6 @@ use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::ledger::Ledger;
 use gateway::run::{RunError, Signal, run};
 use gateway_ebpf::DropReason;
-use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -288,7 +287,7 @@ pub(crate) fn serve(
 /// A controller that no service runs.
 pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
     let record = Arc::new(Mutex::new(Record::default()));
-    let loaded = gateway::config::load(&files.config(), Timestamp::now()).unwrap();
+    let loaded = gateway::config::load(&files.config()).unwrap();
     let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
     let start =
         |config: &Config, standings: &Standings| Ok(Fake::start(Arc::clone(&record), config, standings));

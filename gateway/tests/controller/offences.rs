@@ -143,7 +143,7 @@ fn what_was_learned_of_the_tenants_use_outlasts_a_restart() {
         let quiet_until = Some(Timestamp::from_second(1_790_000_000).unwrap());
         Learned { tenant: tenant.into(), baselines: [baseline; 2], quiet_until }
     };
-    let limits = gateway::config::load(&files.config(), Timestamp::now()).unwrap().config.evidence;
+    let limits = gateway::config::load(&files.config()).unwrap().config.evidence;
     let ledger = Ledger::open(&files.path("state"), limits);
     ledger.keep_baselines(vec![learned("acme", baseline), learned("gone", baseline)]);
     drop(ledger);

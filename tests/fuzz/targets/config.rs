@@ -18,8 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     fs::write(&*FILE, bytes).expect("a temporary file");
     let now = jiff::Timestamp::from_second(1_793_534_400).expect("in 2026");
-    match config::load(&FILE, now) {
-        Ok(loaded) => assert_eq!(loaded.warnings.errors(), 0),
+    match config::load(&FILE) {
+        Ok(loaded) => assert_eq!(loaded.warnings_at(now).errors(), 0),
         Err(mistakes) => {
             assert!(mistakes.errors() > 0);
             assert!(!mistakes.render(false).is_empty());

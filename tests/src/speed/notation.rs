@@ -126,8 +126,8 @@ mod tests {
         let tenants = [Notation::Toml, Notation::Csv, Notation::Json].map(|notation| {
             let directory = written(notation, scale).expect("a configuration");
             let now = "2026-11-01T00:00:00Z".parse().expect("a timestamp");
-            let loaded = gateway::config::load(&directory.path().join("gateway.toml"), now);
-            let view = gateway::config::view(&loaded.expect("no mistakes").config);
+            let loaded = gateway::config::load(&directory.path().join("gateway.toml"));
+            let view = gateway::config::view(&loaded.expect("no mistakes").config, now);
             view["tenants"].clone()
         });
         assert_eq!(tenants[0].as_object().map(serde_json::Map::len), Some(2));

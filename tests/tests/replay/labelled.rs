@@ -49,7 +49,7 @@ cap = {{ up = "10 Gbit/s", down = "10 Gbit/s" }}
 "#
     );
     fs::write(&file, text).unwrap();
-    config::load(&file, start()).unwrap().config
+    config::load(&file).unwrap().config
 }
 
 /// Kinds of the offences in a capture, as far as it can be read.

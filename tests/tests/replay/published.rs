@@ -80,7 +80,7 @@ fn chosen_captures_give_what_they_gave() {
 fn every_capture_adds_up() {
     let Some(captures) = published() else { return };
     let start = "2001-01-01T00:00:00Z".parse().unwrap();
-    let config = config::load(&golden().join("gateway.toml"), start).unwrap().config;
+    let config = config::load(&golden().join("gateway.toml")).unwrap().config;
     let files = files_below(&captures);
     let mut read = [0_u64; 2];
     let mut replays = [None, Some(Side::Tenant), Some(Side::Uplink)]

@@ -4,7 +4,6 @@ use super::{AllowReason, Allowance, OffenceKind};
 use crate::config::Tenant;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::expiry::{read_expiry, report_no_approver};
-use crate::config::moment::Moment;
 use crate::config::network::PREFIX;
 use crate::config::reader::Table;
 use crate::config::source::{IntoValues, Span};
@@ -47,19 +46,15 @@ impl Kind for OffenceKindName {
 /// An allowance, and where each of its sources stands.
 pub(in crate::config) type WrittenAllowance = (Allowance, Vec<Span>);
 
-/// Reads one allowance; none if it has expired or is refused.
-pub(super) fn read_allowance(table: &mut Table<'_>, moment: &Moment) -> Option<WrittenAllowance> {
+/// Reads one allowance; none if it is refused.
+pub(super) fn read_allowance(table: &mut Table<'_>) -> Option<WrittenAllowance> {
     let sources = table.required_list("sources", &PREFIX);
     let kinds = table.list("kinds", &OffenceKindName).into_values();
     let reason = table.required("reason", &REASON);
     let ticket = table.required("ticket", &TEXT);
     let approved_by = table.optional("approved_by", &TEXT);
     report_no_approver(table, "an entry of [[detect.allow]]");
-    let name = match &ticket {
-        Some(ticket) => format!("the allowance {}", ticket.value),
-        None => "an allowance".to_owned(),
-    };
-    let expires = read_expiry(table, &name, moment, "its sources are watched like any other then");
+    let expires = read_expiry(table);
     let spans = sources.iter().map(|source| source.span.clone()).collect();
     let allowance = Allowance {
         sources: sources.into_values(),
@@ -67,7 +62,8 @@ pub(super) fn read_allowance(table: &mut Table<'_>, moment: &Moment) -> Option<W
         reason: reason?.value,
         ticket: ticket?.value,
         approved_by: approved_by.map(|name| name.value),
-        expires: expires?,
+        expires: expires.as_ref()?.value,
+        expires_at: expires?.span,
         place: table.header().place(),
     };
     Some((allowance, spans))

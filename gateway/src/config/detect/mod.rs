@@ -20,6 +20,7 @@ pub use kind::{OffenceKind, Threshold};
 pub(super) use read::{DetectSection, read_detect, report_unseen_rises};
 
 use super::Place;
+use super::source::Span;
 
 /// `[detect]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Detection {
     pub listed: Vec<IpNetwork>,
     /// At most [`DetectClass::MAX`] and the default one, which is the first.
     pub classes: Vec<DetectClass>,
-    /// Sources that may do what others may not, as far as it had not expired when the config was read.
+    /// Sources that may do what others may not; those that have expired are among them.
     pub allow: Vec<Allowance>,
 }
 
@@ -177,8 +178,18 @@ pub struct Allowance {
     pub approved_by: Option<String>,
     /// The first instant at which it no longer holds (a date means its end, UTC).
     pub expires: jiff::Timestamp,
+    /// Where that is written.
+    pub(super) expires_at: Span,
     /// Where it was written.
     pub place: Place,
+}
+
+impl Allowance {
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds_at(&self, now: jiff::Timestamp) -> bool {
+        now < self.expires
+    }
 }
 
 /// What a source does that looks like an offence and is none.

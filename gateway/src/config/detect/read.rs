@@ -3,7 +3,6 @@
 use super::allow::{WrittenAllowance, read_allowance};
 use super::{DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::moment::Moment;
 use crate::config::reader::Table;
 use crate::config::source::At;
 use crate::config::units::DurationWithin;
@@ -37,7 +36,7 @@ const MEASURES: NumberWithin = NumberWithin(1..=1_000_000);
 pub(in crate::config) struct DetectSection {
     /// Without the allowances, and what the drop lists hold.
     pub(in crate::config) settings: Detection,
-    /// Allowances that hold.
+    /// The allowances.
     pub(in crate::config) allow: Vec<WrittenAllowance>,
     /// Paths of drop lists, relative to the main file's directory.
     pub(in crate::config) drop_lists: Vec<At<String>>,
@@ -45,7 +44,7 @@ pub(in crate::config) struct DetectSection {
     pub(in crate::config) are_classes_known: bool,
 }
 
-pub(in crate::config) fn read_detect(root: &mut Table<'_>, moment: &Moment) -> DetectSection {
+pub(in crate::config) fn read_detect(root: &mut Table<'_>) -> DetectSection {
     root.table("detect", |table| {
         let default = read_rules(table, &built_in_rules());
         let mut classes = vec![DetectClass { name: DetectClass::DEFAULT.to_owned(), rules: default.clone() }];
@@ -56,11 +55,7 @@ pub(in crate::config) fn read_detect(root: &mut Table<'_>, moment: &Moment) -> D
         DetectSection {
             are_classes_known: table.is_whole() && names_are_valid,
             drop_lists: table.list("drop_lists", &TEXT),
-            allow: table
-                .tables("allow", |allow| read_allowance(allow, moment))
-                .into_iter()
-                .flatten()
-                .collect(),
+            allow: table.tables("allow", read_allowance).into_iter().flatten().collect(),
             settings: Detection {
                 sources: table.or("sources", &SOURCES, 10_000),
                 contacts: table.or("contacts", &CONTACTS, 262_144),

@@ -29,7 +29,7 @@ impl Simulation {
             text += &format!("[[tenant]]\nid = \"{id}\"\nprefixes = [\"192.0.{network}.0/28\"]\n");
         }
         std::fs::write(&file, text).unwrap();
-        let config = config::load(&file, at(0)).unwrap_or_else(|error| panic!("{error}")).config;
+        let config = config::load(&file).unwrap_or_else(|error| panic!("{error}")).config;
         let none = |tenant: &Tenant| TenantCounters {
             id: tenant.id.clone(),
             up: DirectionCounters::default(),
