@@ -20,7 +20,7 @@ use crate::port::{Actions, PortClasses, PortFilter, ServiceClass};
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;

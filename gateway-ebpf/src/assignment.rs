@@ -1,9 +1,9 @@
 //! Which policy a tenant has: half a 64-bit word in each bank, so that it changes between two packets, and so that a
 //! processor's caches hold those of many tenants.
 
-use crate::standing::Standing;
+use crate::restriction::Restriction;
 
-/// The assignment of one tenant in one bank: the number of a policy (24 bits) and the tenant's [`Standing`] (7). The
+/// The assignment of one tenant in one bank: the number of a policy (24 bits) and the tenant's [`Restriction`] (7). The
 /// topmost bit says, in both banks, that one of the tenant's sources is under a measure. The controller and
 /// the programs both change it, each its own bits, atomically.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -20,17 +20,18 @@ pub const ASSIGNMENTS_BITS: u32 = 4;
 pub const MOST_POLICIES: u32 = 1 << POLICY_BITS;
 
 const POLICY_BITS: u32 = 24;
-const STANDING_MASK: u32 = 0x7f;
+
+// The policy, the restriction, and the mark fill the word.
+const _: () = assert!(POLICY_BITS + Restriction::BITS + 1 == u32::BITS);
 
 impl Assignment {
     /// One of the tenant's sources is under a measure, or was a short while ago.
     pub const MEASURED: u32 = 1 << 31;
 
-    /// The same with another policy, below [`MOST_POLICIES`], and standing.
+    /// The same with another policy, below [`MOST_POLICIES`], and restriction.
     #[must_use]
-    pub const fn with(self, policy: u32, standing: Standing) -> Self {
-        let standing = (standing.number() & STANDING_MASK) << POLICY_BITS;
-        Self(self.0 & Self::MEASURED | policy & (MOST_POLICIES - 1) | standing)
+    pub const fn with(self, policy: u32, restriction: Restriction) -> Self {
+        Self(self.0 & Self::MEASURED | policy & (MOST_POLICIES - 1) | restriction.bits() << POLICY_BITS)
     }
 
     /// The assignment with this number.
@@ -52,11 +53,11 @@ impl Assignment {
         self.0 & (MOST_POLICIES - 1)
     }
 
-    /// The standing.
+    /// What the tenant is forbidden.
     #[inline(always)]
     #[must_use]
-    pub const fn standing(self) -> Standing {
-        Standing::from_number((self.0 >> POLICY_BITS) & STANDING_MASK)
+    pub const fn restriction(self) -> Restriction {
+        Restriction::from_bits(self.0 >> POLICY_BITS)
     }
 
     /// Whether the programs have to look for a measure.
@@ -75,10 +76,10 @@ mod tests {
     fn all_of_it_keeps_to_its_bits() {
         for mark in [0, Assignment::MEASURED] {
             for policy in [0, 7, MOST_POLICIES - 1] {
-                for standing in [Standing::GOOD, Standing::NO_MAIL, Standing::NOTHING] {
-                    let start = Assignment::from_number(mark).with(MOST_POLICIES - 1, Standing::NOTHING);
-                    let assignment = Assignment::from_number(start.with(policy, standing).number());
-                    assert_eq!((assignment.policy(), assignment.standing()), (policy, standing));
+                for restriction in (0..1 << Restriction::BITS).map(Restriction::from_bits) {
+                    let start = Assignment::from_number(mark).with(MOST_POLICIES - 1, Restriction::NOTHING);
+                    let assignment = Assignment::from_number(start.with(policy, restriction).number());
+                    assert_eq!((assignment.policy(), assignment.restriction()), (policy, restriction));
                     assert_eq!(assignment.is_measured(), mark != 0);
                 }
             }

@@ -4,7 +4,7 @@
 //! one path through it, and the modules follow that path:
 //!
 //! ```text
-//! frame -> parse -> lookup (whose is it?) -> standing, port (may it?) -> policer (does it fit?) -> counters in abi
+//! frame -> parse -> lookup (whose is it?) -> restriction, port (may it?) -> policer (does it fit?) -> counters in abi
 //! ```
 //!
 //! Every step that refuses returns a [`DropReason`]; only the entry points of the programs turn that
@@ -23,7 +23,7 @@ pub mod policer;
 pub mod port;
 mod reason;
 pub mod refusal;
-pub mod standing;
+pub mod restriction;
 pub mod traffic;
 
 pub use reason::{DropReason, REASON_SLOTS};

@@ -51,7 +51,7 @@ reasons! {
     /// Neither IP nor known link control.
     Ethertype = 9, "ethertype", "Neither IP nor known link control, on the tenant side.";
     /// Policy rule E1.
-    Suspended = 10, "suspended", "The tenant is suspended, and the packet falls under the scope of it.";
+    Suspended = 10, "suspended", "The tenant is suspended, and the packet falls under the scope of a suspension.";
     /// Policy rule S1.
     Quarantined = 11, "quarantined", "The source is in quarantine for what it was found to do.";
     /// Policy rule S1, before any verdict.

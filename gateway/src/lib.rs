@@ -3,7 +3,7 @@
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
 //! is where the policy comes from; [`detect`] is what misuse was seen,
-//! [`standing`] what an operator did about it, [`ledger`] remembers both; [`controller`] holds all together, [`metrics`] and
+//! [`suspension`] what an operator did about it, [`ledger`] remembers both; [`controller`] holds all together, [`metrics`] and
 //! [`control`] show it to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
 //! instead of traffic, and [`cli`] has the commands.
 
@@ -20,4 +20,4 @@ pub mod link;
 pub mod metrics;
 pub mod replay;
 pub mod run;
-pub mod standing;
+pub mod suspension;

@@ -1,4 +1,4 @@
-//! What happens to a tenant's packet, in this order: standing, measures, port policy, cap, detection. A
+//! What happens to a tenant's packet, in this order: restrictions, measures, port policy, cap, detection. A
 //! packet that is refused before the cap does not use up the tenant's bandwidth, and only what is about
 //! to pass counts as a contact.
 
@@ -10,7 +10,7 @@ use gateway_ebpf::gcra;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Address, Fragment, Ip, Opening, Transport};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::identify::{self, Tenant};
@@ -65,14 +65,15 @@ pub fn decide(
         Direction::Up => ip.destination,
         Direction::Down => ip.source,
     };
-    // Told only of the few that are suspended: nearly every packet would pay for it.
+    // Read only for the few that are restricted: nearly every packet would pay for it.
     let opening = || transport.map_or(Opening::Unknown, |transport| transport.opening());
-    let standing = tenant.assignment.standing();
-    let held = if standing != Standing::GOOD && standing.forbids(direction, rules.is_mail(), opening()) {
-        Err(DropReason::Suspended)
-    } else {
-        detect::hold(packet, network, direction, tenant)
-    };
+    let restriction = tenant.assignment.restriction();
+    let held =
+        if restriction != Restriction::NONE && restriction.forbids(direction, rules.is_mail(), opening()) {
+            Err(DropReason::Suspended)
+        } else {
+            detect::hold(packet, network, direction, tenant)
+        };
     if let Err(reason) = held
         && !((reason == DropReason::Suspended || reason == DropReason::Quarantined)
             && may_still(packet.context(), network as u32, direction as u32, tenant.slot.0, tenant.bank) != 0)

@@ -34,7 +34,7 @@ impl Tenant {
     fn new(slot: Slot, bank: u32, direction: Direction) -> Option<Self> {
         let state = TENANTS.get_ptr_mut(state_index(slot, direction))?;
         // SAFETY: a live, aligned map value; an aligned 32-bit load is atomic. Volatile: it is never
-        // repeated, so that a change of the standing comes between two packets.
+        // repeated, so that a change of the restriction comes between two packets.
         let assignment = unsafe { assignment(bank, slot)?.read_volatile() };
         let policy = POLICIES.get(start(bank, policy_capacity()) + assignment.policy())?;
         Some(Self { slot, bank, state, assignment, policy })

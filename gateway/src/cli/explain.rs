@@ -33,7 +33,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// What an abuse desk asks first comes first: whose, in what standing, what was dropped.
+/// What an abuse desk asks first comes first: whose, what it is forbidden, what was dropped.
 fn text(explanation: &Explanation) -> String {
     let Explanation { address, at, tenant, samples, .. } = explanation;
     let (own, others): (Vec<_>, Vec<_>) = samples.iter().partition(|sample| sample.of_address);
@@ -65,36 +65,33 @@ fn text(explanation: &Explanation) -> String {
 }
 
 fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
-    let standing = match &owner.suspension {
-        None => "good".to_owned(),
-        Some(suspension) => {
-            let until = suspension.until.map(|until| format!("for another {}", left(until, now)));
-            format!(
-                "SUSPENDED ({}){} since {:.0}, {}: {}",
-                suspension.scope.label(),
-                suspension.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default(),
-                suspension.since,
-                until.as_deref().unwrap_or("until somebody restores it"),
-                suspension.reason
-            )
-        }
-    };
-    let held = owner.lowered_cap.as_ref().map(|held| {
-        let cap = held.lowered_cap.map(|cap| cap.to_string()).unwrap_or_default();
+    let suspended = owner.suspensions.iter().map(|suspension| {
+        let until = suspension.until.map(|until| format!("for another {}", left(until, now)));
         format!(
-            ", UNDER A MEASURE for {}: cap {cap}, for another {}",
-            held.kind.label(),
-            left(held.until, now)
+            "SUSPENDED ({}){} since {:.0}, {}: {}",
+            suspension.scope.label(),
+            suspension.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default(),
+            suspension.since,
+            until.as_deref().unwrap_or("until somebody restores it"),
+            suspension.reason
         )
     });
+    let held = owner.lowered_cap.iter().map(|held| {
+        let cap = held.lowered_cap.map(|cap| cap.to_string()).unwrap_or_default();
+        format!("UNDER A MEASURE for {}: cap {cap}, for another {}", held.kind.label(), left(held.until, now))
+    });
+    let mut restrictions: Vec<_> = suspended.chain(held).map(|fact| ("restriction", fact)).collect();
+    if restrictions.is_empty() {
+        restrictions.push(("restriction", "none".to_owned()));
+    }
     let facts = [
-        ("standing", standing + &held.unwrap_or_default()),
         ("network", owner.prefix.clone()),
         ("VLAN", owner.vlan.clone().unwrap_or_else(|| "any".into())),
         ("contact", owner.contact.clone().unwrap_or_else(|| "none".into())),
         ("configured", owner.configured_at.clone()),
     ];
-    facts.iter().map(|(name, fact)| format!(" {name:<12}{fact}\n")).collect()
+    let facts = restrictions.into_iter().chain(facts);
+    facts.map(|(name, fact)| format!(" {name:<12}{fact}\n")).collect()
 }
 
 /// What the source did lately, and what is done about it.

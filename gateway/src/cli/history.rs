@@ -11,7 +11,7 @@ use crate::config::Measure;
 use crate::control::History;
 use crate::detect::Offence;
 use crate::ledger::{PastEntry, PastOffence, Taken};
-use crate::standing::{Change, Scope, StandingChange};
+use crate::suspension::{Change, Scope, SuspensionChange};
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
@@ -42,7 +42,7 @@ fn text(entries: &[PastEntry]) -> String {
     let header = ["when", "source", "what", "what was done", "counted", "first targets", "packets"];
     let rows = entries.iter().map(|entry| match entry {
         PastEntry::Offence(offence) => offence_row(offence),
-        PastEntry::Standing(standing) => standing_row(&standing.change),
+        PastEntry::Suspension(suspension) => suspension_row(&suspension.change),
     });
     table(&header, rows, &[])
 }
@@ -65,8 +65,8 @@ fn offence_row(offence: &PastOffence) -> Vec<String> {
     ]
 }
 
-fn standing_row(change: &StandingChange) -> Vec<String> {
-    let StandingChange { at, change, scope, source: of, until, by, reason } = change;
+fn suspension_row(change: &SuspensionChange) -> Vec<String> {
+    let SuspensionChange { at, change, scope, source: of, until, by, reason } = change;
     let scope = scope.map(Scope::label);
     let by = by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
     let done = match change {

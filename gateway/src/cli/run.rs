@@ -5,8 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CommandError, ConfigArgs, log::LogArgs};
-use crate::controller::Policer;
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Plane};
 use crate::run;
 
 #[derive(Debug, Args)]
@@ -25,8 +24,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(async {
         let signals = run::signals()?;
-        let start = |config: &_, standings: &_| {
-            Ok(Box::new(Dataplane::start(config, standings)?) as Box<dyn Policer>)
+        let start = |config: &_, restrictions: &_| {
+            Ok(Box::new(Dataplane::start(config, restrictions)?) as Box<dyn Plane>)
         };
         run::run(&args.config.config, start, signals).await.map_err(CommandError::from)
     });

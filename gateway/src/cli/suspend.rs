@@ -7,15 +7,15 @@ use clap::Args;
 use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::DurationText;
-use crate::control::api::{Restore, Restored, Standing, Suspend};
+use crate::control::api::{Restore, Restored, Suspend, Suspended};
 use crate::detect::MeasureInForce;
-use crate::standing::{Scope, Suspension};
+use crate::suspension::{Scope, Suspension};
 
 #[derive(Debug, Args)]
 pub(super) struct SuspendArgs {
     /// The tenant's id
     tenant: String,
-    /// How far the suspension goes
+    /// How far the suspension goes; it adds to those of other scopes
     #[arg(long, value_enum)]
     scope: Scope,
     /// Why: for the log, the ledger, and whoever restores the tenant
@@ -35,6 +35,9 @@ pub(super) struct RestoreArgs {
     /// Why: for the log and the ledger
     #[arg(long)]
     reason: String,
+    /// Only the suspension of this scope
+    #[arg(long, value_enum, conflicts_with = "source")]
+    scope: Option<Scope>,
     /// Only the measures against this address of the tenant
     #[arg(long, value_name = "ADDRESS")]
     source: Option<IpAddr>,
@@ -49,24 +52,28 @@ pub(super) fn suspend(args: &SuspendArgs) -> Result<(), CommandError> {
         for_seconds: args.duration.as_ref().map(|duration| duration.0.as_secs()),
     };
     let path = format!("/v1/tenants/{}/suspend", args.tenant);
-    let standing: Standing = block_on(args.remote.client()?.post_json(&path, &request))?;
+    let suspended: Suspended = block_on(args.remote.client()?.post_json(&path, &request))?;
     if args.remote.json {
-        return Ok(json(&standing)?);
+        return Ok(json(&suspended)?);
     }
-    let until = standing.suspension.until.map_or("until restored".into(), |until| format!("until {until}"));
-    eprintln!("suspended {}: {}, {until}", standing.tenant, standing.suspension.scope.label());
+    let Suspended { tenant, suspension: Suspension { scope, until, .. }, suspensions, .. } = &suspended;
+    let until = until.map_or("until restored".into(), |until| format!("until {until}"));
+    eprintln!("suspended {tenant}: {}, {until}", scope.label());
+    for Suspension { scope, reason, .. } in suspensions.iter().filter(|other| other.scope != *scope) {
+        eprintln!("{tenant} is suspended besides ({}) for: {reason}", scope.label());
+    }
     Ok(())
 }
 
 pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
-    let request = Restore { reason: args.reason.clone(), source: args.source };
+    let request = Restore { reason: args.reason.clone(), scope: args.scope, source: args.source };
     let path = format!("/v1/tenants/{}/restore", args.tenant);
     let ended: Restored = block_on(args.remote.client()?.post_json(&path, &request))?;
     if args.remote.json {
         return Ok(json(&ended)?);
     }
-    let Restored { tenant, suspension, lifted, .. } = &ended;
-    if let Some(Suspension { scope, since, reason, by, .. }) = suspension {
+    let Restored { tenant, suspensions, lifted, .. } = &ended;
+    for Suspension { scope, since, reason, by, .. } in suspensions {
         let (scope, by) = (scope.label(), by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default());
         eprintln!("restored {tenant}: it was suspended ({scope}){by} since {since:.0} for: {reason}");
     }

@@ -33,16 +33,16 @@ fn text(tenants: &[TenantStatus]) -> String {
     let rows = tenants.iter().flat_map(|tenant| {
         let vlan = tenant.vlan.as_ref().map(|vlan| format!(" vlan {vlan}")).unwrap_or_default();
         let networks = format!("{}{vlan}", tenant.prefixes.join(" "));
-        let standing = standing(tenant);
-        [row([&tenant.id, &tenant.name, "up"], &tenant.up), row([&standing, &networks, "down"], &tenant.down)]
+        let held = held(tenant);
+        [row([&tenant.id, &tenant.name, "up"], &tenant.up), row([&held, &networks, "down"], &tenant.down)]
     });
     table(&header, rows, &[3, 4, 5, 6, 7])
 }
 
-/// What is held against a tenant: its suspension, and measures against it and its sources.
-fn standing(tenant: &TenantStatus) -> String {
+/// What is held against a tenant: its suspensions, and measures against it and its sources.
+fn held(tenant: &TenantStatus) -> String {
     let suspended =
-        tenant.suspension.iter().map(|suspension| format!("suspended: {}", suspension.scope.label()));
+        tenant.suspensions.iter().map(|suspension| format!("suspended: {}", suspension.scope.label()));
     let measures = tenant.measures.iter().map(|held| match (held.source, held.lowered_cap) {
         (Some(source), _) => format!("{}: {source}", held.measure.label()),
         (None, Some(cap)) => format!("{}: {cap}", held.measure.label()),

@@ -15,7 +15,7 @@ use crate::config;
 use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
-use crate::standing::{Scope, Suspension};
+use crate::suspension::{Scope, Suspension};
 use gateway_ebpf::DropReason;
 
 /// The version of the shapes below.
@@ -152,9 +152,12 @@ pub struct TenantStatus {
     pub prefixes: Vec<String>,
     /// `110`, or `200.110` for two tags.
     pub vlan: Option<String>,
-    /// How it is suspended; none: it is in good standing.
+    /// The widest of `suspensions`; none: there is none.
     #[serde(default)]
     pub suspension: Option<Suspension>,
+    /// How it is suspended: one of each scope at most, the narrowest first. What they forbid adds up.
+    #[serde(default)]
+    pub suspensions: Vec<Suspension>,
     /// Measures in force against it and its sources.
     #[serde(default)]
     pub measures: Vec<MeasureInForce>,
@@ -196,7 +199,10 @@ pub struct Suspend {
 pub struct Restore {
     /// Why.
     pub reason: String,
-    /// The one source whose measures end; none: all, and the suspension.
+    /// The one scope whose suspension ends, and no measure; none: see `source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The one source whose measures end, and no suspension; with neither, all end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
 }
@@ -208,8 +214,11 @@ pub struct Restored {
     pub version: u32,
     /// The tenant's id.
     pub tenant: String,
-    /// The suspension that ended; none: there was none.
+    /// The widest of `suspensions`; none: there was none.
     pub suspension: Option<Suspension>,
+    /// The suspensions that ended, the narrowest scope first.
+    #[serde(default)]
+    pub suspensions: Vec<Suspension>,
     /// The measures that ended.
     #[serde(default)]
     pub lifted: Vec<MeasureInForce>,
@@ -217,13 +226,16 @@ pub struct Restored {
 
 /// What suspending answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Suspended {
     /// [`VERSION`].
     pub version: u32,
     /// The tenant's id.
     pub tenant: String,
     /// The suspension that began.
     pub suspension: Suspension,
+    /// All that the tenant has now, the narrowest scope first.
+    #[serde(default)]
+    pub suspensions: Vec<Suspension>,
 }
 
 /// `GET /v1/config`: what `check --against-running` compares with.
@@ -345,7 +357,8 @@ impl From<&Observation> for Tenants {
             name: tenant.name.clone(),
             prefixes: tenant.prefixes.iter().map(ToString::to_string).collect(),
             vlan: tenant.vlan.map(|vlan| vlan.to_string()),
-            suspension: observation.suspensions.get(&tenant.id).cloned(),
+            suspension: observation.suspensions.of(&tenant.id).last().cloned(),
+            suspensions: observation.suspensions.of(&tenant.id).to_vec(),
             measures: measures.remove(tenant.id.as_str()).unwrap_or_default(),
             up: DirectionStatus::of(tenant.cap_up, &counters.up),
             down: DirectionStatus::of(tenant.cap_down, &counters.down),

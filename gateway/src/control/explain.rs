@@ -11,7 +11,7 @@ use crate::config::{self, BitRate, Config, Measure, PolicyRule, SmtpExemption};
 use crate::controller::{Explained, Owner, Sample};
 use crate::detect::{Count, MeasureInForce, Watched};
 use crate::link::name_of;
-use crate::standing::Suspension;
+use crate::suspension::Suspension;
 
 /// Everything that decides about an address's packets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,8 +46,11 @@ pub struct OwnerStatus {
     pub contact: Option<String>,
     /// `file:line:column`.
     pub configured_at: String,
-    /// How it is suspended; null: it is in good standing.
+    /// The widest of `suspensions`; null: there is none.
     pub suspension: Option<Suspension>,
+    /// How it is suspended: one of each scope at most, the narrowest first. What they forbid adds up.
+    #[serde(default)]
+    pub suspensions: Vec<Suspension>,
     /// The measure that lowers its cap; null: none does.
     #[serde(default)]
     pub lowered_cap: Option<MeasureInForce>,
@@ -233,7 +236,8 @@ impl OwnerStatus {
             vlan: tenant.vlan.map(|vlan| vlan.to_string()),
             contact: tenant.contact.clone(),
             configured_at: tenant.place.to_string(),
-            suspension: owner.suspension.clone(),
+            suspension: owner.suspensions.last().cloned(),
+            suspensions: owner.suspensions.clone(),
             lowered_cap: owner.lowered_cap.clone(),
             detection: owner.watched.as_ref().map(WatchedStatus::from),
             exemptions: tenant.smtp_exemptions.iter().map(ExemptionStatus::from).collect(),

@@ -20,15 +20,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::api::{
-    Failure, ReloadDone, Restore, Restored, RunningConfig, Standing, Status, Suspend, Tenants, VERSION,
+    Failure, ReloadDone, Restore, Restored, RunningConfig, Status, Suspend, Suspended, Tenants, VERSION,
 };
 use super::explain::Explanation;
 use super::history::history;
 use super::peer::{Access, name_of};
-use crate::controller::{Controller, Release, Released, ReloadError, Reloaded, StandingError};
+use crate::controller::{Controller, Ended, Release, Released, ReloadError, Reloaded, SuspendError};
 use crate::detect::source_of;
 use crate::http::{self, Limits};
-use crate::standing::Suspension;
+use crate::suspension::Suspension;
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
 const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
@@ -157,11 +157,11 @@ async fn suspend(
     };
     let Suspend { scope, reason, .. } = request;
     let suspension = Suspension { scope, reason, by: Some(by.clone()), since, until };
-    standing(shared, tenant, move |controller, tenant| {
-        controller.suspend(tenant, suspension.clone())?;
+    change_tenant(shared, tenant, move |controller, tenant| {
+        let suspensions = controller.suspend(tenant, suspension.clone())?;
         let (scope, reason) = (suspension.scope.label(), &suspension.reason);
         tracing::info!(tenant, by, scope, reason, until = ?suspension.until, "suspended");
-        Ok(Standing { version: VERSION, tenant: tenant.to_owned(), suspension })
+        Ok(Suspended { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions })
     })
     .await
 }
@@ -172,34 +172,37 @@ async fn restore(
     Extension(Operator(by)): Extension<Operator>,
     Json(request): Json<Restore>,
 ) -> Response {
-    standing(shared, tenant, move |controller, tenant| {
-        let reason = request.reason;
-        let release =
-            Release { source: request.source.map(source_of), by: by.clone(), reason: reason.clone() };
-        let Released { suspension, lifted } = controller.restore(tenant, release)?;
-        tracing::info!(
-            tenant,
-            by,
-            reason,
-            suspended = suspension.is_some(),
-            lifted = lifted.len(),
-            "restored"
-        );
-        Ok(Restored { version: VERSION, tenant: tenant.to_owned(), suspension, lifted })
+    let Restore { reason, scope, source } = request;
+    let of = match (scope, source) {
+        (None, None) => Released::All,
+        (Some(scope), None) => Released::Scope(scope),
+        (None, Some(source)) => Released::Source(source_of(source)),
+        (Some(_), Some(_)) => {
+            let error = "a scope is the tenant's as a whole: name a scope or a source, not both";
+            return failure(StatusCode::UNPROCESSABLE_ENTITY, error);
+        }
+    };
+    change_tenant(shared, tenant, move |controller, tenant| {
+        let release = Release { of, by: by.clone(), reason: reason.clone() };
+        let Ended { suspensions, lifted } = controller.restore(tenant, release)?;
+        let scopes: Vec<_> = suspensions.iter().map(|suspension| suspension.scope.label()).collect();
+        tracing::info!(tenant, by, reason, ?scopes, lifted = lifted.len(), "restored");
+        let suspension = suspensions.last().cloned();
+        Ok(Restored { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions, lifted })
     })
     .await
 }
 
-/// Changes a tenant's standing.
-async fn standing<T: Serialize + Send + 'static>(
+/// Takes something from a tenant, or gives it back.
+async fn change_tenant<T: Serialize + Send + 'static>(
     shared: Shared,
     tenant: String,
-    change: impl FnOnce(&Controller, &str) -> Result<T, StandingError> + Send + 'static,
+    change: impl FnOnce(&Controller, &str) -> Result<T, SuspendError> + Send + 'static,
 ) -> Response {
     let changed = spawn_blocking(move || change(&shared.controller, &tenant));
     match changed.await {
         Ok(Ok(done)) => Json(done).into_response(),
-        Ok(Err(error @ StandingError::Stopping)) => {
+        Ok(Err(error @ SuspendError::Stopping)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
         }
         Ok(Err(error)) => failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),

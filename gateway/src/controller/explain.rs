@@ -7,11 +7,11 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::{Policer, Policy, Sample, Samples, Suspensions};
+use super::{Policy, Sample, Samples, Suspensions};
 use crate::config::Config;
-use crate::dataplane::TenantCounters;
+use crate::dataplane::{Plane, TenantCounters};
 use crate::detect::{MeasureInForce, Watched};
-use crate::standing::Suspension;
+use crate::suspension::Suspension;
 
 /// Why the packets of an address pass or are dropped.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct Owner {
     pub index: usize,
     /// Which of its networks the address is in.
     pub prefix: IpNetwork,
-    /// How it is suspended.
-    pub suspension: Option<Suspension>,
+    /// How it is suspended, the narrowest scope first.
+    pub suspensions: Vec<Suspension>,
     /// The measure that lowers its cap, if one does.
     pub lowered_cap: Option<MeasureInForce>,
     /// What it sent and received.
@@ -54,19 +54,19 @@ impl Explained {
         policy: &Arc<Policy>,
         suspensions: &Suspensions,
         samples: &Samples,
-        policer: &dyn Policer,
+        plane: &dyn Plane,
     ) -> Self {
         let owner = find(&policy.config, address).and_then(|(index, prefix)| {
             let id = &policy.config.tenants[index].id;
-            let backlogs = policer.backlogs(id).inspect_err(|error| tracing::warn!(%error, "reading caps"));
+            let backlogs = plane.backlogs(id).inspect_err(|error| tracing::warn!(%error, "reading caps"));
             Some(Owner {
                 index,
                 prefix,
-                suspension: suspensions.get(id).cloned(),
+                suspensions: suspensions.of(id).to_vec(),
                 lowered_cap: policy.lowered_cap(id).cloned(),
-                counters: policer.snapshot().tenants.into_iter().nth(index)?,
+                counters: plane.snapshot().tenants.into_iter().nth(index)?,
                 backlogs: backlogs.ok().flatten(),
-                watched: policer.watched(address),
+                watched: plane.watched(address),
             })
         });
         let samples = match &owner {

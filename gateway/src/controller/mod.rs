@@ -8,12 +8,11 @@ mod explain;
 mod fixed;
 mod headers;
 mod offences;
-mod policer;
 mod policy;
 mod reload;
 mod samples;
 mod suspects;
-mod suspension;
+mod suspensions;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,21 +24,20 @@ use tokio::sync::Notify;
 pub use explain::{Explained, Owner};
 pub use fixed::FixedSettings;
 pub use headers::Headers;
-pub use offences::{HistoryError, Release, Released};
-pub use policer::Policer;
+pub use offences::{Ended, HistoryError, Release, Released};
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
-pub use suspension::{Suspensions, SuspensionsError};
+pub use suspensions::{Suspensions, SuspensionsError};
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
-    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, InterfaceCounters,
-    Snapshot, Standings, TableMemory,
+    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, InterfaceCounters, Plane,
+    Restrictions, Snapshot, TableMemory,
 };
 use crate::detect::{MeasureInForce, OffenceTally};
 use crate::ledger::{Health, Ledger};
-use crate::standing::{StandingChange, Suspension};
+use crate::suspension::{Scope, Suspension, SuspensionChange};
 use suspects::Suspects;
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
@@ -54,7 +52,7 @@ pub struct Controller {
 
 struct State {
     /// None once stopped.
-    policer: Option<Box<dyn Policer>>,
+    plane: Option<Box<dyn Plane>>,
     policy: Arc<Policy>,
     suspensions: Arc<Suspensions>,
     samples: Samples,
@@ -67,13 +65,16 @@ struct State {
 
 /// Why a tenant was not suspended or restored.
 #[derive(Debug, thiserror::Error)]
-pub enum StandingError {
+pub enum SuspendError {
     /// The configuration has no such tenant.
     #[error("no tenant {0:?} is configured; `fairway tenants` lists them")]
     Unknown(String),
     /// There is nothing to restore.
     #[error("tenant {0:?} is not suspended, and no measure holds against it")]
     NothingToRestore(String),
+    /// There is nothing to restore of this scope.
+    #[error("tenant {1:?} has no suspension of scope {scope}; `fairway tenants` shows those that it has", scope = .0.label())]
+    NotSuspended(Scope, String),
     /// There is nothing to restore for this source.
     #[error("no measure holds against {0} of tenant {1:?}; `fairway history {1}` tells what there was")]
     NoMeasure(IpNetwork, String),
@@ -137,14 +138,14 @@ impl Controller {
         loaded: Loaded,
         suspensions: Suspensions,
         ledger: Ledger,
-        start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError>,
+        start: impl FnOnce(&Config, &Restrictions) -> Result<Box<dyn Plane>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
         let offences = offences::remembered(&ledger, &loaded.config, loaded_at);
         let in_force: Vec<_> = offences.in_force(loaded_at).cloned().collect();
         let policy = Arc::new(Policy::new(loaded, loaded_at, offences::lowered_caps(&in_force)));
-        let mut policer = start(&policy.config, &suspensions.standings())?;
-        policer.impose(&in_force);
+        let mut plane = start(&policy.config, &suspensions.restrictions())?;
+        plane.impose(&in_force);
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
         let changed = Notify::new();
@@ -153,7 +154,7 @@ impl Controller {
             changed,
             ledger,
             state: Mutex::new(State {
-                policer: Some(policer),
+                plane: Some(plane),
                 policy,
                 suspensions: Arc::new(suspensions),
                 offences: Arc::new(offences),
@@ -173,12 +174,12 @@ impl Controller {
     /// Policy and counters of this moment; none once stopped.
     pub fn observe(&self) -> Option<Observation> {
         let state = self.state();
-        let policer = state.policer.as_ref()?;
+        let plane = state.plane.as_ref()?;
         Some(Observation {
-            snapshot: policer.snapshot(),
-            events: policer.event_counters(),
-            detection: policer.detection_counters(),
-            memory: policer.memory(),
+            snapshot: plane.snapshot(),
+            events: plane.event_counters(),
+            detection: plane.detection_counters(),
+            memory: plane.memory(),
             policy: Arc::clone(&state.policy),
             suspensions: Arc::clone(&state.suspensions),
             offences: Arc::clone(&state.offences),
@@ -192,10 +193,10 @@ impl Controller {
     /// The gateway as a whole at this moment; none once stopped. Costs the same however many tenants there are.
     pub fn overview(&self) -> Option<Overview> {
         let state = self.state();
-        let policer = state.policer.as_ref()?;
+        let plane = state.plane.as_ref()?;
         Some(Overview {
-            interfaces: policer.interfaces(),
-            memory: policer.memory(),
+            interfaces: plane.interfaces(),
+            memory: plane.memory(),
             policy: Arc::clone(&state.policy),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
@@ -207,8 +208,8 @@ impl Controller {
         let mut state = self.state();
         // Whoever asks has often just tried.
         state.read_events();
-        let policer = state.policer.as_ref()?;
-        Some(Explained::new(address, &state.policy, &state.suspensions, &state.samples, policer.as_ref()))
+        let plane = state.plane.as_ref()?;
+        Some(Explained::new(address, &state.policy, &state.suspensions, &state.samples, plane.as_ref()))
     }
 
     /// Refuses a configuration that only a restart can bring in.
@@ -221,7 +222,7 @@ impl Controller {
     pub fn replace(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
         let policy = Policy::new(loaded, Timestamp::now(), state.policy.lowered_caps.clone());
-        let applied = state.policer.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.config)?;
+        let applied = state.plane.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.config)?;
         self.ledger.limit_evidence(policy.config.evidence);
         let (digest, warnings) = (policy.config.digest, policy.warnings.clone());
         state.policy = Arc::new(policy);
@@ -242,33 +243,34 @@ impl Controller {
         last.error = Some(error.to_string());
     }
 
-    /// Suspends a tenant, or changes how it is suspended, from this moment on and across restarts.
-    pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<(), StandingError> {
+    /// Suspends a tenant, or changes its suspension of this scope, from this moment on and across restarts;
+    /// returns all that it has now.
+    pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<Vec<Suspension>, SuspendError> {
         let mut state = self.state();
         state.must_know(tenant)?;
-        let change = StandingChange::suspended(&suspension);
+        let change = SuspensionChange::suspended(&suspension);
         let changed = state.suspensions.with(tenant, suspension);
         state.put_into_force(changed)?;
-        self.ledger.record_standing(tenant, change, state.policy.config.digest);
+        self.ledger.record_suspension(tenant, change, state.policy.config.digest);
         self.changed.notify_one();
-        Ok(())
+        Ok(state.suspensions.of(tenant).to_vec())
     }
 
-    /// Ends the suspensions whose time is over at `now`; says whose.
-    pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<String>, StandingError> {
+    /// Ends the suspensions whose time is over at `now`; returns them, each with its tenant.
+    pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<(String, Suspension)>, SuspendError> {
         let mut state = self.state();
         let before = Arc::clone(&state.suspensions);
         let over = before.over_at(now);
         if over.is_empty() {
             return Ok(over);
         }
-        let kept = over.iter().fold((*before).clone(), |kept, tenant| kept.without(tenant));
+        let kept = over.iter().fold((*before).clone(), |kept, (tenant, over)| {
+            kept.without(tenant, |scope| scope == over.scope)
+        });
         state.put_into_force(kept)?;
-        for tenant in &over {
-            if let Some(suspension) = before.get(tenant) {
-                let change = StandingChange::expired(suspension, now);
-                self.ledger.record_standing(tenant, change, state.policy.config.digest);
-            }
+        for (tenant, suspension) in &over {
+            let change = SuspensionChange::expired(suspension, now);
+            self.ledger.record_suspension(tenant, change, state.policy.config.digest);
         }
         Ok(over)
     }
@@ -292,8 +294,8 @@ impl Controller {
             return Ok(Vec::new());
         }
         let (policy, lapsed) = state.policy.at(now);
-        if let Some(policer) = state.policer.as_mut() {
-            policer.apply(&policy.config)?;
+        if let Some(plane) = state.plane.as_mut() {
+            plane.apply(&policy.config)?;
             state.policy = Arc::new(policy);
         }
         Ok(lapsed)
@@ -301,7 +303,7 @@ impl Controller {
 
     /// Polices interfaces that came back; to be called whenever interfaces may have changed.
     pub fn follow_interfaces(&self) -> Vec<Followed> {
-        self.state().policer.as_mut().map_or_else(Vec::new, |policer| policer.follow_interfaces())
+        self.state().plane.as_mut().map_or_else(Vec::new, |plane| plane.follow_interfaces())
     }
 
     /// Files what the programs reported since the last call.
@@ -313,7 +315,7 @@ impl Controller {
     pub fn stop(&self) -> Result<(), DataplaneError> {
         let mut state = self.state();
         let on_stop = state.policy.config.gateway.on_stop;
-        state.policer.take().map_or(Ok(()), |policer| policer.stop(on_stop))
+        state.plane.take().map_or(Ok(()), |plane| plane.stop(on_stop))
     }
 
     /// A panic elsewhere must not end policing: each method leaves the state whole at every step, so a
@@ -324,16 +326,16 @@ impl Controller {
 }
 
 impl State {
-    fn must_know(&self, tenant: &str) -> Result<(), StandingError> {
+    fn must_know(&self, tenant: &str) -> Result<(), SuspendError> {
         let tenants = &self.policy.config.tenants;
         match tenants.binary_search_by(|known| known.id.as_str().cmp(tenant)) {
             Ok(_) => Ok(()),
-            Err(_) => Err(StandingError::Unknown(tenant.to_owned())),
+            Err(_) => Err(SuspendError::Unknown(tenant.to_owned())),
         }
     }
 
     fn read_events(&mut self) {
-        let events = self.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_events());
+        let events = self.plane.as_mut().map_or_else(Vec::new, |plane| plane.take_events());
         for Event { at, tenant, direction, kind } in events {
             match kind {
                 EventKind::Drop(reason, packet) => {
@@ -350,19 +352,19 @@ impl State {
     }
 
     /// Records first: what is enforced but forgotten at the next start would be a surprise.
-    fn put_into_force(&mut self, suspensions: Suspensions) -> Result<(), StandingError> {
-        let policer = self.policer.as_mut().ok_or(StandingError::Stopping)?;
+    fn put_into_force(&mut self, suspensions: Suspensions) -> Result<(), SuspendError> {
+        let plane = self.plane.as_mut().ok_or(SuspendError::Stopping)?;
         suspensions.save()?;
-        policer.set_standings(&suspensions.standings());
+        plane.set_restrictions(&suspensions.restrictions());
         self.suspensions = Arc::new(suspensions);
         Ok(())
     }
 
     /// Puts the policy into force with these caps lowered, and no others.
     fn lower_caps(&mut self, measures: Vec<MeasureInForce>) -> Result<(), DataplaneError> {
-        if let Some(policer) = self.policer.as_mut() {
+        if let Some(plane) = self.plane.as_mut() {
             let policy = self.policy.with_lowered_caps(measures);
-            policer.apply(&policy.config)?;
+            plane.apply(&policy.config)?;
             self.policy = Arc::new(policy);
         }
         Ok(())

@@ -9,14 +9,14 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::suspects::Suspects;
-use super::{Controller, StandingError};
+use super::{Controller, State, SuspendError};
 use crate::config::Config;
 use crate::dataplane::DetectionCounters;
 use crate::detect::{
     BREAKER_EVERY, Breaker, ContactTotals, Learned, Lift, MeasureInForce, Offence, OffenceTally, Turn,
 };
 use crate::ledger::{Ledger, LedgerError, PastEntry};
-use crate::standing::{Change, StandingChange, Suspension};
+use crate::suspension::{Change, Scope, Suspension, SuspensionChange};
 
 /// Measures are held back this long at a time: a look may come late.
 const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
@@ -24,19 +24,30 @@ const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
 /// How a tenant is restored.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// The one source whose measures end; none: all of the tenant's, and its suspension.
-    pub source: Option<IpNetwork>,
+    /// What it gets back.
+    pub of: Released,
     /// Who restores it.
     pub by: String,
     /// Why.
     pub reason: String,
 }
 
+/// What a restoration is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Every suspension, and every measure against the tenant and its sources.
+    All,
+    /// The suspension of this scope.
+    Scope(Scope),
+    /// Measures against this source.
+    Source(IpNetwork),
+}
+
 /// What a restoration ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Released {
-    /// The suspension, if there was one.
-    pub suspension: Option<Suspension>,
+pub struct Ended {
+    /// The suspensions, if there were any, the narrowest scope first.
+    pub suspensions: Vec<Suspension>,
     /// The measures, if there were any.
     pub lifted: Vec<MeasureInForce>,
 }
@@ -91,7 +102,7 @@ impl Controller {
         let mut state = self.state();
         // The packets that led to them first.
         state.read_events();
-        let mut offences = state.policer.as_mut().map_or_else(Vec::new, |policer| policer.take_offences());
+        let mut offences = state.plane.as_mut().map_or_else(Vec::new, |plane| plane.take_offences());
         state.suspects.forget_before(Timestamp::now() - Suspects::KEPT);
         for offence in offences.iter_mut().filter(|offence| offence.frames.is_empty()) {
             offence.frames = state.suspects.frames(offence.source);
@@ -129,62 +140,74 @@ impl Controller {
     /// Holds measures back while `breaker` sees an outage upstream, `elapsed` after it looked last.
     pub fn look_for_outage(&self, breaker: &mut Breaker, elapsed: Duration) -> Option<Turn> {
         let mut state = self.state();
-        let policer = state.policer.as_mut()?;
-        let DetectionCounters { attempted, answered, .. } = policer.detection_counters()?;
+        let plane = state.plane.as_mut()?;
+        let DetectionCounters { attempted, answered, .. } = plane.detection_counters()?;
         let turn = breaker.sample(ContactTotals { attempted, answered }, elapsed);
         match turn {
-            _ if breaker.is_frozen() => policer.hold_measures(HOLD),
-            Some(Turn::Thaw) => policer.release_measures(),
+            _ if breaker.is_frozen() => plane.hold_measures(HOLD),
+            Some(Turn::Thaw) => plane.release_measures(),
             _ => {}
         }
         state.are_measures_held = breaker.is_frozen();
         turn
     }
 
-    /// Ends a tenant's suspension and the measures against it and its sources, or those against one of its
-    /// sources.
-    pub fn restore(&self, tenant: &str, release: Release) -> Result<Released, StandingError> {
+    /// Ends a tenant's suspensions and the measures against it and its sources, or one of them.
+    pub fn restore(&self, tenant: &str, release: Release) -> Result<Ended, SuspendError> {
         let mut state = self.state();
         let at = Timestamp::now();
-        let Release { source, by, reason } = release;
-        let lift = Lift { tenant: tenant.to_owned(), source, at, by, reason };
-        let suspension = match source {
-            None => state.suspensions.get(tenant).cloned(),
-            Some(_) => None,
+        let Release { of, by, reason } = release;
+        let ends = |scope| match of {
+            Released::All => true,
+            Released::Scope(only) => scope == only,
+            Released::Source(_) => false,
         };
-        let holds = state.offences.in_force(at).any(|held| lift.covers(held));
-        if suspension.is_none() && !holds {
+        let source = match of {
+            Released::Source(source) => Some(source),
+            Released::All | Released::Scope(_) => None,
+        };
+        let lift = Lift { tenant: tenant.to_owned(), source, at, by, reason };
+        let lifts = |held: &MeasureInForce| !matches!(of, Released::Scope(_)) && lift.covers(held);
+        let mut suspensions = state.suspensions.of(tenant).to_vec();
+        suspensions.retain(|suspension| ends(suspension.scope));
+        let holds = state.offences.in_force(at).any(lifts);
+        if suspensions.is_empty() && !holds {
             state.must_know(tenant)?;
-            return Err(match source {
-                Some(source) => StandingError::NoMeasure(source, tenant.to_owned()),
-                None => StandingError::NothingToRestore(tenant.to_owned()),
+            let tenant = tenant.to_owned();
+            return Err(match of {
+                Released::All => SuspendError::NothingToRestore(tenant),
+                Released::Scope(scope) => SuspendError::NotSuspended(scope, tenant),
+                Released::Source(source) => SuspendError::NoMeasure(source, tenant),
             });
         }
-        if suspension.is_some() {
-            let changed = state.suspensions.without(tenant);
+        if !suspensions.is_empty() {
+            let changed = state.suspensions.without(tenant, ends);
             state.put_into_force(changed)?;
         }
-        state.policer.as_mut().ok_or(StandingError::Stopping)?.lift(&lift);
-        let lowered = &state.policy.lowered_caps;
-        if lowered.iter().any(|held| lift.covers(held)) {
-            let others = lowered.iter().filter(|held| !lift.covers(held)).cloned().collect();
-            state.lower_caps(others)?;
-        }
-        let tally = Arc::make_mut(&mut state.offences);
-        tally.expire(at);
-        let lifted = tally.lift(&lift);
-        let change = StandingChange {
-            at,
-            change: Change::Restored,
-            scope: suspension.as_ref().map(|suspension| suspension.scope),
-            source,
-            until: None,
-            by: Some(lift.by.clone()),
-            reason: lift.reason.clone(),
+        let lifted = match of {
+            Released::Scope(_) => Vec::new(),
+            Released::All | Released::Source(_) => state.lift(&lift)?,
         };
-        self.ledger.record_standing(tenant, change, state.policy.config.digest);
-        self.ledger.record_lift(lift);
-        Ok(Released { suspension, lifted })
+        let scopes: Vec<_> = match &suspensions[..] {
+            [] => vec![None],
+            some => some.iter().map(|suspension| Some(suspension.scope)).collect(),
+        };
+        for scope in scopes {
+            let change = SuspensionChange {
+                at,
+                change: Change::Restored,
+                scope,
+                source,
+                until: None,
+                by: Some(lift.by.clone()),
+                reason: lift.reason.clone(),
+            };
+            self.ledger.record_suspension(tenant, change, state.policy.config.digest);
+        }
+        if !matches!(of, Released::Scope(_)) {
+            self.ledger.record_lift(lift);
+        }
+        Ok(Ended { suspensions, lifted })
     }
 
     /// Has what was learned of the tenants' use kept for the next controller; returns at once.
@@ -205,5 +228,20 @@ impl Controller {
             return Err(HistoryError::Unknown(tenant.to_owned()));
         }
         Ok(history)
+    }
+}
+
+impl State {
+    /// Ends measures; returns those that held.
+    fn lift(&mut self, lift: &Lift) -> Result<Vec<MeasureInForce>, SuspendError> {
+        self.plane.as_mut().ok_or(SuspendError::Stopping)?.lift(lift);
+        let lowered = &self.policy.lowered_caps;
+        if lowered.iter().any(|held| lift.covers(held)) {
+            let others = lowered.iter().filter(|held| !lift.covers(held)).cloned().collect();
+            self.lower_caps(others)?;
+        }
+        let tally = Arc::make_mut(&mut self.offences);
+        tally.expire(lift.at);
+        Ok(tally.lift(lift))
     }
 }

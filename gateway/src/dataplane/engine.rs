@@ -23,7 +23,7 @@ use super::registration::Registered;
 use super::slots::Slots;
 use super::snapshot::{Snapshot, TenantCounters};
 use super::tables::Tables;
-use super::{Applied, Standings, TableMemory};
+use super::{Applied, Restrictions, TableMemory};
 use crate::config::{Config, Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 
@@ -42,7 +42,7 @@ pub struct Engine {
     pub(super) tenants: Vec<(Arc<Tenant>, Slot)>,
     pub(super) interfaces: Vec<Registered>,
     prefixes: usize,
-    standings: Standings,
+    restrictions: Restrictions,
     /// Read from the ring, and not taken yet.
     pub(super) events: Vec<Event>,
 }
@@ -105,7 +105,7 @@ impl Engine {
             tenants: Vec::new(),
             interfaces: Vec::new(),
             prefixes: 0,
-            standings: Standings::new(),
+            restrictions: Restrictions::new(),
             events: Vec::new(),
         };
         engine.coarse_clock = Clock::coarse(clock, engine.read_clock()?);
@@ -115,7 +115,7 @@ impl Engine {
     /// Compiles a policy for these tables; none if it does not fit them.
     pub(super) fn prepare(&self, config: &Config) -> Option<Prepared> {
         let (slots, new) = self.assign(config)?;
-        let image = Image::compile(config, &self.standings, &slots, self.tables.index());
+        let image = Image::compile(config, &self.restrictions, &slots, self.tables.index());
         self.tables.capacity.fits(&image).then_some(Prepared { image, new })
     }
 
@@ -184,12 +184,12 @@ impl Engine {
         Ok(self.applied())
     }
 
-    /// Who is suspended: at once for tenants that are policed, and with every policy that is applied from
-    /// now on. Tenants that are not named are in good standing.
-    pub fn set_standings(&mut self, standings: &Standings) {
-        self.standings.clone_from(standings);
+    /// What tenants are forbidden: at once for those that are policed, and with every policy that is applied
+    /// from now on. Tenants that are not named are forbidden nothing.
+    pub fn set_restrictions(&mut self, restrictions: &Restrictions) {
+        self.restrictions.clone_from(restrictions);
         for (tenant, slot) in &self.tenants {
-            self.tables.set_standing(*slot, standings.get(&tenant.id).copied().unwrap_or_default());
+            self.tables.set_restriction(*slot, restrictions.get(&tenant.id).copied().unwrap_or_default());
         }
     }
 
@@ -286,8 +286,8 @@ impl Engine {
         Applied { tenants, prefixes, took: Duration::ZERO, missing_interfaces: Vec::new() }
     }
 
-    pub(super) fn standings(&self) -> &Standings {
-        &self.standings
+    pub(super) fn restrictions(&self) -> &Restrictions {
+        &self.restrictions
     }
 
     /// Reads all counters.
@@ -350,7 +350,7 @@ impl Engine {
 /// Tables that `config` fits, with room to grow.
 pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
     let slots: Vec<Slot> = (0..config.tenants.len() as u32).map(Slot).collect();
-    let image = Image::compile(config, &Standings::new(), &slots, None);
+    let image = Image::compile(config, &Restrictions::new(), &slots, None);
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
 }
 

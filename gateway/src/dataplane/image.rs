@@ -10,11 +10,11 @@ use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::Tags;
 use gateway_ebpf::policer::Cap;
 use gateway_ebpf::port::{Action, Actions, PortClasses, ServiceClass};
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;
 
-use super::Standings;
+use super::Restrictions;
 use super::detection::{self, DetectionImage};
 use super::index::{Index, Networks};
 use crate::config::{
@@ -44,7 +44,7 @@ pub(super) struct Assigned {
     pub(super) slot: Slot,
     /// Index among [`Image::policies`].
     pub(super) policy: u32,
-    pub(super) standing: Standing,
+    pub(super) restriction: Restriction,
     pub(super) tags: Tags,
 }
 
@@ -57,11 +57,11 @@ pub(super) struct Peer {
 }
 
 impl Image {
-    /// Compiles `config`, whose tenants have these slots; who is not in `standings` is in good standing.
+    /// Compiles `config`, whose tenants have these slots; one that is not in `restrictions` is forbidden nothing.
     /// Where the networks are those of the index `before`, it is taken again.
     pub(super) fn compile(
         config: &Config,
-        standings: &Standings,
+        restrictions: &Restrictions,
         slots: &[Slot],
         before: Option<&Arc<Index>>,
     ) -> Self {
@@ -73,10 +73,10 @@ impl Image {
         let mut peers = walled_garden(config);
         let mut networks = Networks::default();
         for (tenant, &slot) in config.tenants.iter().zip(slots) {
-            let standing = standings.get(&tenant.id).copied().unwrap_or_default();
+            let restriction = restrictions.get(&tenant.id).copied().unwrap_or_default();
             let policy =
                 policies.number(policy(config, tenant, detection.is_on()).with_classed_ports(classed_ports));
-            tenants.push(Assigned { slot, policy, standing, tags: tags(tenant) });
+            tenants.push(Assigned { slot, policy, restriction, tags: tags(tenant) });
             peers.extend(mail_peers(config, tenant, slot));
             for prefix in &tenant.prefixes {
                 match prefix {

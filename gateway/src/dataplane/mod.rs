@@ -24,6 +24,7 @@ mod index;
 mod links;
 mod mapped;
 mod pins;
+mod plane;
 mod probe;
 mod programs;
 pub mod reading;
@@ -45,11 +46,12 @@ pub use engine::Engine;
 pub use error::DataplaneError;
 pub use events::{Event, EventCounters, EventKind, PacketSample};
 pub use pins::{PinPlace, pin_place, pinned_programs};
+pub use plane::Plane;
 pub use probe::{Probed, possible_cpus, probe};
 pub use snapshot::*;
 pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict};
 
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 
 use crate::config::{Config, Interface, OnStop};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
@@ -66,8 +68,8 @@ pub struct Dataplane {
     interfaces: Vec<Interface>,
 }
 
-/// Who is not in good standing, by tenant id. Ids that no tenant has are ignored.
-pub type Standings = HashMap<String, Standing>;
+/// What tenants are forbidden, by id. Ids that no tenant has are ignored.
+pub type Restrictions = HashMap<String, Restriction>;
 
 /// What an [`Dataplane::apply`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Dataplane {
     /// # Errors
     /// All or nothing: every interface is left as it was found. One that does not exist is an error here:
     /// a misspelt name must not go unnoticed.
-    pub fn start(config: &Config, standings: &Standings) -> Result<Self, DataplaneError> {
+    pub fn start(config: &Config, restrictions: &Restrictions) -> Result<Self, DataplaneError> {
         let target = |interface: &Interface| {
             Ok(Target { interface: interface.clone(), ifindex: links::ifindex(interface)? })
         };
@@ -120,7 +122,7 @@ impl Dataplane {
                     |target: &&Target| pins.link(target.ifindex, target.interface.mode).path.exists();
                 let mut policed = targets.iter().filter(is_policed);
                 policed.try_for_each(|target| engine.open_egress(&target.interface, target.ifindex))?;
-                engine.set_standings(standings);
+                engine.set_restrictions(restrictions);
                 engine.forget_interfaces_except(
                     &targets.iter().map(|target| target.ifindex).collect::<Vec<_>>(),
                 );
@@ -129,7 +131,7 @@ impl Dataplane {
                 dataplane.apply(config)?;
                 dataplane
             }
-            None => Self::fresh(config, standings, pins, &found, &targets)?,
+            None => Self::fresh(config, restrictions, pins, &found, &targets)?,
         };
         // Attempts that an earlier controller did not finish.
         let is_left_over =
@@ -140,12 +142,12 @@ impl Dataplane {
 
     fn fresh(
         config: &Config,
-        standings: &Standings,
+        restrictions: &Restrictions,
         pins: Pins,
         found: &[Generation],
         targets: &[Target],
     ) -> Result<Self, DataplaneError> {
-        let (engine, generation) = make_engine(config, standings, &pins, found)?;
+        let (engine, generation) = make_engine(config, restrictions, &pins, found)?;
         let interfaces = config.interfaces.clone();
         let mut dataplane = Self { engine, generation, pins, interfaces };
         match dataplane.attach(targets) {
@@ -195,7 +197,7 @@ impl Dataplane {
     /// Moves to tables that `config` fits, with every counter and bucket.
     fn grow(&mut self, config: &Config, targets: &[Target]) -> Result<Applied, DataplaneError> {
         let (mut engine, generation) =
-            make_engine(config, self.engine.standings(), &self.pins, &self.pins.generations()?)?;
+            make_engine(config, self.engine.restrictions(), &self.pins, &self.pins.generations()?)?;
         engine.take_over(&self.engine);
         let larger =
             Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
@@ -226,9 +228,9 @@ impl Dataplane {
         Ok(self.engine.applied())
     }
 
-    /// Who is suspended, from this moment on and across reloads.
-    pub fn set_standings(&mut self, standings: &Standings) {
-        self.engine.set_standings(standings);
+    /// What tenants are forbidden, from this moment on and across reloads.
+    pub fn set_restrictions(&mut self, restrictions: &Restrictions) {
+        self.engine.set_restrictions(restrictions);
     }
 
     /// What is known of the source that an address belongs to; none if nothing is.
@@ -341,7 +343,7 @@ fn live(generations: &[Generation]) -> Result<Option<Generation>, DataplaneError
 /// New pinned tables, sized for `config` and holding its policy.
 fn make_engine(
     config: &Config,
-    standings: &Standings,
+    restrictions: &Restrictions,
     pins: &Pins,
     found: &[Generation],
 ) -> Result<(Engine, Generation), DataplaneError> {
@@ -350,7 +352,7 @@ fn make_engine(
     let load = || {
         let mut engine =
             Engine::load(capacity, config.gateway.forwarding, ProgramClock::Kernel, Some(&generation.dir))?;
-        engine.set_standings(standings);
+        engine.set_restrictions(restrictions);
         engine.apply(config)?;
         Ok(engine)
     };

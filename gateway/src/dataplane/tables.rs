@@ -12,7 +12,7 @@ use gateway_ebpf::abi::{
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::port::PortClasses;
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use ipnetwork::IpNetwork;
 
 use super::capacity::{Capacity, IFINDEXES};
@@ -140,9 +140,9 @@ impl Tables {
         Ok(())
     }
 
-    /// Changes a tenant's standing in the active bank.
-    pub(super) fn set_standing(&self, slot: Slot, standing: Standing) {
-        self.tenants.set_standing(self.active_bank(), slot, standing);
+    /// Changes a tenant's restriction in the active bank.
+    pub(super) fn set_restriction(&self, slot: Slot, restriction: Restriction) {
+        self.tenants.set_restriction(self.active_bank(), slot, restriction);
     }
 
     fn write_peers(&mut self, bank: u32, image: &Image) -> Result<(), DataplaneError> {

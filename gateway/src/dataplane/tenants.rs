@@ -10,7 +10,7 @@ use gateway_ebpf::abi::{BANKS, Policy, TagPair, TenantId, TenantState, map};
 use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignment, Assignments};
 use gateway_ebpf::counter::{Carried, Carries, Counter};
 use gateway_ebpf::lookup::Slot;
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, REASON_SLOTS};
 
 use super::capacity::Capacity;
@@ -70,15 +70,15 @@ impl TenantTables {
     /// Writes what a policy says of tenants into a bank that is not active.
     pub(super) fn write(&self, bank: u32, image: &Image) {
         self.policies.set_all(bank * self.policies_per_bank, &image.policies);
-        for &Assigned { slot, policy, standing, tags } in &image.tenants {
+        for &Assigned { slot, policy, restriction, tags } in &image.tenants {
             self.tags.set(bank * self.slots + slot.0, &TagPair { tags, reserved: 0 });
-            self.reassign(bank, slot, |assignment| assignment.with(policy, standing));
+            self.reassign(bank, slot, |assignment| assignment.with(policy, restriction));
         }
     }
 
-    /// Changes a tenant's standing in a bank.
-    pub(super) fn set_standing(&self, bank: u32, slot: Slot, standing: Standing) {
-        self.reassign(bank, slot, |assignment| assignment.with(assignment.policy(), standing));
+    /// Changes a tenant's restriction in a bank.
+    pub(super) fn set_restriction(&self, bank: u32, slot: Slot, restriction: Restriction) {
+        self.reassign(bank, slot, |assignment| assignment.with(assignment.policy(), restriction));
     }
 
     /// Changes a tenant's assignment in a bank, in spite of what programs mark in it meanwhile.

@@ -20,11 +20,11 @@ use jiff::Timestamp;
 
 pub use error::LedgerError;
 pub use queue::Health;
-pub use read::{Lifted, PastEntry, PastOffence, PastStanding, Taken};
+pub use read::{Lifted, PastEntry, PastOffence, PastSuspension, Taken};
 
 use crate::config::{Digest, EvidenceLimits, OffenceKind};
 use crate::detect::{Learned, Lift, MeasureInForce, Offence};
-use crate::standing::StandingChange;
+use crate::suspension::SuspensionChange;
 use captures::Captures;
 use queue::Queue;
 use store::Entry;
@@ -63,11 +63,11 @@ impl Ledger {
         self.queue.push(Entry::Lift(lift));
     }
 
-    /// Has a change of a tenant's standing recorded; returns at once. `digest` is the configuration's that
+    /// Has the begin or the end of a suspension recorded; returns at once. `digest` is the configuration's that
     /// was in force.
-    pub fn record_standing(&self, tenant: &str, change: StandingChange, digest: Digest) {
+    pub fn record_suspension(&self, tenant: &str, change: SuspensionChange, digest: Digest) {
         let (tenant, config_digest) = (tenant.to_owned(), digest.to_string());
-        self.queue.push(Entry::Standing { tenant, change, config_digest });
+        self.queue.push(Entry::Suspension { tenant, change, config_digest });
     }
 
     /// Has what was learned of the tenants' use kept, in the place of what was kept before; returns at once.

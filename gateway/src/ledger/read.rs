@@ -14,7 +14,7 @@ use super::error::LedgerError;
 use super::store::{self, Counters, conversion, time};
 use crate::config::{DetectMode, Measure, OffenceKind};
 use crate::detect::{Baseline, Learned, LoweredCap, MeasureInForce};
-use crate::standing::StandingChange;
+use crate::suspension::SuspensionChange;
 
 /// One entry of the ledger about a tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub enum PastEntry {
     /// What one of its sources did, and what came of it.
     Offence(PastOffence),
     /// What an operator did about it, or what ended by itself.
-    Standing(PastStanding),
+    Suspension(PastSuspension),
 }
 
 impl PastEntry {
@@ -32,17 +32,17 @@ impl PastEntry {
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Offence(offence) => offence.at,
-            Self::Standing(standing) => standing.change.at,
+            Self::Suspension(suspension) => suspension.change.at,
         }
     }
 }
 
-/// A change of a tenant's standing as it was recorded.
+/// The begin or the end of a suspension as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PastStanding {
+pub struct PastSuspension {
     /// What changed.
     #[serde(flatten)]
-    pub change: StandingChange,
+    pub change: SuspensionChange,
     /// SHA-256 of the configuration in force then.
     pub config_digest: String,
 }
@@ -101,8 +101,8 @@ pub struct Lifted {
 /// The newest `limit` entries about a tenant, newest first.
 pub(super) fn history(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastEntry>, LedgerError> {
     let offences = offences(file, tenant, limit)?.into_iter().map(PastEntry::Offence);
-    let standings = standings(file, tenant, limit)?.into_iter().map(PastEntry::Standing);
-    let mut entries: Vec<_> = offences.chain(standings).collect();
+    let suspensions = suspensions(file, tenant, limit)?.into_iter().map(PastEntry::Suspension);
+    let mut entries: Vec<_> = offences.chain(suspensions).collect();
     entries.sort_by_key(|entry| Reverse(entry.at()));
     entries.truncate(limit as usize);
     Ok(entries)
@@ -116,9 +116,9 @@ fn offences(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastOffence>, L
     rows(file, query, params![tenant, limit], past_offence)
 }
 
-fn standings(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastStanding>, LedgerError> {
-    let query = "SELECT * FROM standings WHERE tenant = ? ORDER BY at DESC, id DESC LIMIT ?";
-    rows(file, query, params![tenant, limit], past_standing)
+fn suspensions(file: &Path, tenant: &str, limit: u32) -> Result<Vec<PastSuspension>, LedgerError> {
+    let query = "SELECT * FROM suspensions WHERE tenant = ? ORDER BY at DESC, id DESC LIMIT ?";
+    rows(file, query, params![tenant, limit], past_suspension)
 }
 
 /// Measures that hold at `now`, by tenant and source.
@@ -209,9 +209,9 @@ fn past_offence(row: &Row<'_>) -> rusqlite::Result<PastOffence> {
     })
 }
 
-fn past_standing(row: &Row<'_>) -> rusqlite::Result<PastStanding> {
+fn past_suspension(row: &Row<'_>) -> rusqlite::Result<PastSuspension> {
     let scope: Option<String> = row.get("scope")?;
-    let change = StandingChange {
+    let change = SuspensionChange {
         at: needed_time(row, "at")?,
         change: labelled(row, "change")?,
         scope: scope.map(|_| labelled(row, "scope")).transpose()?,
@@ -220,7 +220,7 @@ fn past_standing(row: &Row<'_>) -> rusqlite::Result<PastStanding> {
         by: row.get("done_by")?,
         reason: row.get("reason")?,
     };
-    Ok(PastStanding { change, config_digest: row.get("config_digest")? })
+    Ok(PastSuspension { change, config_digest: row.get("config_digest")? })
 }
 
 fn lowered_cap(row: &Row<'_>) -> rusqlite::Result<Option<LoweredCap>> {

@@ -16,7 +16,7 @@ use rusqlite_migration::{M, Migrations};
 
 use super::error::LedgerError;
 use crate::detect::{Learned, Lift, Offence, Target};
-use crate::standing::{Scope, StandingChange};
+use crate::suspension::{Scope, SuspensionChange};
 
 const FILE: &str = "ledger.sqlite";
 
@@ -29,6 +29,7 @@ pub(super) const STEPS: &[M<'_>] = &[
     M::up(include_str!("schema/2-standings.sql")),
     M::up(include_str!("schema/3-baselines.sql")),
     M::up(include_str!("schema/4-lowered-caps.sql")),
+    M::up(include_str!("schema/5-suspensions.sql")),
 ];
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -43,10 +44,10 @@ pub(super) enum Entry {
         capture: Option<String>,
     },
     Lift(Lift),
-    Standing {
+    Suspension {
         /// Id of the tenant.
         tenant: String,
-        change: StandingChange,
+        change: SuspensionChange,
         /// SHA-256 of the configuration in force then, lower-case hex.
         config_digest: String,
     },
@@ -97,8 +98,8 @@ impl Store {
                     insert_offence(&transaction, offence, config_digest, capture.as_deref())
                 }
                 Entry::Lift(lift) => insert_lift(&transaction, lift),
-                Entry::Standing { tenant, change, config_digest } => {
-                    insert_standing(&transaction, tenant, change, config_digest)
+                Entry::Suspension { tenant, change, config_digest } => {
+                    insert_suspension(&transaction, tenant, change, config_digest)
                 }
             }
             .map_err(failed)?;
@@ -190,15 +191,15 @@ fn insert_lift(transaction: &Transaction<'_>, lift: &Lift) -> rusqlite::Result<(
     Ok(())
 }
 
-fn insert_standing(
+fn insert_suspension(
     transaction: &Transaction<'_>,
     tenant: &str,
-    change: &StandingChange,
+    change: &SuspensionChange,
     config_digest: &str,
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT INTO standings (at, tenant, change, scope, source, ends_at, done_by, reason, config_digest)
+            "INSERT INTO suspensions (at, tenant, change, scope, source, ends_at, done_by, reason, config_digest)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
@@ -256,7 +257,7 @@ mod tests {
 
     use super::*;
     use crate::detect::fake::{at, offence};
-    use crate::standing::Suspension;
+    use crate::suspension::Suspension;
 
     #[test]
     fn only_the_owner_may_read_it() {
@@ -287,9 +288,9 @@ mod tests {
             since: at(0),
             until: None,
         };
-        let change = StandingChange::suspended(&suspension);
-        let standing = Entry::Standing { tenant: "acme".into(), change, config_digest: "d".into() };
-        store.append([&entry, &standing]).unwrap();
+        let change = SuspensionChange::suspended(&suspension);
+        let suspended = Entry::Suspension { tenant: "acme".into(), change, config_digest: "d".into() };
+        store.append([&entry, &suspended]).unwrap();
         for change in [
             "UPDATE offences SET tenant = 'beta'",
             "DELETE FROM offences",
@@ -297,8 +298,8 @@ mod tests {
             "DELETE FROM measures",
             "DELETE FROM lifts",
             "UPDATE lifts SET reason = ''",
-            "DELETE FROM standings",
-            "UPDATE standings SET done_by = 'nobody'",
+            "DELETE FROM suspensions",
+            "UPDATE suspensions SET done_by = 'nobody'",
         ] {
             // Triggers fire for each row: there must be one to protect.
             let lift = "INSERT OR IGNORE INTO lifts VALUES (1, 0, 'a', 'b')";

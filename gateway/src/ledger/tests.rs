@@ -5,7 +5,7 @@ use super::*;
 use crate::config::{DetectMode, Measure};
 use crate::detect::fake::{at, offence};
 use crate::detect::{Baseline, LoweredCap};
-use crate::standing::{Change, Scope, Suspension};
+use crate::suspension::{Change, Scope, Suspension};
 
 const LIMITS: EvidenceLimits = EvidenceLimits { max_bytes: u64::MAX, keep: Duration::from_secs(u64::MAX) };
 const DIGEST: Digest = Digest([0xab; 32]);
@@ -15,7 +15,7 @@ fn offences(ledger: &Ledger, tenant: &str) -> Vec<PastOffence> {
     let entries = ledger.history(tenant, 10).unwrap().into_iter();
     let offence = |entry| match entry {
         PastEntry::Offence(offence) => Some(offence),
-        PastEntry::Standing(_) => None,
+        PastEntry::Suspension(_) => None,
     };
     entries.filter_map(offence).collect()
 }
@@ -87,30 +87,30 @@ fn suspension(seconds: i64) -> Suspension {
 fn history_puts_suspensions_and_restorations_among_offences_by_time() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(directory.path(), LIMITS);
-    let suspended = StandingChange::suspended(&suspension(1));
-    let restored = StandingChange {
+    let suspended = SuspensionChange::suspended(&suspension(1));
+    let restored = SuspensionChange {
         at: at(3),
         change: Change::Restored,
         source: Some("192.0.2.1/32".parse().unwrap()),
         until: None,
         ..suspended.clone()
     };
-    let expired = StandingChange::expired(&suspension(4), at(64));
+    let expired = SuspensionChange::expired(&suspension(4), at(64));
     for change in [&suspended, &restored, &expired] {
-        ledger.record_standing("acme", change.clone(), DIGEST);
+        ledger.record_suspension("acme", change.clone(), DIGEST);
     }
-    ledger.record_standing("beta", suspended.clone(), DIGEST);
+    ledger.record_suspension("beta", suspended.clone(), DIGEST);
     ledger.record(offence("acme", "192.0.2.1/32", 2), DIGEST);
     drop(ledger);
 
     let ledger = Ledger::open(directory.path(), LIMITS);
     let history = ledger.history("acme", 10).unwrap();
-    let standing = |change: &StandingChange| {
-        PastEntry::Standing(PastStanding { change: change.clone(), config_digest: "ab".repeat(32) })
+    let entry = |change: &SuspensionChange| {
+        PastEntry::Suspension(PastSuspension { change: change.clone(), config_digest: "ab".repeat(32) })
     };
-    assert_eq!(history[..2], [standing(&expired), standing(&restored)]);
+    assert_eq!(history[..2], [entry(&expired), entry(&restored)]);
     assert!(matches!(&history[2], PastEntry::Offence(offence) if offence.at == at(2)));
-    assert_eq!(history[3..], [standing(&suspended)]);
+    assert_eq!(history[3..], [entry(&suspended)]);
     assert_eq!(ledger.history("acme", 2).unwrap(), history[..2], "the newest of all");
     assert_eq!((expired.by, expired.until, expired.reason.as_str()), (None, None, "spam run"));
 }
@@ -124,15 +124,24 @@ fn a_ledger_of_an_earlier_release_goes_on() {
         let (since, until) = (at(0).as_microsecond(), at(3_600).as_microsecond());
         let offence = format!(
             "INSERT INTO offences VALUES (1, {since}, 'acme', '192.0.2.1/32', 'scan_vertical', 'enforce', 'quarantine',
-             '{{\"ports\": 32}}', '[]', NULL, 'd'); INSERT INTO measures VALUES (1, 1, {since}, {until});"
+             '{{\"ports\": 32}}', '[]', NULL, 'd'); INSERT INTO measures (id, offence, starts_at, ends_at) VALUES (1, 1, {since}, {until});"
         );
         connection.execute_batch(&offence).unwrap();
+        let had_suspensions = (2..5).contains(&steps);
+        if had_suspensions {
+            let suspended = format!(
+                "INSERT INTO standings VALUES (1, {since}, 'acme', 'suspended', 'mail', NULL, NULL, 'x', 'spam', 'd')"
+            );
+            connection.execute_batch(&suspended).unwrap();
+        }
         drop(connection);
 
         let ledger = Ledger::open(directory.path(), LIMITS);
-        ledger.record_standing("acme", StandingChange::suspended(&suspension(1)), DIGEST);
+        ledger.record_suspension("acme", SuspensionChange::suspended(&suspension(1)), DIGEST);
         let history = ledger.history("acme", 10).unwrap();
-        assert!(matches!(&history[0], PastEntry::Standing(standing) if standing.change.at == at(1)));
+        assert!(matches!(&history[0], PastEntry::Suspension(suspension) if suspension.change.at == at(1)));
+        let before = history[1..].iter().filter(|entry| matches!(entry, PastEntry::Suspension(_)));
+        assert_eq!(before.count(), usize::from(had_suspensions));
         let past = &offences(&ledger, "acme")[0];
         assert_eq!(past.counters, BTreeMap::from([("ports".into(), 32)]));
         let taken = Taken { since: at(0), until: at(3_600), lowered_cap: None, lifted: None };

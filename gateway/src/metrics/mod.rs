@@ -14,7 +14,7 @@ pub use endpoint::Endpoint;
 
 use std::io::{self, Write};
 
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use jiff::Timestamp;
 
 use crate::controller::Observation;
@@ -31,11 +31,11 @@ fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::
     let (config, counters) = (&observation.policy.config, &observation.snapshot.tenants);
     let tenant = |&index: &usize| {
         let tenant = &config.tenants[index];
-        let suspension = observation.suspensions.get(&tenant.id);
-        let standing = suspension.map_or(Standing::GOOD, |suspension| suspension.scope.into());
-        Series { counters: &counters[index], cap: Some(Cap::of(tenant)), standing: Some(standing.number()) }
+        let restriction = observation.suspensions.restriction(&tenant.id);
+        Series { counters: &counters[index], cap: Some(Cap::of(tenant)), restriction }
     };
-    let others = shown.others.as_ref().map(|others| Series { counters: others, cap: None, standing: None });
+    let others = shown.others.as_ref();
+    let others = others.map(|others| Series { counters: others, cap: None, restriction: Restriction::NONE });
     let series: Vec<Series<'_>> = shown.tenants.iter().map(tenant).chain(others).collect();
     tenants::write(out, &series)
 }

@@ -2,17 +2,20 @@
 
 use std::io::{self, Write};
 
+use gateway_ebpf::restriction::Restriction;
+
 use super::family::Family;
 use crate::config::Tenant;
 use crate::dataplane::{DirectionCounters, Tally, TenantCounters};
+use crate::suspension::Scope;
 
 /// One value of the label `tenant`.
 pub(super) struct Series<'a> {
     pub(super) counters: &'a TenantCounters,
     /// None for the sum of tenants that are not shown by themselves.
     pub(super) cap: Option<Cap>,
-    /// As [`gateway_ebpf::standing::Standing::number`]; none for the sum.
-    pub(super) standing: Option<u32>,
+    /// What the kernel forbids it; nothing for the sum.
+    pub(super) restriction: Restriction,
 }
 
 /// Bits per second.
@@ -35,7 +38,7 @@ pub(super) fn write(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()
     dropped(out, shown, "packets", "Packets of the tenant that were dropped.", packets)?;
     dropped(out, shown, "bytes", "Bytes of the tenant that were dropped, as Ethernet frames.", bytes)?;
     caps(out, shown)?;
-    standings(out, shown)
+    restrictions(out, shown)
 }
 
 fn passed(
@@ -94,12 +97,13 @@ fn caps(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-fn standings(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
-    let help = "What is suspended: 0 nothing, 1 mail, 2 outbound connections, 3 everything.";
-    let mut family = Family::new("fairway_tenant_standing", help, "gauge");
+fn restrictions(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
+    let help = "1 for each thing that the tenant is forbidden: mail, outbound connections, everything.";
+    let mut family = Family::new("fairway_tenant_restriction", help, "gauge");
     for series in shown {
-        if let Some(standing) = series.standing {
-            family.sample(out, &[("tenant", &series.counters.id)], standing.into())?;
+        for scope in Scope::ALL.into_iter().filter(|scope| series.restriction.contains((*scope).into())) {
+            let labels = [("tenant", series.counters.id.as_str()), ("restriction", scope.label())];
+            family.sample(out, &labels, 1)?;
         }
     }
     Ok(())
@@ -143,9 +147,10 @@ mod tests {
             up: DirectionCounters::default(),
             down: DirectionCounters { passed: tally(u64::MAX, 0), dropped: vec![] },
         };
+        let restriction = Restriction::NO_MAIL.with(Restriction::NOTHING);
         let shown = [
-            Series { counters: &acme, cap: Some(Cap { up: 10_000_000, down: 5_000_000 }), standing: Some(1) },
-            Series { counters: &beta, cap: None, standing: None },
+            Series { counters: &acme, cap: Some(Cap { up: 10_000_000, down: 5_000_000 }), restriction },
+            Series { counters: &beta, cap: None, restriction: Restriction::NONE },
         ];
         assert_eq!(
             text(&shown),
@@ -173,9 +178,10 @@ fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="over_cap
 # TYPE fairway_tenant_cap_bytes_per_second gauge
 fairway_tenant_cap_bytes_per_second{tenant="acme",direction="up"} 1250000
 fairway_tenant_cap_bytes_per_second{tenant="acme",direction="down"} 625000
-# HELP fairway_tenant_standing What is suspended: 0 nothing, 1 mail, 2 outbound connections, 3 everything.
-# TYPE fairway_tenant_standing gauge
-fairway_tenant_standing{tenant="acme"} 1
+# HELP fairway_tenant_restriction 1 for each thing that the tenant is forbidden: mail, outbound connections, everything.
+# TYPE fairway_tenant_restriction gauge
+fairway_tenant_restriction{tenant="acme",restriction="mail"} 1
+fairway_tenant_restriction{tenant="acme",restriction="everything"} 1
 "#
         );
     }

@@ -36,8 +36,8 @@ pub use signals::{Signal, signals};
 
 use crate::config::{Config, Diagnostics, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
-use crate::controller::{Controller, Policer, Suspensions, SuspensionsError, listen_remedy};
-use crate::dataplane::{DataplaneError, Standings};
+use crate::controller::{Controller, Suspensions, SuspensionsError, listen_remedy};
+use crate::dataplane::{DataplaneError, Plane, Restrictions};
 use crate::ledger::Ledger;
 use crate::metrics::Endpoint;
 use service::Service;
@@ -59,7 +59,7 @@ pub enum RunError {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// Who is suspended cannot be told.
+    /// The suspensions cannot be read.
     #[error(transparent)]
     Suspensions(#[from] SuspensionsError),
     /// The data plane could not be started or stopped.
@@ -73,7 +73,7 @@ pub enum RunError {
 /// Runs the gateway that `file` describes until a [`Signal::Stop`]. `start` brings up the data plane.
 pub async fn run(
     file: &Path,
-    start: impl FnOnce(&Config, &Standings) -> Result<Box<dyn Policer>, DataplaneError> + Send + 'static,
+    start: impl FnOnce(&Config, &Restrictions) -> Result<Box<dyn Plane>, DataplaneError> + Send + 'static,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
     let loader = SharedLoader::default();

@@ -215,8 +215,10 @@ impl Service {
         let controller = Arc::clone(&self.controller);
         match spawn_blocking(move || controller.end_suspensions(now)).await {
             Ok(Ok(over)) => {
-                over.iter()
-                    .for_each(|tenant| tracing::info!(tenant, "restored: the suspension's time is over"));
+                for (tenant, suspension) in over {
+                    let scope = suspension.scope.label();
+                    tracing::info!(tenant, scope, "restored: the suspension's time is over");
+                }
             }
             Ok(Err(error)) => tracing::error!("cannot end a suspension whose time is over: {error}"),
             Err(crash) => tracing::error!("ending a suspension crashed: {crash}"),

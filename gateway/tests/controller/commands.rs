@@ -169,6 +169,7 @@ fn tenants_as_json() {
             "prefixes": ["198.51.100.1/32"],
             "vlan": null,
             "suspension": null,
+            "suspensions": [],
         "measures": [],
             "up": {
                 "cap_bits_per_second": 10_000_000,

@@ -174,7 +174,7 @@ fn dropped_packets_are_told_to_whom_they_concern() {
 
     let text = stdout(&gateway.fairway(&["explain", "198.51.100.1"]));
     for part in [
-        "198.51.100.1 is a server of acme (acme Ltd).\n\n standing    good\n network     198.51.100.1/32\n",
+        "198.51.100.1 is a server of acme (acme Ltd).\n\n restriction none\n network     198.51.100.1/32\n",
         "\nTraffic of acme\n",
         " down  10 Mbit/s  OVER IT, 251 of 250 ms ahead ",
         "over_cap 40, smtp_blocked 3\n",

@@ -10,10 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use gateway::config::{BitRate, Config, OnStop};
-use gateway::controller::{Controller, Policer, Suspensions};
+use gateway::controller::{Controller, Suspensions};
 use gateway::dataplane::{
     Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
-    InterfaceCounters, Snapshot, Standings, TableMemory, Tally, TenantCounters,
+    InterfaceCounters, Plane, Restrictions, Snapshot, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::ledger::Ledger;
@@ -30,8 +30,8 @@ pub(crate) struct Record {
     pub(crate) policies: Vec<Policy>,
     /// Why further policies are refused.
     pub(crate) refusal: Option<&'static str>,
-    /// Who is suspended.
-    pub(crate) standings: Standings,
+    /// What tenants are forbidden.
+    pub(crate) restrictions: Restrictions,
     /// What its programs report next.
     pub(crate) events: Vec<Event>,
     /// What it will say that it saw.
@@ -81,17 +81,17 @@ impl Fake {
     pub(crate) fn start(
         record: Arc<Mutex<Record>>,
         config: &Config,
-        standings: &Standings,
-    ) -> Box<dyn Policer> {
+        restrictions: &Restrictions,
+    ) -> Box<dyn Plane> {
         let mut recorded = record.lock().unwrap();
         recorded.policies.push(Policy::of(config));
-        recorded.standings.clone_from(standings);
+        recorded.restrictions.clone_from(restrictions);
         drop(recorded);
         Box::new(Self { record, config: config.clone() })
     }
 }
 
-impl Policer for Fake {
+impl Plane for Fake {
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         let mut record = self.record.lock().unwrap();
         if let Some(refusal) = record.refusal {
@@ -112,8 +112,8 @@ impl Policer for Fake {
         Vec::new()
     }
 
-    fn set_standings(&mut self, standings: &Standings) {
-        self.record.lock().unwrap().standings.clone_from(standings);
+    fn set_restrictions(&mut self, restrictions: &Restrictions) {
+        self.record.lock().unwrap().restrictions.clone_from(restrictions);
     }
 
     fn take_offences(&mut self) -> Vec<Offence> {
@@ -279,7 +279,7 @@ pub(crate) fn serve(
     record: Arc<Mutex<Record>>,
     signals: impl FnOnce() -> mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
-    let start = |config: &Config, standings: &Standings| Ok(Fake::start(record, config, standings));
+    let start = |config: &Config, restrictions: &Restrictions| Ok(Fake::start(record, config, restrictions));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { run(config, start, signals()).await })
 }
@@ -289,8 +289,9 @@ pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
     let record = Arc::new(Mutex::new(Record::default()));
     let loaded = gateway::config::load(&files.config()).unwrap();
     let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
-    let start =
-        |config: &Config, standings: &Standings| Ok(Fake::start(Arc::clone(&record), config, standings));
+    let start = |config: &Config, restrictions: &Restrictions| {
+        Ok(Fake::start(Arc::clone(&record), config, restrictions))
+    };
     (Controller::start(loaded, Suspensions::default(), ledger, start).unwrap(), record)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -19,8 +19,8 @@ fn history(gateway: &Gateway, tenant: &str) -> Vec<Value> {
     history["entries"].take().as_array().unwrap().clone()
 }
 
-fn standing(gateway: &Gateway, tenant: &str) -> Option<Standing> {
-    gateway.record.lock().unwrap().standings.get(tenant).copied()
+fn restriction(gateway: &Gateway, tenant: &str) -> Option<Restriction> {
+    gateway.record.lock().unwrap().restrictions.get(tenant).copied()
 }
 
 fn suspension(gateway: &Gateway, tenant: &str) -> Value {
@@ -29,34 +29,39 @@ fn suspension(gateway: &Gateway, tenant: &str) -> Value {
     tenants.iter().find(|found| found["id"] == tenant).unwrap()["suspension"].clone()
 }
 
+/// That `acme` is forbidden something, as metrics show it.
+fn series(what: &str) -> String {
+    format!("fairway_tenant_restriction{{tenant=\"acme\",restriction=\"{what}\"}} 1\n")
+}
+
 #[test]
 fn a_suspension_takes_effect_is_shown_and_survives_a_restart() {
     let gateway = Gateway::start(Files::new());
     let output = gateway.fairway(&["suspend", "acme", "--scope", "everything", "--reason", "spam run"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(stderr(&output), "suspended acme: everything, until restored\n");
-    assert_eq!(standing(&gateway, "acme"), Some(Standing::NOTHING));
-    assert_eq!(standing(&gateway, "beta"), None);
+    assert_eq!(restriction(&gateway, "acme"), Some(Restriction::NOTHING));
+    assert_eq!(restriction(&gateway, "beta"), None);
     let shown = suspension(&gateway, "acme");
     assert_eq!(
         (&shown["scope"], &shown["reason"], &shown["by"], &shown["until"]),
         (&"everything".into(), &"spam run".into(), &operator().into(), &Value::Null)
     );
     assert_eq!(suspension(&gateway, "beta"), Value::Null);
-    assert!(gateway.scrape().contains("fairway_tenant_standing{tenant=\"acme\"} 3\n"));
+    assert!(gateway.scrape().contains(&series("everything")));
     assert!(stdout(&gateway.fairway(&["tenants"])).contains("suspended: everything"));
 
     let (files, ended) = gateway.stop();
     ended.unwrap();
     let gateway = Gateway::start(files);
-    assert_eq!(standing(&gateway, "acme"), Some(Standing::NOTHING));
+    assert_eq!(restriction(&gateway, "acme"), Some(Restriction::NOTHING));
 
     let output = gateway.fairway(&["restore", "acme", "--reason", "cleaned up", "--json"]);
     let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((&answer["version"], &answer["tenant"]), (&1.into(), &"acme".into()));
     assert_eq!(answer["suspension"]["reason"], "spam run");
-    assert_eq!(standing(&gateway, "acme"), None);
-    assert!(gateway.scrape().contains("fairway_tenant_standing{tenant=\"acme\"} 0\n"));
+    assert_eq!(restriction(&gateway, "acme"), None);
+    assert!(!gateway.scrape().contains("fairway_tenant_restriction"));
 }
 
 #[test]
@@ -75,10 +80,10 @@ fn the_history_tells_who_suspended_and_restored_when_and_why() {
     ended.unwrap();
     let gateway = Gateway::start(files);
     let shown = history(&gateway, "acme");
-    let [restored, again, first] = &shown[..] else { panic!("{shown:?}") };
+    let [restored_all, restored_mail, again, first] = &shown[..] else { panic!("{shown:?}") };
     let entry = |at: &Value, change, scope, reason, until: Option<Timestamp>| {
         json!({
-            "entry": "standing", "at": at, "change": change, "scope": scope, "source": null,
+            "entry": "suspension", "at": at, "change": change, "scope": scope, "source": null,
             "until": until.map(|until| until.to_string()), "by": operator(), "reason": reason,
             "config_digest": digest,
         })
@@ -86,19 +91,72 @@ fn the_history_tells_who_suspended_and_restored_when_and_why() {
     let until = first["at"].as_str().unwrap().parse::<Timestamp>().unwrap() + 1.hour();
     assert_eq!(*first, entry(&first["at"], "suspended", "mail", "spam run", Some(until)));
     assert_eq!(*again, entry(&again["at"], "suspended", "everything", "it goes on", None));
-    assert_eq!(*restored, entry(&restored["at"], "restored", "everything", "cleaned up", None));
+    assert_eq!(restored_all["at"], restored_mail["at"]);
+    let at = &restored_all["at"];
+    assert_eq!(*restored_mail, entry(at, "restored", "mail", "cleaned up", None));
+    assert_eq!(*restored_all, entry(at, "restored", "everything", "cleaned up", None));
 
     let text = stdout(&gateway.fairway(&["history", "acme"]));
     let lines: Vec<_> = text.lines().collect();
     let by = operator();
     for (line, expected) in lines[1..].iter().zip([
         format!("restored   everything by {by}: cleaned up"),
+        format!("restored   mail by {by}: cleaned up"),
         format!("suspended  everything until restored, by {by}: it goes on"),
         format!("suspended  mail until {until:.0}, by {by}: spam run"),
     ]) {
         assert!(line.contains(&expected), "{expected} is not in\n{text}");
     }
-    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
+}
+
+#[test]
+fn suspensions_add_up_and_each_is_given_back_by_itself() {
+    let gateway = Gateway::start(Files::new());
+    let (mail, outbound) = (Restriction::NO_MAIL, Restriction::NO_OUTBOUND);
+    let suspend = |scope| gateway.fairway(&["suspend", "acme", "--scope", scope, "--reason", scope]);
+    let scopes = |of: &Value| -> Vec<Value> {
+        of["suspensions"].as_array().unwrap().iter().map(|held| held["scope"].clone()).collect()
+    };
+    let tenant = || gateway.json("tenants")["tenants"][0].take();
+    suspend("outbound");
+    let output = suspend("mail");
+    assert_eq!(
+        stderr(&output),
+        "suspended acme: mail, until restored\nacme is suspended besides (outbound) for: outbound\n"
+    );
+    assert_eq!(restriction(&gateway, "acme"), Some(mail.with(outbound)));
+    assert_eq!(
+        (scopes(&tenant()), &tenant()["suspension"]["scope"]),
+        (vec!["mail".into(), "outbound".into()], &"outbound".into())
+    );
+    let scrape = gateway.scrape();
+    assert!(scrape.contains(&series("mail")) && scrape.contains(&series("outbound")), "{scrape}");
+    assert!(stdout(&gateway.fairway(&["tenants"])).contains("suspended: mail, suspended: outbound"));
+    let explained = stdout(&gateway.fairway(&["explain", "198.51.100.1"]));
+    for scope in ["mail", "outbound"] {
+        let line = format!(" restriction SUSPENDED ({scope}) by {} since ", operator());
+        assert!(explained.contains(&line), "{line} is not in\n{explained}");
+    }
+
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    assert_eq!(restriction(&gateway, "acme"), Some(mail.with(outbound)));
+    let output = gateway.fairway(&["restore", "acme", "--scope", "mail", "--reason", "clean", "--json"]);
+    let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((scopes(&answer), &answer["suspension"]["reason"]), (vec!["mail".into()], &"mail".into()));
+    assert_eq!(restriction(&gateway, "acme"), Some(outbound));
+    let again = gateway.fairway(&["restore", "acme", "--scope", "mail", "--reason", "clean"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(
+        stderr(&again),
+        "error: tenant \"acme\" has no suspension of scope mail; `fairway tenants` shows those that it has\n"
+    );
+    let both = ["restore", "acme", "--scope", "mail", "--source", "198.51.100.1", "--reason", "x"];
+    assert_eq!(gateway.fairway(&both).status.code(), Some(2));
+    assert!(gateway.fairway(&["restore", "acme", "--reason", "clean"]).status.success());
+    assert_eq!((restriction(&gateway, "acme"), suspension(&gateway, "acme")), (None, Value::Null));
 }
 
 #[test]
@@ -111,12 +169,12 @@ fn a_suspension_ends_by_itself() {
             .status
             .success()
     );
-    assert_eq!(standing(&gateway, "acme"), Some(Standing::NO_MAIL));
-    eventually("the end of the suspension", || standing(&gateway, "acme").is_none());
+    assert_eq!(restriction(&gateway, "acme"), Some(Restriction::NO_MAIL));
+    eventually("the end of the suspension", || restriction(&gateway, "acme").is_none());
     assert!(Timestamp::now() >= before + 2.seconds(), "ended before its time");
     let entry = &history(&gateway, "acme")[0];
     let expected = json!({
-        "entry": "standing",
+        "entry": "suspension",
         "at": entry["at"],
         "change": "expired",
         "scope": "mail",
@@ -150,7 +208,7 @@ fn mistakes_change_nothing_and_say_so() {
     assert_eq!(usage.status.code(), Some(2));
     let usage = gateway.fairway(&["suspend", "acme", "--scope", "mail"]);
     assert_eq!(usage.status.code(), Some(2), "a reason is required");
-    assert!(gateway.record.lock().unwrap().standings.is_empty());
+    assert!(gateway.record.lock().unwrap().restrictions.is_empty());
 }
 
 #[test]
@@ -161,7 +219,7 @@ fn what_cannot_be_kept_is_not_done() {
     let output = gateway.fairway(&["suspend", "acme", "--scope", "mail", "--reason", "x"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("Nothing has changed"), "{output:?}");
-    assert_eq!((standing(&gateway, "acme"), suspension(&gateway, "acme")), (None, Value::Null));
+    assert_eq!((restriction(&gateway, "acme"), suspension(&gateway, "acme")), (None, Value::Null));
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!    (uplink), if the tags are its own where the interface checks them.
 //! 4. Headers that lie, fragments that could hide ports, and chains that never end are dropped; so are all
 //!    fragments of tenants whose policy says so.
-//! 5. So is what a suspension covers (`standing`).
+//! 5. So is what a suspension covers (`suspension`).
 //! 6. Closed ports are dropped (`ports`).
 //! 7. So is what exceeds the tenant's cap (`cap`); nothing that was dropped before is charged to it.
 
@@ -19,13 +19,13 @@ mod cap;
 mod ip;
 mod link;
 mod ports;
-mod standing;
+mod suspension;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use gateway::config::{Config, Fragments, Side, Tenant, UnknownSources, Vlan};
-use gateway::standing::Scope;
+use gateway::suspension::Scope;
 use gateway_ebpf::{Direction, DropReason};
 use jiff::Timestamp;
 
@@ -33,7 +33,7 @@ use crate::outcome::Outcome;
 use cap::Bucket;
 use ip::Ip;
 use link::Link;
-use standing::Suspended;
+use suspension::Suspended;
 
 /// A policy, and what each tenant has used of its caps.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct Model {
     /// By tenant, then by direction.
     buckets: Vec<[Bucket; 2]>,
     /// By tenant id.
-    suspensions: HashMap<String, Scope>,
+    suspensions: HashMap<String, Vec<Scope>>,
 }
 
 /// A packet and the circumstances that it is judged in.
@@ -78,7 +78,7 @@ type Judged<T> = Result<T, DropReason>;
 impl Model {
     /// Knows the policy and who is suspended; every bucket is empty.
     #[must_use]
-    pub fn new(config: Config, suspensions: HashMap<String, Scope>) -> Self {
+    pub fn new(config: Config, suspensions: HashMap<String, Vec<Scope>>) -> Self {
         let buckets = vec![Default::default(); config.tenants.len()];
         Self { config, buckets, suspensions }
     }
@@ -149,9 +149,9 @@ impl Model {
             return Err(DropReason::Fragment);
         }
         let transport = ip::transport(arrival.frame, arrival.readable, ip)?;
-        if let Some(&scope) = self.suspensions.get(&tenant.id) {
+        if let Some(scopes) = self.suspensions.get(&tenant.id) {
             let discovers = ip::is_neighbour_discovery(arrival.frame, arrival.readable, ip);
-            Suspended { scope, direction, peer, transport, discovers }.check(&self.config, tenant)?;
+            Suspended { scopes, direction, peer, transport, discovers }.check(&self.config, tenant)?;
         }
         if let Some(transport) = transport {
             let now = Timestamp::from_nanosecond(arrival.now_ns.into()).expect("the test's clock is sane");

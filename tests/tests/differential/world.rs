@@ -6,9 +6,10 @@ use fairway_tests::bench::{self, Bench};
 use fairway_tests::model::{Arrival, Model};
 use fairway_tests::outcome::Outcome;
 use gateway::config::{Config, Side};
-use gateway::dataplane::{Standings, Verdict};
-use gateway::standing::Scope;
+use gateway::dataplane::{Restrictions, Verdict};
+use gateway::suspension::Scope;
 use gateway_ebpf::DropReason;
+use gateway_ebpf::restriction::Restriction;
 
 use crate::compared::Compared;
 use crate::difference::{Difference, counted};
@@ -21,15 +22,21 @@ const FIRST_BUFFER: usize = 3_520;
 /// Longer than any bucket takes to drain: 10 s of burst, and one frame of 64 kB at 8 kbit/s.
 pub(crate) const DRAIN_NS: u64 = 100_000_000_000;
 
-/// Every scope, and none, in turn.
-fn suspensions(policy: &Policy, config: &Config) -> HashMap<String, Scope> {
-    let scopes = [Some(Scope::Everything), Some(Scope::Outbound), Some(Scope::Mail), None];
+/// The scopes of each tenant's suspensions.
+type Suspensions = HashMap<String, Vec<Scope>>;
+
+/// Every scope, two together, and none, in turn.
+fn suspensions(policy: &Policy, config: &Config) -> Suspensions {
+    let (everything, outbound, mail) = (Scope::Everything, Scope::Outbound, Scope::Mail);
+    let scopes = [vec![everything], vec![outbound], vec![mail], vec![], vec![mail, outbound]];
     let suspended = config.tenants.iter().zip(scopes.into_iter().cycle()).filter(|_| policy.suspends);
-    suspended.filter_map(|(tenant, scope)| Some((tenant.id.clone(), scope?))).collect()
+    suspended.map(|(tenant, scopes)| (tenant.id.clone(), scopes)).collect()
 }
 
-fn standings(suspensions: &HashMap<String, Scope>) -> Standings {
-    suspensions.iter().map(|(tenant, scope)| (tenant.clone(), (*scope).into())).collect()
+fn restrictions(suspensions: &Suspensions) -> Restrictions {
+    let all =
+        |scopes: &[Scope]| scopes.iter().fold(Restriction::NONE, |all, scope| all.with((*scope).into()));
+    suspensions.iter().map(|(tenant, scopes)| (tenant.clone(), all(scopes))).collect()
 }
 
 /// A policy's configuration. Detection is off: the model looks at one packet, not at what a source did before.
@@ -57,7 +64,7 @@ pub(crate) struct World {
     name: String,
     config: Config,
     match_vlan: bool,
-    suspensions: HashMap<String, Scope>,
+    suspensions: Suspensions,
     bench: Bench,
     model: Model,
     compared: Compared,
@@ -69,7 +76,7 @@ impl World {
         let mut bench = Bench::of(config.clone());
         bench.register(|interface| interface.match_vlan = policy.match_vlan);
         let suspensions = suspensions(policy, &config);
-        bench.engine().set_standings(&standings(&suspensions));
+        bench.engine().set_restrictions(&restrictions(&suspensions));
         let model = Model::new(config.clone(), suspensions.clone());
         let (name, match_vlan, compared) = (policy.name.clone(), policy.match_vlan, Compared::default());
         Self { name, config, match_vlan, suspensions, bench, model, compared }
@@ -87,7 +94,7 @@ impl World {
         self.name.clone_from(&policy.name);
         self.match_vlan = policy.match_vlan;
         self.suspensions = suspensions(policy, &config);
-        self.bench.engine().set_standings(&standings(&self.suspensions));
+        self.bench.engine().set_restrictions(&restrictions(&self.suspensions));
         self.model = Model::new(config.clone(), self.suspensions.clone());
         self.config = config;
     }

@@ -124,7 +124,7 @@ fn strangers_and_suspended_tenants_are_told_apart() {
             let suspend = ["suspend", "acme", "--scope", "outbound", "--reason", "it scans"];
             gateway.call(&suspend).unwrap().success().unwrap();
             let told = text(gateway, acme.ipv4);
-            assert!(told.contains("standing    SUSPENDED (outbound) by root since "), "{told}");
+            assert!(told.contains("restriction SUSPENDED (outbound) by root since "), "{told}");
             assert!(told.contains("until somebody restores it: it scans\n"), "{told}");
             println!("{told}");
         },

@@ -13,8 +13,8 @@ mod malformed;
 mod ports;
 mod refusals;
 mod reload;
+mod restrictions;
 mod samples;
-mod standing;
 
 pub(crate) use fairway_tests::bench;
 

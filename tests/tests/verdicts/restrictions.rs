@@ -2,7 +2,7 @@
 
 use fairway_tests::frames::{Packet, datagram, ethernet, number, packet, segment, syn};
 use gateway_ebpf::DropReason::{SmtpBlocked, Suspended};
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 
 use crate::TENANTS;
 use crate::bench::Expected::{Dropped, LinkControl, Passed};
@@ -15,9 +15,9 @@ const PORTAL4: &str = "198.51.100.80";
 const PORTAL6: &str = "2001:db8:ffff::80";
 const GARDEN: &str = "[walled_garden]\nhosts = [\"198.51.100.80/32\", \"2001:db8:ffff::/64\"]\n";
 
-fn suspended(standing: Standing) -> Bench {
+fn suspended(restriction: Restriction) -> Bench {
     let mut bench = Bench::new(&format!("{GARDEN}{TENANTS}"));
-    bench.engine().set_standings(&[("acme".to_owned(), standing)].into());
+    bench.engine().set_restrictions(&[("acme".to_owned(), restriction)].into());
     bench
 }
 
@@ -32,7 +32,7 @@ const SYN_ACK: u8 = 0x12;
 #[ignore = "needs root: BPF programs"]
 fn everything_leaves_only_the_garden() {
     let closed = Dropped("acme", Suspended);
-    suspended(Standing::NOTHING).check_all(&[
+    suspended(Restriction::NOTHING).check_all(&[
         up("web", syn(ACME4, WEB4, 4_000, 443).frame(), closed),
         up("an answer", segment(ACME4, WEB4, (443, 4_000), ACK).frame(), closed),
         up("DNS elsewhere", datagram(ACME4, WEB4, (4_000, 53), 20).frame(), closed),
@@ -68,7 +68,7 @@ fn everything_leaves_only_the_garden() {
 #[ignore = "needs root: BPF programs"]
 fn outbound_leaves_answers() {
     let closed = Dropped("acme", Suspended);
-    suspended(Standing::NO_OUTBOUND).check_all(&[
+    suspended(Restriction::NO_OUTBOUND).check_all(&[
         up("opening a connection", syn(ACME4, WEB4, 4_000, 443).frame(), closed),
         up("opening one with data in it", segment(ACME4, WEB4, (4_000, 443), 0x0a).frame(), closed),
         up("a datagram", datagram(ACME4, WEB4, (4_000, 53), 20).frame(), closed),
@@ -91,7 +91,7 @@ fn mail_closes_mail_alone() {
     let mut bench = Bench::new(&exempt);
     let mail = || syn(ACME4, WEB4, 4_000, 25).frame();
     bench.check(&up("exempt", mail(), Passed("acme")));
-    bench.engine().set_standings(&[("acme".to_owned(), Standing::NO_MAIL)].into());
+    bench.engine().set_restrictions(&[("acme".to_owned(), Restriction::NO_MAIL)].into());
     let closed = Dropped("acme", Suspended);
     bench.check_all(&[
         up("exempt, suspended", mail(), closed),
@@ -100,19 +100,38 @@ fn mail_closes_mail_alone() {
         down("an answer from port 25", segment(WEB4, ACME4, (25, 4_000), SYN_ACK).frame(), closed),
         up("web", syn(ACME4, WEB4, 4_000, 443).frame(), Passed("acme")),
     ]);
-    bench.engine().set_standings(&[].into());
+    bench.engine().set_restrictions(&[].into());
     bench.check(&up("restored", mail(), Passed("acme")));
 }
 
 #[test]
 #[ignore = "needs root: BPF programs"]
+fn mail_and_outbound_close_both_and_each_is_given_back_by_itself() {
+    let mut bench = suspended(Restriction::NO_MAIL.with(Restriction::NO_OUTBOUND));
+    let closed = Dropped("acme", Suspended);
+    let mail_in = || syn(WEB4, ACME4, 4_000, 587).frame();
+    let opening = || syn(ACME4, WEB4, 4_000, 443).frame();
+    bench.check_all(&[
+        down("mail in", mail_in(), closed),
+        up("opening a connection", opening(), closed),
+        down("web in", syn(WEB4, ACME4, 4_000, 443).frame(), Passed("acme")),
+    ]);
+    bench.engine().set_restrictions(&[("acme".to_owned(), Restriction::NO_OUTBOUND)].into());
+    bench.check_all(&[
+        down("mail in, given back", mail_in(), Passed("acme")),
+        up("opening a connection, still closed", opening(), closed),
+    ]);
+}
+
+#[test]
+#[ignore = "needs root: BPF programs"]
 fn a_suspension_survives_reloads() {
-    let mut bench = suspended(Standing::NOTHING);
+    let mut bench = suspended(Restriction::NOTHING);
     let web = || syn(ACME4, WEB4, 4_000, 443).frame();
     for _ in 0..3 {
         bench.engine().apply(&config(&format!("{GARDEN}{TENANTS}"))).unwrap();
         bench.check(&up("after a reload", web(), Dropped("acme", Suspended)));
     }
-    bench.engine().set_standings(&[].into());
+    bench.engine().set_restrictions(&[].into());
     bench.check(&up("restored", web(), Passed("acme")));
 }

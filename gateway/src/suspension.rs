@@ -1,13 +1,12 @@
-//! A tenant's standing, as an operator changes it: suspended how far, by whom, why, and restored (policy
-//! rules E1 and E4).
+//! What an operator takes from a tenant: suspended how far, by whom, why, and restored (policy rules E1 and E4).
 
-use gateway_ebpf::standing::Standing;
+use gateway_ebpf::restriction::Restriction;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How far a suspension goes; see [`Standing`] for what each means on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// How far a suspension goes; see [`Restriction`] for what each means on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// No mail, on relay and submission ports, either way
@@ -19,6 +18,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All, from the narrowest to the widest.
+    pub const ALL: [Self; 3] = [Self::Mail, Self::Outbound, Self::Everything];
+
     /// As metrics, the ledger and JSON spell it.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -30,7 +32,7 @@ impl Scope {
     }
 }
 
-impl From<Scope> for Standing {
+impl From<Scope> for Restriction {
     fn from(scope: Scope) -> Self {
         match scope {
             Scope::Mail => Self::NO_MAIL,
@@ -40,7 +42,7 @@ impl From<Scope> for Standing {
     }
 }
 
-/// One tenant's suspension.
+/// A suspension of a tenant. It may have one of each scope at the same time; what they forbid adds up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
     /// How far it goes.
@@ -56,14 +58,14 @@ pub struct Suspension {
     pub until: Option<Timestamp>,
 }
 
-/// A change of one tenant's standing, as the ledger keeps it.
+/// The begin or the end of a suspension, as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StandingChange {
+pub struct SuspensionChange {
     /// When.
     pub at: Timestamp,
     /// What became of the tenant.
     pub change: Change,
-    /// How far the suspension goes that began, or went that ended; none: there was none, only measures ended.
+    /// How far the suspension goes that began, or went that ended; none: only measures ended.
     pub scope: Option<Scope>,
     /// The one source whose measures ended; none: the tenant as a whole.
     pub source: Option<IpNetwork>,
@@ -79,9 +81,9 @@ pub struct StandingChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// It was suspended, or its suspension replaced by another.
+    /// It was suspended, or its suspension of this scope replaced.
     Suspended,
-    /// Somebody ended its suspension, measures against its sources, or both.
+    /// Somebody ended its suspension of this scope, or if there was none, measures against its sources.
     Restored,
     /// Its suspension ended by itself.
     Expired,
@@ -99,7 +101,7 @@ impl Change {
     }
 }
 
-impl StandingChange {
+impl SuspensionChange {
     /// That a suspension began.
     #[must_use]
     pub fn suspended(suspension: &Suspension) -> Self {
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn labels_are_what_json_spells() {
-        for scope in [Scope::Mail, Scope::Outbound, Scope::Everything] {
+        for scope in Scope::ALL {
             assert_eq!(serde_json::to_value(scope).unwrap(), scope.label());
         }
         for change in [Change::Suspended, Change::Restored, Change::Expired] {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use gateway::config::{Config, Protocol, Tenant};
-use gateway::standing::Scope;
+use gateway::suspension::Scope;
 use gateway_ebpf::{Direction, DropReason};
 
 use super::Judged;
@@ -11,8 +11,8 @@ use super::ip::Transport;
 use super::ports::{RELAY, SUBMISSION};
 
 /// A packet of a suspended tenant.
-pub(super) struct Suspended {
-    pub(super) scope: Scope,
+pub(super) struct Suspended<'s> {
+    pub(super) scopes: &'s [Scope],
     pub(super) direction: Direction,
     pub(super) peer: IpAddr,
     /// None for what has no ports.
@@ -21,21 +21,24 @@ pub(super) struct Suspended {
     pub(super) discovers: bool,
 }
 
-impl Suspended {
-    /// Refuses what the scope covers, but for the walled garden and for neighbour discovery with a
+impl Suspended<'_> {
+    /// Refuses what any of the scopes covers, but for the walled garden and for neighbour discovery with a
     /// neighbour: an address of the link, or of the tenant's own networks.
     pub(super) fn check(&self, config: &Config, tenant: &Tenant) -> Judged<()> {
         let is_garden = config.walled_garden.iter().any(|host| host.contains(self.peer));
         let is_neighbour =
             super::is_of_link(self.peer) || tenant.prefixes.iter().any(|own| own.contains(self.peer));
-        if !self.is_covered() || is_garden || self.discovers && is_neighbour {
+        if !self.scopes.iter().any(|scope| self.is_covered(*scope))
+            || is_garden
+            || self.discovers && is_neighbour
+        {
             return Ok(());
         }
         Err(DropReason::Suspended)
     }
 
-    fn is_covered(&self) -> bool {
-        match self.scope {
+    fn is_covered(&self, scope: Scope) -> bool {
+        match scope {
             Scope::Everything => true,
             Scope::Mail => {
                 self.transport.is_some_and(|Transport { protocol, source, destination, .. }| {

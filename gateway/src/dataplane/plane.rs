@@ -1,22 +1,22 @@
-//! What the controller needs of a data plane.
+//! What a controller needs of a data plane.
 
 use std::time::Duration;
 
-use crate::config::{Config, OnStop};
-use crate::dataplane::{
+use super::{
     Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, InterfaceCounters,
-    Snapshot, Standings, TableMemory,
+    Restrictions, Snapshot, TableMemory,
 };
+use crate::config::{Config, OnStop};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
 /// The methods mean what those of [`Dataplane`] with the same names say. They may block.
-pub trait Policer: Send {
+pub trait Plane: Send {
     /// Replaces the policy, or changes nothing.
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError>;
-    /// Who is suspended, from this moment on and across reloads.
-    fn set_standings(&mut self, standings: &Standings);
+    /// What tenants are forbidden, from this moment on and across reloads.
+    fn set_restrictions(&mut self, restrictions: &Restrictions);
     /// Offences that the data plane saw, and acted on by itself, since the last call.
     ///
     /// A data plane without detectors sees none, and has no measures to take or to end.
@@ -60,13 +60,13 @@ pub trait Policer: Send {
     fn stop(self: Box<Self>, on_stop: OnStop) -> Result<(), DataplaneError>;
 }
 
-impl Policer for Dataplane {
+impl Plane for Dataplane {
     fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
         Self::apply(self, config)
     }
 
-    fn set_standings(&mut self, standings: &Standings) {
-        Self::set_standings(self, standings);
+    fn set_restrictions(&mut self, restrictions: &Restrictions) {
+        Self::set_restrictions(self, restrictions);
     }
 
     fn take_offences(&mut self) -> Vec<Offence> {
