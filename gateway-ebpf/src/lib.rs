@@ -10,9 +10,11 @@
 //! Every step that refuses returns a [`DropReason`]; only the entry points of the programs turn that
 //! into an XDP verdict and a counter.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
 pub mod assignment;
+pub mod bounded;
 pub mod counter;
 pub mod detect;
 pub mod forward;

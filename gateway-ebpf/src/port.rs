@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::bounded::masked;
 use crate::{Direction, DropReason};
 
 /// A group of ports that share an action; four bits wide in the data plane.
@@ -152,8 +153,9 @@ impl PortClasses {
     /// The class of `port`.
     #[inline(always)]
     #[must_use]
-    pub const fn get(&self, port: u16) -> ServiceClass {
-        ServiceClass::new((self.0[(port >> 4) as usize] >> ((port & 15) * 4)) as u8)
+    pub fn get(&self, port: u16) -> ServiceClass {
+        let word = self.0[masked::<0xfff>(u32::from(port >> 4))];
+        ServiceClass::new((word >> ((port & 15) * 4)) as u8)
     }
 
     /// Sets the class of `port`.

@@ -7,6 +7,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use gateway_ebpf::abi::{INTERFACE_SLOTS, InterfaceTallies, Tally, TenantState};
+use gateway_ebpf::bounded::masked;
 use gateway_ebpf::counter::{Carried, Counter};
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::{Direction, DropReason, REASON_SLOTS};
@@ -105,11 +106,10 @@ fn carry(counter: *mut u64, carried: *mut Carried) -> u32 {
     1
 }
 
-/// A reason's slot, in a form that the verifier can follow: what the compiler knows of the enum's range
-/// it does not know, so the mask must not be optimised away.
+/// A reason's slot.
 #[inline(always)]
 pub fn index(reason: DropReason) -> usize {
-    core::hint::black_box(reason.slot()) & (REASON_SLOTS - 1)
+    masked::<{ REASON_SLOTS as u32 - 1 }>(reason.slot() as u32)
 }
 
 /// A packet, for the interface that it came in by; `which` picks its tally.

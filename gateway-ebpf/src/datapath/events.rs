@@ -9,6 +9,7 @@
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use gateway_ebpf::abi::{EVENT_TAIL_BYTES, Event, EventTallies};
+use gateway_ebpf::bounded::masked;
 use gateway_ebpf::counter::Counter;
 use gateway_ebpf::{Direction, DropReason};
 
@@ -112,13 +113,10 @@ extern "C" fn report(context: *mut xdp_md, what: u32, slot_plus_one: u32) -> u32
 /// `to` has room for [`EVENT_TAIL_BYTES`].
 #[inline(always)]
 unsafe fn copy_head(context: *mut xdp_md, frame_bytes: u32, to: *mut core::ffi::c_void) -> u32 {
-    let most = EVENT_TAIL_BYTES as u32;
-    // The verifier must see that it is not 0: in the value itself, not in the one that it is made from,
-    // which is where the compiler would look.
-    let bytes = core::hint::black_box(if frame_bytes < most { frame_bytes } else { most });
-    if bytes == 0 || bytes > most {
-        return 0;
-    }
+    const LAST: u32 = EVENT_TAIL_BYTES as u32 - 1;
+    // Of one byte at least and of all at most: by a sum, for no verifier before Linux 6.8 learns a least value from a
+    // comparison with 0.
+    let bytes = masked::<LAST>(frame_bytes.clamp(1, LAST + 1) - 1) as u32 + 1;
     // SAFETY: as the caller promises. Unlike a read through the context's pointers, it takes frames in
     // several buffers (Linux 5.18).
     if unsafe { bpf_xdp_load_bytes(context, 0, to, bytes) } != 0 { 0 } else { bytes }

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::bounded::masked;
+
 /// Lengths of the windows that contacts are counted in, in seconds. A window opens with the first
 /// contact after the last one closed, so that a burst seldom falls across two.
 pub const WINDOWS_S: [u32; 2] = [300, 3_600];
@@ -103,10 +105,10 @@ impl Ports {
         if second.wrapping_sub(self.start_s) >= length_s {
             *self = Self { bits: [0; 4], start_s: second, distinct: 0 };
         }
-        let residue = (port ^ port >> 8) as usize & 0xff;
-        let (word, bit) = (residue >> 6, 1_u64 << (residue & 63));
-        if self.bits[word & 3] & bit == 0 {
-            self.bits[word & 3] |= bit;
+        let residue = u32::from((port ^ port >> 8) & 0xff);
+        let (word, bit) = (masked::<3>(residue >> 6), 1_u64 << (residue & 63));
+        if self.bits[word] & bit == 0 {
+            self.bits[word] |= bit;
             self.distinct += 1;
         }
     }

@@ -1,5 +1,6 @@
 //! The table of contacts in the kernel: [`gateway_ebpf::detect::contact`] over an array.
 
+use gateway_ebpf::bounded;
 use gateway_ebpf::detect::contact::{self, Entry, Found, State, WAYS};
 use gateway_ebpf::detect::record::{Detection, region};
 use gateway_ebpf::detect::sighting::Sighting;
@@ -127,7 +128,7 @@ fn find_packed(which: u32, hash: u64, second: u32) -> u64 {
 #[inline(always)]
 fn crowded(which: u32) {
     let Some(tables) = Tables::new() else { return };
-    let which = core::hint::black_box(which as usize) & (region::COUNT - 1);
+    let which = bounded::masked::<{ region::COUNT as u32 - 1 }>(which);
     tables.count(|detection| &raw mut detection.crowded[which]);
     // SAFETY: a live, aligned map value; this word is only stored whole.
     unsafe { (&raw mut (*tables.detection).crowded_ns[which]).write_volatile(clock::coarse_ns()) };

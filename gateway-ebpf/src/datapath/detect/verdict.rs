@@ -1,6 +1,7 @@
 //! From counts to offences, and from offences to measures.
 
 use gateway_ebpf::DropReason;
+use gateway_ebpf::bounded;
 use gateway_ebpf::detect::record::{self, REPORTS as REPORT_COUNT, Report, region};
 use gateway_ebpf::detect::rules::{self, CLASSES, Rule, Rules};
 use gateway_ebpf::detect::sighting::{Sighting, Sign};
@@ -155,10 +156,10 @@ fn commits(source: &mut Source, rules: &Rules, kind: Kind, confirm: bool, now_ns
     rules::is_offence(source, rules.get(kind), kind, confirm, now_ns)
 }
 
-/// The index of a kind, in a form that the verifier can follow (see `count::index`).
+/// The index of a kind.
 #[inline(always)]
 fn masked(kind: Kind) -> usize {
-    core::hint::black_box(kind.slot()) & (KIND_SLOTS - 1)
+    bounded::masked::<{ KIND_SLOTS as u32 - 1 }>(kind.slot() as u32)
 }
 
 /// Whether one of these tables of contacts was too small a short while ago.
@@ -201,7 +202,7 @@ extern "C" fn offend(index: u32, kind: u32) -> u32 {
         source.reported_ns[kind_slot] = now_ns + rules::HELD_FOR_NS;
     }
     if measure != Measure::None {
-        let measure_slot = core::hint::black_box(measure.slot()) & (MEASURE_SLOTS - 1);
+        let measure_slot = bounded::masked::<{ MEASURE_SLOTS as u32 - 1 }>(measure.slot() as u32);
         if source.measures_ns[measure_slot] < until_ns {
             source.measures_ns[measure_slot] = until_ns;
         }
@@ -225,7 +226,7 @@ extern "C" fn spend(index: u32, kind: u32) -> u32 {
     let (first, count) = Source::words_of(kind);
     let mut offset = 0;
     while offset < count {
-        // In a form that the verifier can follow (see `count::index`).
+        // In a form that the verifier can follow: it does not know what the compiler does of the kinds.
         let word = core::hint::black_box(first + offset);
         if word >= size_of::<Source>() / 8 {
             return 0;
