@@ -3,7 +3,7 @@
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
 //! is where the policy comes from; [`detect`] is what misuse was seen,
-//! [`suspension`] what an operator did about it, [`ledger`] remembers both; [`controller`] holds all together, [`metrics`] and
+//! [`enforcement`] what follows from it by rule, [`suspension`] what an operator did about it, [`ledger`] remembers; [`controller`] holds all together, [`metrics`] and
 //! [`control`] show it to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
 //! instead of traffic, and [`cli`] has the commands.
 
@@ -14,6 +14,8 @@ pub mod controller;
 pub mod dataplane;
 pub mod detect;
 pub mod doctor;
+pub mod domain;
+pub mod enforcement;
 mod http;
 pub mod ledger;
 pub mod link;

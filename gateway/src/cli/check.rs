@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::output::{coloured, json};
+use super::ladders::ladders;
+use super::output::{coloured, json, stdout};
 use super::{CommandError, ConfigArgs, block_on};
 use crate::config::{self, Change, Diagnostics};
 use crate::control::Client;
@@ -24,6 +25,9 @@ pub(super) struct CheckArgs {
     /// The running gateway's control socket, if not the one that the configuration names
     #[arg(long, value_name = "PATH", requires = "against_running")]
     socket: Option<PathBuf>,
+    /// Also print what follows from misuse, strike by strike, and what counts as misuse of which class
+    #[arg(long)]
+    ladders: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -40,6 +44,9 @@ struct Report {
     diagnostics: Diagnostics,
     #[serde(skip_serializing_if = "Option::is_none")]
     against_running: Option<Difference>,
+    /// `[enforcement]`, defaults filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enforcement: Option<Value>,
 }
 
 /// What a reload would change.
@@ -57,9 +64,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
     let loaded = match config::load(&args.config.config) {
         Ok(loaded) => loaded,
         Err(diagnostics) if args.json => {
-            let report =
-                Report { version: VERSION, valid: false, digest: None, diagnostics, against_running: None };
-            json(&report)?;
+            let (digest, against_running, enforcement) = (None, None, None);
+            let valid = false;
+            json(&Report { version: VERSION, valid, digest, diagnostics, against_running, enforcement })?;
             return Err(CommandError::Reported);
         }
         Err(diagnostics) => return Err(CommandError::Config(diagnostics)),
@@ -79,6 +86,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
             digest: Some(config.digest.to_string()),
             diagnostics: warnings,
             against_running,
+            enforcement: args.ladders.then(|| config::view(config, now)["enforcement"].take()),
         };
         return Ok(json(&report)?);
     }
@@ -90,6 +98,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
         config.interfaces.len(),
         warnings.warnings(),
     );
+    if args.ladders {
+        let mut out = stdout();
+        write!(out, "{}", ladders(&config.enforcement))?;
+        out.flush()?;
+    }
     against_running.map_or(Ok(()), |difference| Ok(difference.print()?))
 }
 

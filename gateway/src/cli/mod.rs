@@ -7,6 +7,7 @@ mod detach;
 mod doctor;
 mod explain;
 mod history;
+mod ladders;
 mod log;
 mod output;
 mod reload;

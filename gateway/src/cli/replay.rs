@@ -9,9 +9,13 @@ use serde::Serialize;
 
 use super::output::{bytes, json, stdout, table};
 use super::{CommandError, ConfigArgs, load};
-use crate::config::Side;
+use crate::config::{EnforcementMode, Side};
 use crate::control::api::VERSION;
-use crate::replay::{self, ByReason, Capture, Difference, DirectionReport, PacketVerdict, Replay, Report};
+use crate::enforcement::Standing;
+use crate::replay::{
+    self, ByReason, Capture, Decided, Difference, DirectionReport, Judgement, PacketVerdict, Reached, Replay,
+    Report, StandingDifference,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -48,6 +52,7 @@ struct Comparison<'r> {
     before: &'r Report,
     after: &'r Report,
     differences: Vec<Difference>,
+    standing_differences: Vec<StandingDifference>,
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), CommandError> {
@@ -92,7 +97,8 @@ fn print_json(reports: &[Report]) -> std::io::Result<()> {
     match reports {
         [before, after] => {
             let differences = replay::differences(before, after);
-            json(&Comparison { version: VERSION, before, after, differences })
+            let standing_differences = replay::standing_differences(&before.enforcement, &after.enforcement);
+            json(&Comparison { version: VERSION, before, after, differences, standing_differences })
         }
         reports => reports.iter().try_for_each(json),
     }
@@ -106,13 +112,16 @@ fn print_text(reports: &[Report], took: Duration) -> std::io::Result<()> {
                 writeln!(out, "{name}")?;
                 print_verdicts(&mut out, report)?;
                 writeln!(out, "{}", summary(report))?;
+                write!(out, "{}", decisions(&report.enforcement))?;
             }
+            write!(out, "{}", standing_differences(&before.enforcement, &after.enforcement))?;
             write!(out, "{}", differences(before, after))?;
         }
         reports => {
             for report in reports {
                 print_verdicts(&mut out, report)?;
                 write!(out, "{}\n{}", summary(report), tenants(report))?;
+                write!(out, "{}", decisions(&report.enforcement))?;
             }
         }
     }
@@ -177,6 +186,44 @@ fn row(leading: [&str; 2], direction: &DirectionReport) -> Vec<String> {
         reasons(&direction.by_reason),
     ];
     leading.map(str::to_owned).into_iter().chain(figures).collect()
+}
+
+/// What the ladders would have done; nothing if they would have done nothing.
+fn decisions(judged: &Judgement) -> String {
+    if judged.decisions.is_empty() {
+        return String::new();
+    }
+    let rows = judged.decisions.iter().map(|decision| {
+        let what = match &decision.what {
+            Decided::Waits { until } => ["".to_owned(), format!("waits for office hours, {until}")],
+            Decided::Step { standing, strike, step, .. } => {
+                [strike.to_string(), format!("{}: {step}", standing.label())]
+            }
+            Decided::Closed { resolution } => ["".to_owned(), format!("closed: {}", resolution.label())],
+        };
+        let place = [decision.tenant.clone(), decision.case.to_string(), decision.class.to_string()];
+        [decision.at.to_string()].into_iter().chain(place).chain(what).collect()
+    });
+    let steps = table(&["at", "tenant", "case", "class", "strike", "what would have followed"], rows, &[4]);
+    let watched = match judged.mode {
+        EnforcementMode::Watch => "[enforcement] has the mode watch: this is what enforce would have done\n",
+        _ => "",
+    };
+    format!("\n{steps}{watched}")
+}
+
+/// Tenants that the two policies would have brought into different standings.
+fn standing_differences(before: &Judgement, after: &Judgement) -> String {
+    let found = replay::standing_differences(before, after);
+    if found.is_empty() {
+        return String::new();
+    }
+    let reached = |reached: Option<Reached>| match reached {
+        Some(Reached { standing, at }) => format!("{} at {at}", standing.label()),
+        None => Standing::Good.label().to_owned(),
+    };
+    let rows = found.into_iter().map(|it| vec![it.tenant, reached(it.before), reached(it.after)]);
+    format!("{}\n", table(&["tenant", "gravest standing before", "after"], rows, &[]))
 }
 
 fn reasons(by_reason: &ByReason) -> String {

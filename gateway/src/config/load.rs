@@ -198,6 +198,7 @@ impl Reading {
             closed_ports: main.closed_ports.ports,
             walled_garden: main.walled_garden,
             detection,
+            enforcement: main.enforcement,
             evidence: main.evidence,
             metrics: main.metrics,
             written: main.written,

@@ -1,12 +1,13 @@
 //! The main file's sections, read: what tenants are held against.
 
 use super::detect::{DetectSection, read_detect, report_unseen_rises};
+use super::enforcement::read_enforcement;
 use super::gateway::{
     FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
-use super::{EvidenceLimits, Interface, Metrics, Written};
+use super::{Enforcement, EvidenceLimits, Interface, Metrics, Written};
 use ipnetwork::IpNetwork;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
@@ -18,6 +19,7 @@ pub(super) struct MainFile {
     pub(super) closed_ports: ClosedPorts,
     pub(super) walled_garden: Vec<IpNetwork>,
     pub(super) detect: DetectSection,
+    pub(super) enforcement: Enforcement,
     pub(super) evidence: EvidenceLimits,
     pub(super) metrics: Option<Metrics>,
     pub(super) written: Written,
@@ -25,7 +27,7 @@ pub(super) struct MainFile {
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 10] = [
+    pub(super) const SECTIONS: [&str; 11] = [
         "gateway",
         "limits",
         "interface",
@@ -34,6 +36,7 @@ impl MainFile {
         "closed_port",
         "walled_garden",
         "detect",
+        "enforcement",
         "evidence",
         "metrics",
     ];
@@ -61,6 +64,7 @@ impl MainFile {
             closed_ports: read_closed_ports(root),
             walled_garden: read_walled_garden(root),
             detect: read_detect(root),
+            enforcement: read_enforcement(root),
             evidence: read_evidence(root),
             metrics: read_metrics(root),
             written: root.written(&Self::KEYS_TOLD),

@@ -19,6 +19,7 @@ mod check;
 mod contact;
 mod detect;
 mod diagnostic;
+mod enforcement;
 mod exemption;
 mod expiry;
 mod files;
@@ -46,6 +47,10 @@ pub use detect::{
     AllowReason, Allowance, DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use enforcement::{
+    CaseClass, CaseSeverity, Department, Enforcement, EnforcementMode, Ladder, OfficeHours, Release,
+    Restrict, Step,
+};
 pub use load::{Loaded, Loader, load};
 pub use model::*;
 pub use rate::{BitRate, LineRate};

@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use super::source::Span;
-use super::{BitRate, Detection, LineRate};
+use super::{BitRate, Detection, Enforcement, LineRate};
 
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub walled_garden: Vec<IpNetwork>,
     /// Which misuse is looked for, and what is done about it.
     pub detection: Detection,
+    /// What follows from misuse, and how it ends.
+    pub enforcement: Enforcement,
     /// How much evidence is kept, and how long.
     pub evidence: EvidenceLimits,
     /// The Prometheus endpoint; absent when the operator switched it off.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bits per second of Ethernet frames without FCS. 8 kbit/s to 10 Gbit/s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct BitRate(pub(super) u64);
 
 impl BitRate {
@@ -23,6 +23,20 @@ impl BitRate {
     /// In bits per second.
     pub fn bits_per_sec(self) -> u64 {
         self.0
+    }
+}
+
+impl From<BitRate> for u64 {
+    fn from(rate: BitRate) -> Self {
+        rate.0
+    }
+}
+
+impl TryFrom<u64> for BitRate {
+    type Error = &'static str;
+
+    fn try_from(bits_per_sec: u64) -> Result<Self, &'static str> {
+        Self::from_bits_per_sec(bits_per_sec).ok_or("not a rate from 8 kbit/s to 10 Gbit/s")
     }
 }
 

@@ -3,9 +3,13 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::enforcement::hours_and_minutes;
 use super::network::port_range_text;
 use super::units::{DurationText, SizeText};
-use super::{Allowance, ClosedPort, Config, DetectClass, Detection, Interface, Rule, SmtpExemption, Tenant};
+use super::{
+    Allowance, ClosedPort, Config, DetectClass, Detection, Enforcement, Interface, Ladder, Rule,
+    SmtpExemption, Tenant,
+};
 
 /// Version of the JSON; raised whenever a key changes its meaning or goes away.
 const VERSION: u32 = 1;
@@ -42,6 +46,7 @@ pub fn view(config: &Config, now: Timestamp) -> Value {
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
         "walled_garden": texts(&config.walled_garden),
         "detect": view_detection(&config.detection, now),
+        "enforcement": view_enforcement(&config.enforcement),
         "evidence": {
             "max_size": SizeText(config.evidence.max_bytes).to_string(),
             "keep": DurationText(config.evidence.keep).to_string(),
@@ -127,6 +132,37 @@ fn view_rule(rule: &Rule) -> Value {
         .map(|(key, value)| (key.to_owned(), value))
         .collect::<Map<_, _>>()
         .into()
+}
+
+fn view_enforcement(enforcement: &Enforcement) -> Value {
+    let hours = &enforcement.office_hours;
+    let ladders =
+        enforcement.ladders().map(|(class, ladder)| (class.label().to_owned(), view_ladder(ladder)));
+    json!({
+        "mode": enforcement.mode,
+        "timezone": enforcement.timezone.iana_name(),
+        "office_hours": {
+            "days": hours.days_text(),
+            "from": hours_and_minutes(hours.from),
+            "to": hours_and_minutes(hours.to),
+            "holidays": texts(&hours.holidays),
+        },
+        "signal_window": DurationText(enforcement.signal_window).to_string(),
+        "ladders": ladders.collect::<Map<_, _>>(),
+    })
+}
+
+/// Steps are keyed by the strike that takes them, so that one that changed is told as one change.
+fn view_ladder(ladder: &Ladder) -> Value {
+    let steps = ladder.steps.iter().enumerate();
+    let steps = steps.map(|(before, step)| ((before + 1).to_string(), json!(step.to_string())));
+    json!({
+        "severity": ladder.severity,
+        "department": ladder.department,
+        "decay": DurationText(ladder.decay).to_string(),
+        "collect": DurationText(ladder.collect).to_string(),
+        "steps": steps.collect::<Map<_, _>>(),
+    })
 }
 
 fn view_allowance(allowance: &Allowance) -> Value {

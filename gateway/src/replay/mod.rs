@@ -12,6 +12,7 @@
 
 mod capture;
 mod compare;
+mod ladders;
 mod link;
 mod networks;
 mod report;
@@ -24,11 +25,12 @@ use jiff::Timestamp;
 
 pub use capture::{Capture, CaptureError, Packet, Problem};
 pub use compare::{Difference, differences};
+pub use ladders::{Decided, Decision, Judgement, Reached, StandingDifference, standing_differences};
 pub use report::{
     ByReason, DirectionReport, OffenceReport, PacketVerdict, Report, TenantReport, Verdict, timestamp,
 };
 
-use crate::config::{Config, Side};
+use crate::config::{Config, Enforcement, Side};
 use crate::dataplane::{DataplaneError, Engine, ProgramClock};
 use crate::detect::Offence;
 use link::Framer;
@@ -63,6 +65,7 @@ pub struct Replay {
     offences: Vec<Offence>,
     tally: Tally,
     config_digest: String,
+    enforcement: Enforcement,
 }
 
 /// How often the controller looks after sources that went quiet.
@@ -91,6 +94,7 @@ impl Replay {
             offences: Vec::new(),
             tally: Tally::new(per_packet),
             config_digest: config.digest.to_string(),
+            enforcement: config.enforcement.clone(),
         })
     }
 
@@ -151,7 +155,11 @@ impl Replay {
         // What the last packets led to is still seen.
         self.engine.confirm(self.now_ns + CONFIRM_NS);
         self.offences.extend(self.engine.take_offences());
-        report::report(self.tally, &self.engine, self.offences, self.config_digest)
+        // An offence may be certain after the last packet.
+        let last = self.tally.last_ns.map(timestamp);
+        let end = self.offences.iter().map(|offence| offence.at).chain(last).max();
+        let judged = ladders::judge(&self.offences, &self.enforcement, end);
+        report::report(self.tally, &self.engine, self.offences, judged, self.config_digest)
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ReplayError;
+use super::ladders::Judgement;
 use super::tally::{Fate, Line, Tally};
 use crate::config::{DetectMode, Measure, OffenceKind};
 use crate::dataplane::{DirectionCounters, Engine};
@@ -45,6 +46,8 @@ pub struct Report {
     pub tenants: BTreeMap<String, TenantReport>,
     /// Misuse that was detected, in the order of time.
     pub offences: Vec<OffenceReport>,
+    /// What would have followed from them.
+    pub enforcement: Judgement,
     /// Why the capture could not be read to its end.
     pub error: Option<String>,
     /// Every verdict, in the capture's order, if asked for.
@@ -180,7 +183,13 @@ impl Report {
 }
 
 /// The report on packets that were judged by `engine`, which has judged no others.
-pub(super) fn report(tally: Tally, engine: &Engine, offences: Vec<Offence>, config_digest: String) -> Report {
+pub(super) fn report(
+    tally: Tally,
+    engine: &Engine,
+    offences: Vec<Offence>,
+    enforcement: Judgement,
+    config_digest: String,
+) -> Report {
     let tenants = engine.snapshot().tenants.into_iter().map(|tenant| {
         let report = TenantReport { up: direction(&tenant.up), down: direction(&tenant.down) };
         (tenant.id, report)
@@ -199,6 +208,7 @@ pub(super) fn report(tally: Tally, engine: &Engine, offences: Vec<Offence>, conf
         truncated: tally.truncated,
         tenants: tenants.collect(),
         offences: offences.into_iter().map(OffenceReport::from).collect(),
+        enforcement,
         error: None,
         verdicts: tally.lines.map(|lines| verdicts(&lines, engine)),
         unsupported_link_types: tally.unsupported,

@@ -6,6 +6,7 @@ mod broken;
 mod clock;
 mod command;
 mod labelled;
+mod ladders;
 mod links;
 mod published;
 mod sides;
