@@ -3,7 +3,7 @@
 //! The path of the data is one loop, and the modules follow it: packets are judged by the programs of
 //! `gateway-ebpf`; [`dataplane`] loads them, writes their policy and reads their counters; [`config`]
 //! is where the policy comes from; [`detect`] is what misuse was seen,
-//! [`enforcement`] what follows from it by rule, [`suspension`] what an operator did about it, [`ledger`] remembers; [`controller`] holds all together, [`metrics`] and
+//! [`enforcement`] what follows from it by rule, [`suspension`] what an operator did about it, [`store`] remembers all, with the packets in [`evidence`], and [`ledger`] reads it; [`controller`] holds all together, [`metrics`] and
 //! [`control`] show it to machines and operators, [`run`] is the life of the service, [`replay`] judges captures
 //! instead of traffic, and [`cli`] has the commands.
 
@@ -16,10 +16,13 @@ pub mod detect;
 pub mod doctor;
 pub mod domain;
 pub mod enforcement;
+pub mod evidence;
 mod http;
 pub mod ledger;
 pub mod link;
 pub mod metrics;
+mod private;
 pub mod replay;
 pub mod run;
+pub mod store;
 pub mod suspension;

@@ -8,6 +8,7 @@ mod doctor;
 mod explain;
 mod history;
 mod ladders;
+mod ledger;
 mod log;
 mod output;
 mod reload;
@@ -25,8 +26,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Diagnostics, Loaded};
 use crate::control::{CallError, Client, api::Failure};
 use crate::dataplane::DataplaneError;
+use crate::ledger::ExportError;
 use crate::replay::ReplayError;
 use crate::run::RunError;
+use crate::store::StoreError;
 
 const DEFAULT_CONFIG: &str = "/etc/fairway/gateway.toml";
 const DEFAULT_SOCKET: &str = "/run/fairway/control.sock";
@@ -59,6 +62,8 @@ enum Command {
     Restore(suspend::RestoreArgs),
     /// Show a tenant's offences, what was done about them and by whom, and where the evidence is
     History(history::HistoryArgs),
+    /// Check that nobody changed the ledger, or copy it with its proof
+    Ledger(ledger::LedgerArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
@@ -102,6 +107,10 @@ enum CommandError {
     Dataplane(#[from] DataplaneError),
     #[error("replaying {}: {error}", .file.display())]
     Replay { file: PathBuf, error: ReplayError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}: {error}", .file.display())]
+    Export { file: PathBuf, error: ExportError },
     #[error("cannot write to stdout: {0}")]
     Output(#[from] std::io::Error),
     /// All has been said.
@@ -131,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Suspend(args) => suspend::suspend(&args),
         Command::Restore(args) => suspend::restore(&args),
         Command::History(args) => history::history(&args),
+        Command::Ledger(args) => ledger::ledger(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::output::{bytes, duration, json, reasons, table};
 use super::{CommandError, RemoteArgs, block_on};
-use crate::control::api::{Count, InterfaceStatus, Status};
+use crate::control::api::{Count, InterfaceStatus, LedgerStatus, Status};
 
 pub(super) fn status(args: &RemoteArgs) -> Result<(), CommandError> {
     let status: Status = block_on(args.client()?.get("/v1/status"))?;
@@ -38,9 +38,18 @@ fn text(status: &Status) -> String {
         ("exemptions", format!("{}{next}", exemptions.count)),
         ("tables", format!("{} for up to {} tenants", bytes(tables.bytes), tables.tenant_capacity)),
         ("metrics", status.metrics.clone().unwrap_or_else(|| "off".into())),
+        ("ledger", ledger(&status.ledger)),
     ];
     let facts: String = facts.iter().map(|(name, fact)| format!("{name:<12}{fact}\n")).collect();
     format!("{facts}\n{}", interfaces(&status.interfaces))
+}
+
+fn ledger(ledger: &LedgerStatus) -> String {
+    let LedgerStatus { entries, trouble, losses, .. } = ledger;
+    let mut lines = vec![format!("{entries} entries")];
+    lines.extend(trouble.iter().map(|trouble| format!("NOT WRITTEN: {trouble}")));
+    lines.extend(losses.iter().map(|loss| format!("LOST: {loss} (`fairway ledger acknowledge`)")));
+    lines.join("\n            ")
 }
 
 fn interfaces(interfaces: &[InterfaceStatus]) -> String {

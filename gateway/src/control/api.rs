@@ -15,6 +15,7 @@ use crate::config;
 use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
 use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
+use crate::store::{Health, hex};
 use crate::suspension::{Scope, Suspension};
 use gateway_ebpf::DropReason;
 
@@ -51,6 +52,33 @@ pub struct Status {
     pub tables: Tables,
     /// URL of the metrics; none: switched off.
     pub metrics: Option<String>,
+    /// The ledger's chain.
+    #[serde(default)]
+    pub ledger: LedgerStatus,
+}
+
+/// The ledger's chain.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    /// Entries on the disk.
+    pub entries: u64,
+    /// Hash of the last one, lower-case hex; none: the database could not be opened yet.
+    pub head: Option<String>,
+    /// Why the last try to write failed; none: it did not.
+    pub trouble: Option<String>,
+    /// What was lost, as long as no operator has acknowledged it.
+    pub losses: Vec<String>,
+}
+
+impl From<&Health> for LedgerStatus {
+    fn from(health: &Health) -> Self {
+        Self {
+            entries: health.head.map_or(0, |head| head.number),
+            head: health.head.map(|head| hex(&head.hash)),
+            trouble: health.trouble.clone(),
+            losses: health.losses.clone(),
+        }
+    }
 }
 
 /// The configuration in force, and how the last reload went.
@@ -238,6 +266,23 @@ pub struct Suspended {
     pub suspensions: Vec<Suspension>,
 }
 
+/// `POST /v1/ledger/acknowledge` takes this.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// What was done about what the ledger lost.
+    pub reason: String,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What had not been acknowledged before.
+    pub losses: Vec<String>,
+}
+
 /// `GET /v1/config`: what `check --against-running` compares with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunningConfig {
@@ -287,7 +332,7 @@ pub struct Failure {
 
 impl From<&Overview> for Status {
     fn from(overview: &Overview) -> Self {
-        let Overview { policy, interfaces, memory, last_reload, started_at } = overview;
+        let Overview { policy, interfaces, memory, ledger, last_reload, started_at } = overview;
         let gateway = &policy.config.gateway;
         let uptime = Timestamp::now().duration_since(*started_at);
         Self {
@@ -309,6 +354,7 @@ impl From<&Overview> for Status {
                 .metrics
                 .as_ref()
                 .map(|metrics| format!("http://{}/metrics", metrics.listen)),
+            ledger: LedgerStatus::from(ledger),
         }
     }
 }

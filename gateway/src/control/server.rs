@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::api::{
-    Failure, ReloadDone, Restore, Restored, RunningConfig, Status, Suspend, Suspended, Tenants, VERSION,
+    Acknowledge, Acknowledged, Failure, ReloadDone, Restore, Restored, RunningConfig, Status, Suspend,
+    Suspended, Tenants, VERSION,
 };
 use super::explain::Explanation;
 use super::history::history;
@@ -28,6 +29,7 @@ use super::peer::{Access, name_of};
 use crate::controller::{Controller, Ended, Release, Released, ReloadError, Reloaded, SuspendError};
 use crate::detect::source_of;
 use crate::http::{self, Limits};
+use crate::store::StoreError;
 use crate::suspension::Suspension;
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
@@ -62,6 +64,7 @@ pub async fn serve(
         .route("/v1/tenants/{id}/suspend", post(suspend))
         .route("/v1/tenants/{id}/restore", post(restore))
         .route("/v1/tenants/{id}/history", get(history))
+        .route("/v1/ledger/acknowledge", post(acknowledge))
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
         })
@@ -191,6 +194,23 @@ async fn restore(
         Ok(Restored { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions, lifted })
     })
     .await
+}
+
+async fn acknowledge(
+    State(shared): State<Shared>,
+    Extension(Operator(by)): Extension<Operator>,
+    Json(Acknowledge { reason }): Json<Acknowledge>,
+) -> Response {
+    let done = spawn_blocking(move || {
+        let losses = shared.controller.acknowledge(&by, reason.clone())?;
+        tracing::info!(by, reason, losses = losses.len(), "losses of the ledger are acknowledged");
+        Ok::<_, StoreError>(Acknowledged { version: VERSION, losses })
+    });
+    match done.await {
+        Ok(Ok(done)) => Json(done).into_response(),
+        Ok(Err(error)) => failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+        Err(crash) => crashed(&crash),
+    }
 }
 
 /// Takes something from a tenant, or gives it back.

@@ -4,6 +4,7 @@
 //! is remembered until a reload succeeds. Exemptions lapse by themselves, without their file being read
 //! again (policy rule M2), and caps that were lowered for a sudden rise (S3) are as configured again.
 
+mod comparison;
 mod explain;
 mod fixed;
 mod headers;
@@ -28,7 +29,7 @@ pub use offences::{Ended, HistoryError, Release, Released};
 pub use policy::{Lapsed, Policy};
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
-pub use suspensions::{Suspensions, SuspensionsError};
+pub use suspensions::Suspensions;
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
@@ -36,15 +37,18 @@ use crate::dataplane::{
     Restrictions, Snapshot, TableMemory,
 };
 use crate::detect::{MeasureInForce, OffenceTally};
-use crate::ledger::{Health, Ledger};
-use crate::suspension::{Scope, Suspension, SuspensionChange};
+use crate::store::{self, Acknowledged, Actor, Expired, Fact, Health, Moment, Record, Store, StoreError};
+use crate::suspension::{Scope, Suspension};
 use suspects::Suspects;
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
 /// [`tokio::task::spawn_blocking`].
 pub struct Controller {
     started_at: Timestamp,
-    ledger: Ledger,
+    store: Store,
+    /// Held by whoever decides, from the look at what is to the effect of the decision: what is written in
+    /// between takes as long as the disk does, and nobody else waits for that.
+    deciding: Mutex<()>,
     state: Mutex<State>,
     /// Woken when a suspension or a lowered cap changes, and with it perhaps what lapses next.
     changed: Notify,
@@ -79,8 +83,8 @@ pub enum SuspendError {
     #[error("no measure holds against {0} of tenant {1:?}; `fairway history {1}` tells what there was")]
     NoMeasure(IpNetwork, String),
     /// It could not be recorded.
-    #[error(transparent)]
-    NotKept(#[from] SuspensionsError),
+    #[error("{0}. Nothing has changed")]
+    NotKept(#[from] StoreError),
     /// The data plane did not take back a lowered cap.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
@@ -125,6 +129,8 @@ pub struct Overview {
     pub interfaces: Vec<InterfaceCounters>,
     /// Size of the kernel's tables.
     pub memory: TableMemory,
+    /// How writing the ledger goes.
+    pub ledger: Health,
     /// How the last reload went.
     pub last_reload: LastReload,
     /// When the controller started.
@@ -133,15 +139,21 @@ pub struct Overview {
 
 impl Controller {
     /// Brings up the data plane by `start` with the first policy, who is suspended, and the measures
-    /// that the ledger says hold.
+    /// that hold, as the store says.
     pub fn start(
         loaded: Loaded,
-        suspensions: Suspensions,
-        ledger: Ledger,
+        store: Store,
         start: impl FnOnce(&Config, &Restrictions) -> Result<Box<dyn Plane>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
-        let offences = offences::remembered(&ledger, &loaded.config, loaded_at);
+        let recalled = offences::recall(&store, &store::now());
+        let suspensions = Suspensions::of_all(recalled.suspensions);
+        let over = suspensions.over_at(loaded_at);
+        let suspensions = suspensions.without_all(&over);
+        let offences = OffenceTally::resume(
+            recalled.counts,
+            offences::of_their_tenants(recalled.measures, &loaded.config),
+        );
         let in_force: Vec<_> = offences.in_force(loaded_at).cloned().collect();
         let policy = Arc::new(Policy::new(loaded, loaded_at, offences::lowered_caps(&in_force)));
         let mut plane = start(&policy.config, &suspensions.restrictions())?;
@@ -149,10 +161,11 @@ impl Controller {
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
         let changed = Notify::new();
-        Ok(Self {
+        let controller = Self {
             started_at: at,
             changed,
-            ledger,
+            store,
+            deciding: Mutex::new(()),
             state: Mutex::new(State {
                 plane: Some(plane),
                 policy,
@@ -163,7 +176,9 @@ impl Controller {
                 are_measures_held: false,
                 last_reload,
             }),
-        })
+        };
+        controller.record_ends(&store::now(), &over);
+        Ok(controller)
     }
 
     /// The policy in force.
@@ -184,7 +199,7 @@ impl Controller {
             suspensions: Arc::clone(&state.suspensions),
             offences: Arc::clone(&state.offences),
             are_measures_held: state.are_measures_held,
-            ledger: self.ledger.health(),
+            ledger: self.store.health(),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })
@@ -197,6 +212,7 @@ impl Controller {
         Some(Overview {
             interfaces: plane.interfaces(),
             memory: plane.memory(),
+            ledger: self.store.health(),
             policy: Arc::clone(&state.policy),
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
@@ -223,7 +239,7 @@ impl Controller {
         let mut state = self.state();
         let policy = Policy::new(loaded, Timestamp::now(), state.policy.lowered_caps.clone());
         let applied = state.plane.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.config)?;
-        self.ledger.limit_evidence(policy.config.evidence);
+        self.store.limit_evidence(policy.config.evidence);
         let (digest, warnings) = (policy.config.digest, policy.warnings.clone());
         state.policy = Arc::new(policy);
         state.forget_samples_of_strangers();
@@ -246,33 +262,69 @@ impl Controller {
     /// Suspends a tenant, or changes its suspension of this scope, from this moment on and across restarts;
     /// returns all that it has now.
     pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<Vec<Suspension>, SuspendError> {
+        let _deciding = self.decide();
+        let suspension = Suspension {
+            since: store::to_microsecond(suspension.since),
+            until: suspension.until.map(store::to_microsecond),
+            ..suspension
+        };
+        let record = {
+            let state = self.state();
+            state.must_run()?;
+            state.must_know(tenant)?;
+            let Suspension { scope, reason, by, since, until } = suspension.clone();
+            let actor = Actor::operator(by.as_deref().unwrap_or("unknown"));
+            let fact = Fact::Suspended(store::Suspended { scope, until, reason });
+            state.record(&store::now().at(since), actor, tenant, fact)
+        };
+        self.store.commit(vec![record])?;
         let mut state = self.state();
-        state.must_know(tenant)?;
-        let change = SuspensionChange::suspended(&suspension);
         let changed = state.suspensions.with(tenant, suspension);
-        state.put_into_force(changed)?;
-        self.ledger.record_suspension(tenant, change, state.policy.config.digest);
+        state.put_into_force(changed);
         self.changed.notify_one();
         Ok(state.suspensions.of(tenant).to_vec())
     }
 
-    /// Ends the suspensions whose time is over at `now`; returns them, each with its tenant.
-    pub fn end_suspensions(&self, now: Timestamp) -> Result<Vec<(String, Suspension)>, SuspendError> {
+    /// Ends the suspensions whose time is over at `now`; returns them, each with its tenant. That they end was
+    /// decided when they began: it does not wait for the disk.
+    pub fn end_suspensions(&self, now: &Moment) -> Vec<(String, Suspension)> {
+        let _deciding = self.decide();
         let mut state = self.state();
         let before = Arc::clone(&state.suspensions);
-        let over = before.over_at(now);
+        let over = before.over_at(now.wall);
         if over.is_empty() {
-            return Ok(over);
+            return over;
         }
-        let kept = over.iter().fold((*before).clone(), |kept, (tenant, over)| {
-            kept.without(tenant, |scope| scope == over.scope)
-        });
-        state.put_into_force(kept)?;
-        for (tenant, suspension) in &over {
-            let change = SuspensionChange::expired(suspension, now);
-            self.ledger.record_suspension(tenant, change, state.policy.config.digest);
+        state.put_into_force(before.without_all(&over));
+        drop(state);
+        self.record_ends(now, &over);
+        over
+    }
+
+    /// Records that the time of suspensions is over. What cannot be recorded now is at the next start: it is
+    /// over by its time.
+    fn record_ends(&self, now: &Moment, over: &[(String, Suspension)]) {
+        if over.is_empty() {
+            return;
         }
-        Ok(over)
+        let record = |(tenant, suspension): &(String, Suspension)| {
+            let fact = Expired { scope: suspension.scope, reason: suspension.reason.clone() };
+            self.state().record(now, Actor::controller(), tenant, Fact::Expired(fact))
+        };
+        if let Err(error) = self.store.commit(over.iter().map(record).collect()) {
+            tracing::error!("{error}. That suspensions are over is recorded later");
+        }
+    }
+
+    /// Records that an operator has taken notice of what was lost of the ledger; returns what that was.
+    pub fn acknowledge(&self, by: &str, reason: String) -> Result<Vec<String>, StoreError> {
+        let _deciding = self.decide();
+        let losses = self.store.health().losses;
+        let fact = Fact::Acknowledged(Acknowledged { reason });
+        let config = Some(self.policy().config.digest);
+        let record = Record { at: store::now(), actor: Actor::operator(by), tenant: None, config, fact };
+        self.store.commit(vec![record])?;
+        Ok(losses)
     }
 
     /// Returns when a suspension or a lowered cap has changed since the last call.
@@ -313,9 +365,15 @@ impl Controller {
 
     /// Ends enforcement as `gateway.on_stop` says. Further calls do nothing.
     pub fn stop(&self) -> Result<(), DataplaneError> {
+        let _deciding = self.decide();
         let mut state = self.state();
         let on_stop = state.policy.config.gateway.on_stop;
         state.plane.take().map_or(Ok(()), |plane| plane.stop(on_stop))
+    }
+
+    /// The right to decide. Taken before the state, and released after it.
+    fn decide(&self) -> MutexGuard<'_, ()> {
+        self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic elsewhere must not end policing: each method leaves the state whole at every step, so a
@@ -351,13 +409,23 @@ impl State {
         self.samples.retain(|id| tenants.binary_search_by(|known| known.id.as_str().cmp(id)).is_ok());
     }
 
-    /// Records first: what is enforced but forgotten at the next start would be a surprise.
-    fn put_into_force(&mut self, suspensions: Suspensions) -> Result<(), SuspendError> {
-        let plane = self.plane.as_mut().ok_or(SuspendError::Stopping)?;
-        suspensions.save()?;
-        plane.set_restrictions(&suspensions.restrictions());
+    /// Whether decisions can still take effect.
+    fn must_run(&self) -> Result<(), SuspendError> {
+        if self.plane.is_some() { Ok(()) } else { Err(SuspendError::Stopping) }
+    }
+
+    /// What is recorded of a fact about a tenant.
+    fn record(&self, at: &Moment, actor: Actor, tenant: &str, fact: Fact) -> Record {
+        let (tenant, config) = (Some(tenant.to_owned()), Some(self.policy.config.digest));
+        Record { at: at.clone(), actor, tenant, config, fact }
+    }
+
+    /// What the store has on the disk already.
+    fn put_into_force(&mut self, suspensions: Suspensions) {
+        if let Some(plane) = self.plane.as_mut() {
+            plane.set_restrictions(&suspensions.restrictions());
+        }
         self.suspensions = Arc::new(suspensions);
-        Ok(())
     }
 
     /// Puts the policy into force with these caps lowered, and no others.

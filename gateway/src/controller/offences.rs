@@ -10,13 +10,13 @@ use jiff::Timestamp;
 
 use super::suspects::Suspects;
 use super::{Controller, State, SuspendError};
-use crate::config::Config;
+use crate::config::{Config, Digest};
 use crate::dataplane::DetectionCounters;
-use crate::detect::{
-    BREAKER_EVERY, Breaker, ContactTotals, Learned, Lift, MeasureInForce, Offence, OffenceTally, Turn,
-};
-use crate::ledger::{Ledger, LedgerError, PastEntry};
-use crate::suspension::{Change, Scope, Suspension, SuspensionChange};
+use crate::detect::{BREAKER_EVERY, Breaker, ContactTotals, Learned, Lift, MeasureInForce, Offence, Turn};
+use crate::evidence::Captures;
+use crate::ledger::{self, PastEntry};
+use crate::store::{self, Actor, Fact, Moment, Recalled, Restored, Store, StoreError};
+use crate::suspension::{Scope, Suspension};
 
 /// Measures are held back this long at a time: a look may come late.
 const HOLD: Duration = BREAKER_EVERY.saturating_mul(3);
@@ -60,25 +60,29 @@ pub enum HistoryError {
     Unknown(String),
     /// The ledger cannot be read.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] StoreError),
 }
 
-/// The tally to go on from, with the measures that hold. Policing does not wait for a ledger that cannot
-/// be read: then what holds is what the kernel remembers.
-pub(super) fn remembered(ledger: &Ledger, config: &Config, now: Timestamp) -> OffenceTally {
-    let resumed = ledger.counts().and_then(|counts| Ok((counts, ledger.in_force(now)?)));
-    match resumed {
-        Ok((counts, mut in_force)) => {
-            in_force.retain(|held| is_still_theirs(config, held));
-            OffenceTally::resume(counts, in_force)
-        }
-        Err(error) => {
-            tracing::error!(
-                "{error}. Offences are counted from zero, and measures from before a reboot do not hold, nor do lowered caps"
-            );
-            OffenceTally::default()
-        }
-    }
+/// What holds, as the store has it. Policing does not wait for one that cannot be read: then restrictions are
+/// those of the newest backup, and measures those that the kernel remembers.
+pub(super) fn recall(store: &Store, now: &Moment) -> Recalled {
+    let error = match store.read().and_then(|reader| reader.recall(now)) {
+        Ok(recalled) => return recalled,
+        Err(error) => error,
+    };
+    let backup = store.read_backup().and_then(|backup| backup.suspensions().ok());
+    tracing::error!(
+        "{error}. Until it can be read, offences are counted from zero, measures from before a reboot do not hold, \
+         nor do lowered caps; who is suspended is known {}",
+        if backup.is_some() { "as of the newest backup" } else { "of nobody: there is no backup" },
+    );
+    Recalled { suspensions: backup.unwrap_or_default(), ..Recalled::default() }
+}
+
+/// Of these measures, those whose source still is the tenant's.
+pub(super) fn of_their_tenants(mut in_force: Vec<MeasureInForce>, config: &Config) -> Vec<MeasureInForce> {
+    in_force.retain(|held| is_still_theirs(config, held));
+    in_force
 }
 
 /// Whether the source is the tenant's that the measure was taken against: addresses change hands.
@@ -116,24 +120,52 @@ impl Controller {
 
     /// Counts and records an offence, and lowers the tenant's cap if that is the measure; returns what came
     /// of it.
-    pub fn offended(&self, mut offence: Offence) -> Offence {
-        let mut state = self.state();
-        if let Some(measure) = offence.taken().filter(|measure| measure.lowered_cap.is_some()) {
-            let mut lowered = state.policy.lowered_caps.clone();
-            lowered.retain(|held| held.identity() != measure.identity());
-            lowered.push(measure);
-            match state.lower_caps(lowered) {
-                Ok(()) => self.changed.notify_one(),
-                Err(error) => {
-                    tracing::error!("cannot lower the cap of {}: {error}", offence.tenant);
-                    offence.spare();
-                }
+    pub fn offended(&self, offence: Offence) -> Offence {
+        let now = store::now();
+        let digest = self.policy().config.digest;
+        let offence = Offence {
+            at: store::to_microsecond(offence.at),
+            until: offence.until.map(store::to_microsecond),
+            ..offence
+        };
+        match offence.taken().filter(|measure| measure.lowered_cap.is_some()) {
+            Some(measure) => self.decide_to_lower(offence, measure, &now, digest),
+            None => {
+                self.state().count(&offence);
+                self.store.observe(offence.clone(), &now, digest);
+                offence
             }
         }
-        let tally = Arc::make_mut(&mut state.offences);
-        tally.expire(offence.at);
-        tally.add(&offence);
-        self.ledger.record(offence.clone(), state.policy.config.digest);
+    }
+
+    /// A lower cap is the controller's own decision: on the disk before it takes effect.
+    fn decide_to_lower(
+        &self,
+        mut offence: Offence,
+        measure: MeasureInForce,
+        now: &Moment,
+        digest: Digest,
+    ) -> Offence {
+        let _deciding = self.decide();
+        if let Err(error) = self.store.commit(vec![store::offence_record(&offence, now, digest)]) {
+            tracing::error!("{error}. The cap of {} is not lowered", offence.tenant);
+            offence.spare();
+            self.state().count(&offence);
+            self.store.observe(offence.clone(), now, digest);
+            return offence;
+        }
+        let mut state = self.state();
+        state.count(&offence);
+        let mut lowered = state.policy.lowered_caps.clone();
+        lowered.retain(|held| held.identity() != measure.identity());
+        lowered.push(measure);
+        match state.lower_caps(lowered) {
+            Ok(()) => self.changed.notify_one(),
+            Err(error) => {
+                let tenant = &offence.tenant;
+                tracing::error!("cannot lower the cap of {tenant}: {error}. It is tried again in a minute");
+            }
+        }
         offence
     }
 
@@ -154,8 +186,8 @@ impl Controller {
 
     /// Ends a tenant's suspensions and the measures against it and its sources, or one of them.
     pub fn restore(&self, tenant: &str, release: Release) -> Result<Ended, SuspendError> {
-        let mut state = self.state();
-        let at = Timestamp::now();
+        let _deciding = self.decide();
+        let now = store::now();
         let Release { of, by, reason } = release;
         let ends = |scope| match of {
             Released::All => true,
@@ -166,64 +198,59 @@ impl Controller {
             Released::Source(source) => Some(source),
             Released::All | Released::Scope(_) => None,
         };
-        let lift = Lift { tenant: tenant.to_owned(), source, at, by, reason };
-        let lifts = |held: &MeasureInForce| !matches!(of, Released::Scope(_)) && lift.covers(held);
-        let mut suspensions = state.suspensions.of(tenant).to_vec();
-        suspensions.retain(|suspension| ends(suspension.scope));
-        let holds = state.offences.in_force(at).any(lifts);
-        if suspensions.is_empty() && !holds {
-            state.must_know(tenant)?;
-            let tenant = tenant.to_owned();
-            return Err(match of {
-                Released::All => SuspendError::NothingToRestore(tenant),
-                Released::Scope(scope) => SuspendError::NotSuspended(scope, tenant),
-                Released::Source(source) => SuspendError::NoMeasure(source, tenant),
-            });
-        }
+        let lift = Lift { tenant: tenant.to_owned(), source, at: now.wall, by, reason };
+        let measures = !matches!(of, Released::Scope(_));
+        let (suspensions, records) = {
+            let state = self.state();
+            state.must_run()?;
+            let mut suspensions = state.suspensions.of(tenant).to_vec();
+            suspensions.retain(|suspension| ends(suspension.scope));
+            let holds = measures && state.offences.in_force(now.wall).any(|held| lift.covers(held));
+            if suspensions.is_empty() && !holds {
+                state.must_know(tenant)?;
+                let tenant = tenant.to_owned();
+                return Err(match of {
+                    Released::All => SuspendError::NothingToRestore(tenant),
+                    Released::Scope(scope) => SuspendError::NotSuspended(scope, tenant),
+                    Released::Source(source) => SuspendError::NoMeasure(source, tenant),
+                });
+            }
+            let mut scopes: Vec<_> = suspensions.iter().map(|suspension| Some(suspension.scope)).collect();
+            if scopes.is_empty() {
+                scopes.push(None);
+            }
+            let restored = |scope| {
+                let fact = Restored { scope, measures, source, reason: lift.reason.clone() };
+                state.record(&now, Actor::operator(&lift.by), tenant, Fact::Restored(fact))
+            };
+            let records: Vec<_> = scopes.into_iter().map(restored).collect();
+            (suspensions, records)
+        };
+        self.store.commit(records)?;
+        let mut state = self.state();
         if !suspensions.is_empty() {
             let changed = state.suspensions.without(tenant, ends);
-            state.put_into_force(changed)?;
+            state.put_into_force(changed);
         }
-        let lifted = match of {
-            Released::Scope(_) => Vec::new(),
-            Released::All | Released::Source(_) => state.lift(&lift)?,
-        };
-        let scopes: Vec<_> = match &suspensions[..] {
-            [] => vec![None],
-            some => some.iter().map(|suspension| Some(suspension.scope)).collect(),
-        };
-        for scope in scopes {
-            let change = SuspensionChange {
-                at,
-                change: Change::Restored,
-                scope,
-                source,
-                until: None,
-                by: Some(lift.by.clone()),
-                reason: lift.reason.clone(),
-            };
-            self.ledger.record_suspension(tenant, change, state.policy.config.digest);
-        }
-        if !matches!(of, Released::Scope(_)) {
-            self.ledger.record_lift(lift);
-        }
+        let lifted = if measures { state.lift(&lift)? } else { Vec::new() };
         Ok(Ended { suspensions, lifted })
     }
 
     /// Has what was learned of the tenants' use kept for the next controller; returns at once.
     pub fn keep_baselines(&self, baselines: Vec<Learned>) {
-        self.ledger.keep_baselines(baselines);
+        self.store.keep_baselines(baselines);
     }
 
     /// What an earlier controller had learned of the tenants' use.
-    pub fn baselines(&self) -> Result<Vec<Learned>, LedgerError> {
-        self.ledger.baselines()
+    pub fn baselines(&self) -> Result<Vec<Learned>, StoreError> {
+        self.store.read()?.baselines()
     }
 
     /// The newest `limit` entries of the ledger about a tenant, newest first. A tenant that left the
     /// configuration keeps its history.
     pub fn history(&self, tenant: &str, limit: u32) -> Result<Vec<PastEntry>, HistoryError> {
-        let history = self.ledger.history(tenant, limit)?;
+        let captures = Captures::of(self.store.state_dir());
+        let history = ledger::history(&self.store.read()?, &captures, tenant, limit)?;
         if history.is_empty() && self.state().must_know(tenant).is_err() {
             return Err(HistoryError::Unknown(tenant.to_owned()));
         }
@@ -232,6 +259,12 @@ impl Controller {
 }
 
 impl State {
+    fn count(&mut self, offence: &Offence) {
+        let tally = Arc::make_mut(&mut self.offences);
+        tally.expire(offence.at);
+        tally.add(offence);
+    }
+
     /// Ends measures; returns those that held.
     fn lift(&mut self, lift: &Lift) -> Result<Vec<MeasureInForce>, SuspendError> {
         self.plane.as_mut().ok_or(SuspendError::Stopping)?.lift(lift);

@@ -10,6 +10,7 @@ use crate::config::{Config, DetectMode, Measure, OffenceKind};
 use crate::controller::Observation;
 use crate::dataplane::DetectionCounters;
 use crate::detect::OffenceTally;
+use crate::store::hex;
 
 /// Only tenants that offended have series, so there are few whatever `metrics.top_tenants` says.
 pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timestamp) -> io::Result<()> {
@@ -32,7 +33,26 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
     if let Some(counters) = &observation.detection {
         write_detection(out, counters)?;
     }
+    if let Some(head) = ledger.head {
+        Family::new("fairway_ledger_entries_total", "Entries of the ledger on the disk.", "counter").sample(
+            out,
+            &[],
+            head.number,
+        )?;
+        let help = "Hash of the ledger's last entry: a copy of it elsewhere witnesses the chain.";
+        Family::new("fairway_ledger_head_info", help, "gauge").sample(
+            out,
+            &[("hash", &hex(&head.hash))],
+            1,
+        )?;
+    }
     for (name, help, kind, value) in [
+        (
+            "fairway_ledger_losses",
+            "Losses of the ledger that no operator has acknowledged.",
+            "gauge",
+            ledger.losses.len() as u64,
+        ),
         (
             "fairway_ledger_waiting_entries",
             "Entries of the ledger not on the disk yet.",

@@ -36,10 +36,10 @@ pub use signals::{Signal, signals};
 
 use crate::config::{Config, Diagnostics, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
-use crate::controller::{Controller, Suspensions, SuspensionsError, listen_remedy};
+use crate::controller::{Controller, listen_remedy};
 use crate::dataplane::{DataplaneError, Plane, Restrictions};
-use crate::ledger::Ledger;
 use crate::metrics::Endpoint;
+use crate::store::Store;
 use service::Service;
 
 /// Why the service did not start, or did not end well.
@@ -59,9 +59,6 @@ pub enum RunError {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// The suspensions cannot be read.
-    #[error(transparent)]
-    Suspensions(#[from] SuspensionsError),
     /// The data plane could not be started or stopped.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
@@ -92,10 +89,9 @@ pub async fn run(
             Some((bound.map_err(|source| RunError::Metrics { listen, source })?, listen))
         }
     };
-    let suspensions = Suspensions::load(&gateway.state_dir)?;
     let started = spawn_blocking(move || {
-        let ledger = Ledger::open(&gateway.state_dir, loaded.config.evidence);
-        Controller::start(loaded, suspensions, ledger, start)
+        let store = Store::open(&gateway.state_dir, loaded.config.evidence);
+        Controller::start(loaded, store, start)
     });
     let controller = Arc::new(started.await??);
     let policy = controller.policy();

@@ -18,6 +18,9 @@ use crate::detect::{BREAKER_EVERY, Breaker, KEEP_EVERY, Offence, RiseDetector, S
 /// Short enough for an operator who watches the log, long enough to cost nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the store, the controller and the kernel are compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
 /// Goes on until the sender of `stop` is dropped.
 pub(super) async fn follow(controller: Arc<Controller>, mut stop: oneshot::Receiver<()>) {
     let mut ticks = interval(LOOK_EVERY);
@@ -51,6 +54,7 @@ struct Watch {
     kept_baselines: Every,
     breaker: Breaker,
     looked_for_outage: Every,
+    compared: Every,
 }
 
 impl Watch {
@@ -63,6 +67,7 @@ impl Watch {
             kept_baselines: Every::new(KEEP_EVERY),
             breaker: Breaker::default(),
             looked_for_outage: Every::new(BREAKER_EVERY),
+            compared: Every::new(COMPARE_EVERY),
         }
     }
 
@@ -71,6 +76,11 @@ impl Watch {
         if self.kept_baselines.elapsed().is_some() {
             self.keep_baselines();
             self.resume_baselines();
+        }
+        if self.compared.elapsed().is_some()
+            && let Err(error) = self.controller.compare()
+        {
+            tracing::warn!("{error}. What is in force cannot be compared with it");
         }
         if let Some(elapsed) = self.looked_for_outage.elapsed() {
             let turn = self.controller.look_for_outage(&mut self.breaker, elapsed);

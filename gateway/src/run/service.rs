@@ -20,6 +20,7 @@ use crate::control::ReloadRequest;
 use crate::control::api::Failure;
 use crate::controller::{Controller, ReloadError, Reloaded};
 use crate::metrics::Endpoint;
+use crate::store;
 
 /// Longest sleep before the clock is looked at again: it may be set meanwhile. Also the time before a
 /// lapse that the data plane did not take is tried again.
@@ -183,7 +184,7 @@ impl Service {
     async fn lapse(&self) -> Option<Timestamp> {
         let controller = Arc::clone(&self.controller);
         let now = Timestamp::now();
-        self.end_suspensions(now).await;
+        self.end_suspensions().await;
         match spawn_blocking(move || controller.lapse(now)).await {
             Ok(Ok(lapsed)) => {
                 for over in lapsed {
@@ -211,16 +212,15 @@ impl Service {
         }
     }
 
-    async fn end_suspensions(&self, now: Timestamp) {
+    async fn end_suspensions(&self) {
         let controller = Arc::clone(&self.controller);
-        match spawn_blocking(move || controller.end_suspensions(now)).await {
-            Ok(Ok(over)) => {
+        match spawn_blocking(move || controller.end_suspensions(&store::now())).await {
+            Ok(over) => {
                 for (tenant, suspension) in over {
                     let scope = suspension.scope.label();
                     tracing::info!(tenant, scope, "restored: the suspension's time is over");
                 }
             }
-            Ok(Err(error)) => tracing::error!("cannot end a suspension whose time is over: {error}"),
             Err(crash) => tracing::error!("ending a suspension crashed: {crash}"),
         }
     }

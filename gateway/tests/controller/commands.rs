@@ -119,6 +119,7 @@ fn status_as_json() {
             "config",
             "exemptions",
             "interfaces",
+            "ledger",
             "metrics",
             "name",
             "pid",

@@ -10,14 +10,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use gateway::config::{BitRate, Config, OnStop};
-use gateway::controller::{Controller, Suspensions};
+use gateway::controller::Controller;
 use gateway::dataplane::{
     Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
     InterfaceCounters, Plane, Restrictions, Snapshot, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
-use gateway::ledger::Ledger;
 use gateway::run::{RunError, Signal, run};
+use gateway::store::Store;
 use gateway_ebpf::DropReason;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -288,11 +288,11 @@ pub(crate) fn serve(
 pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
     let record = Arc::new(Mutex::new(Record::default()));
     let loaded = gateway::config::load(&files.config()).unwrap();
-    let ledger = Ledger::open(&files.path("state"), loaded.config.evidence);
+    let store = Store::open(&files.path("state"), loaded.config.evidence);
     let start = |config: &Config, restrictions: &Restrictions| {
         Ok(Fake::start(Arc::clone(&record), config, restrictions))
     };
-    (Controller::start(loaded, Suspensions::default(), ledger, start).unwrap(), record)
+    (Controller::start(loaded, store, start).unwrap(), record)
 }
 
 /// A gateway that runs until it is stopped.

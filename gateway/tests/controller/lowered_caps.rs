@@ -5,7 +5,7 @@ use gateway::detect::{LoweredCap, Offence};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Files, Gateway, eventually, fairway, stderr, stdout};
+use crate::fake::{Files, Gateway, controller, eventually, fairway, stderr, stdout};
 use crate::offences::{happen, history, offence};
 
 const OWN: [u64; 2] = [10_000_000; 2];
@@ -137,9 +137,29 @@ fn a_lowered_cap_ends_by_itself() {
 }
 
 #[test]
-fn a_rise_whose_cap_the_data_plane_does_not_take_is_reported_only() {
+fn a_lower_cap_that_the_data_plane_does_not_take_is_tried_again() {
+    let files = Files::new();
+    let (controller, record) = controller(&files);
+    let caps = || record.lock().unwrap().policies.last().unwrap().caps.clone();
+    record.lock().unwrap().refusal = Some("no space left");
+    assert!(controller.offended(rise()).until.is_some(), "it is decided");
+    controller.compare().unwrap();
+    assert_eq!(caps(), [OWN, OWN]);
+    record.lock().unwrap().refusal = None;
+    controller.compare().unwrap();
+    assert_eq!(caps(), [LOWERED, OWN]);
+    let policies = record.lock().unwrap().policies.len();
+    controller.compare().unwrap();
+    assert_eq!(record.lock().unwrap().policies.len(), policies, "nothing differs any more");
+}
+
+#[test]
+fn a_lower_cap_that_cannot_be_recorded_is_not_taken() {
     let gateway = Gateway::start(Files::new());
-    gateway.record.lock().unwrap().refusal = Some("no space left");
+    let database = rusqlite::Connection::open(gateway.files.path("state/ledger.sqlite")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON bodies WHEN instr(NEW.body, 'lower_cap')
+         BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END";
+    database.execute_batch(full).unwrap();
     happen(&gateway, "acme", &[rise()]);
     assert_eq!(history(&gateway, "acme")[0]["taken"], Value::Null);
     assert_eq!(gateway.json("tenants")["tenants"][0]["measures"], json!([]));

@@ -5,7 +5,7 @@ use std::fs;
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
 use gateway::detect::{BREAKER_EVERY, Baseline, Breaker, Frame, Learned, Offence, Target};
-use gateway::ledger::Ledger;
+use gateway::store::Store;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
@@ -144,18 +144,18 @@ fn what_was_learned_of_the_tenants_use_outlasts_a_restart() {
         Learned { tenant: tenant.into(), baselines: [baseline; 2], quiet_until }
     };
     let limits = gateway::config::load(&files.config()).unwrap().config.evidence;
-    let ledger = Ledger::open(&files.path("state"), limits);
-    ledger.keep_baselines(vec![learned("acme", baseline), learned("gone", baseline)]);
-    drop(ledger);
+    let store = Store::open(&files.path("state"), limits);
+    store.keep_baselines(vec![learned("acme", baseline), learned("gone", baseline)]);
+    drop(store);
 
     let gateway = Gateway::start(files);
     // By then counters have been looked at, for the first time since the start.
     happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
     let (files, ended) = gateway.stop();
     ended.unwrap();
-    let ledger = Ledger::open(&files.path("state"), limits);
+    let store = Store::open(&files.path("state"), limits);
     assert_eq!(
-        ledger.baselines().unwrap(),
+        store.read().unwrap().baselines().unwrap(),
         [learned("acme", baseline)],
         "a tenant that is gone is forgotten"
     );
@@ -229,10 +229,14 @@ fn a_damaged_ledger_stops_neither_the_start_nor_policing() {
     gateway.record.lock().unwrap().offences.push(offence("acme", "198.51.100.1/32"));
     eventually("the offence to be counted", || {
         // It holds, though it cannot be recorded.
-        gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success()
+        gateway.json("tenants")["tenants"][0]["measures"][0]["kind"] == "scan_sensitive"
     });
+    // Nobody would know of it after the next start.
+    let refused = gateway.fairway(&["restore", "acme", "--reason", "cleaned"]);
+    assert!(stderr(&refused).contains("Nothing has changed"), "{refused:?}");
+    assert_eq!(gateway.record.lock().unwrap().lifts, []);
     let refused = gateway.fairway(&["history", "acme"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(stderr(&refused).contains("cannot read the ledger"), "{refused:?}");
+    assert!(stderr(&refused).contains("cannot open the ledger"), "{refused:?}");
     assert!(gateway.fairway(&["reload"]).status.success());
 }

@@ -6,7 +6,7 @@ use gateway_ebpf::restriction::Restriction;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Files, Gateway, eventually, stderr, stdout};
+use crate::fake::{Files, Gateway, eventually, fairway, stderr, stdout};
 
 /// Who runs the tests, as the ledger names them.
 fn operator() -> String {
@@ -211,22 +211,125 @@ fn mistakes_change_nothing_and_say_so() {
     assert!(gateway.record.lock().unwrap().restrictions.is_empty());
 }
 
+/// Refuses entries that hold this text, as a full disk refuses them: in the middle of a transaction.
+fn fill_disk(gateway: &Gateway, text: &str) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(gateway.files.path("state/ledger.sqlite")).unwrap();
+    let full = format!(
+        "CREATE TRIGGER full BEFORE INSERT ON bodies WHEN instr(NEW.body, '{text}')
+         BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    );
+    database.execute_batch(&full).unwrap();
+    database
+}
+
 #[test]
 fn what_cannot_be_kept_is_not_done() {
     let gateway = Gateway::start(Files::new());
-    // A directory where the file would be written, as a full disk would refuse it.
-    fs::create_dir_all(gateway.files.path("state/suspensions.json.partial")).unwrap();
-    let output = gateway.fairway(&["suspend", "acme", "--scope", "mail", "--reason", "x"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("Nothing has changed"), "{output:?}");
+    let suspend = ["suspend", "acme", "--scope", "mail", "--reason", "no room"];
+    let database = fill_disk(&gateway, "no room");
+    let refused = |args: &[&str]| {
+        let output = gateway.fairway(args);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let error = stderr(&output);
+        assert!(error.contains("disk is full") && error.contains("Nothing has changed"), "{error}");
+    };
+    refused(&suspend);
+    assert_eq!((restriction(&gateway, "acme"), suspension(&gateway, "acme")), (None, Value::Null));
+    database.execute_batch("DROP TRIGGER full").unwrap();
+    assert!(gateway.fairway(&suspend).status.success());
+
+    let database = fill_disk(&gateway, "still no room");
+    refused(&["restore", "acme", "--reason", "still no room"]);
+    assert_eq!(restriction(&gateway, "acme"), Some(Restriction::NO_MAIL));
+    drop(database);
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    assert_eq!(restriction(&gateway, "acme"), Some(Restriction::NO_MAIL));
+}
+
+#[test]
+fn an_end_does_not_wait_for_the_disk() {
+    let gateway = Gateway::start(Files::new());
+    let args = ["suspend", "acme", "--scope", "mail", "--reason", "x", "--for", "2s"];
+    assert!(gateway.fairway(&args).status.success());
+    fill_disk(&gateway, "x");
+    eventually("the end of the suspension", || restriction(&gateway, "acme").is_none());
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    // It is over, whether that was recorded or not.
+    let gateway = Gateway::start(files);
     assert_eq!((restriction(&gateway, "acme"), suspension(&gateway, "acme")), (None, Value::Null));
 }
 
 #[test]
-fn a_damaged_record_stops_the_start() {
+fn a_damaged_record_is_told_until_somebody_acknowledges_it() {
     let files = Files::new();
     fs::create_dir_all(files.path("state")).unwrap();
     files.write("state/suspensions.json", "{ not json");
-    let error = crate::service::refused_start(&files).to_string();
-    assert!(error.contains("cannot read the suspensions in") && error.contains("move it away"), "{error}");
+    let gateway = Gateway::start(files);
+    let losses = || gateway.json("status")["ledger"]["losses"].clone();
+    assert!(losses()[0].as_str().unwrap().contains("suspensions.json could not be understood"));
+    assert!(stdout(&gateway.fairway(&["status"])).contains("LOST: "));
+    assert!(gateway.scrape().contains("fairway_ledger_losses 1\n"));
+    let acknowledged = gateway.fairway(&["ledger", "acknowledge", "--reason", "suspended anew"]);
+    assert!(stderr(&acknowledged).starts_with("acknowledged: "), "{acknowledged:?}");
+    assert_eq!(losses(), json!([]));
+    assert!(gateway.scrape().contains("fairway_ledger_losses 0\n"));
+}
+
+#[test]
+fn suspensions_of_the_release_before_are_in_force_at_once() {
+    let files = Files::new();
+    fs::create_dir_all(files.path("state")).unwrap();
+    let acme = r#"{"scope":"mail","reason":"bulk mail","since":"2026-09-01T00:00:00Z","until":null}"#;
+    let over =
+        r#"{"scope":"mail","reason":"r","since":"2026-09-01T00:00:00Z","until":"2026-09-02T00:00:00Z"}"#;
+    let text = format!(r#"{{"version":2,"suspensions":{{"acme":[{acme}],"beta":[{over}]}}}}"#);
+    files.write("state/suspensions.json", &text);
+    let gateway = Gateway::start(files);
+    assert_eq!(
+        (restriction(&gateway, "acme"), restriction(&gateway, "beta")),
+        (Some(Restriction::NO_MAIL), None)
+    );
+    assert!(gateway.fairway(&["restore", "acme", "--reason", "cleaned"]).status.success());
+    assert_eq!(restriction(&gateway, "acme"), None);
+    let changes: Vec<_> = history(&gateway, "acme").iter().map(|entry| entry["change"].clone()).collect();
+    assert_eq!(changes, ["restored", "suspended"]);
+    assert_eq!(history(&gateway, "beta")[0]["change"], "expired");
+}
+
+#[test]
+fn the_ledger_verifies_and_is_exported_while_the_gateway_runs_and_after() {
+    let gateway = Gateway::start(Files::new());
+    for tenant in ["acme", "beta"] {
+        assert!(gateway.fairway(&["suspend", tenant, "--scope", "mail", "--reason", "r"]).status.success());
+    }
+    let config = gateway.files.config();
+    let ledger = |args: &[&str]| fairway(&["ledger"]).args(args).output().unwrap();
+    let with_config = |args: &[&str]| {
+        let mut args = args.to_vec();
+        args.extend(["--config", config.to_str().unwrap()]);
+        ledger(&args)
+    };
+    let head = gateway.json("status")["ledger"]["head"].as_str().unwrap().to_owned();
+    assert!(gateway.scrape().contains(&format!("fairway_ledger_head_info{{hash=\"{head}\"}} 1\n")));
+    assert!(gateway.scrape().contains("fairway_ledger_entries_total 2\n"));
+    let verified = with_config(&["verify", "--head", &head]);
+    assert_eq!(stdout(&verified), format!("2 entries follow from each other; the last is 2\n{head}\n"));
+    assert_eq!(with_config(&["verify", "--head", &"0".repeat(64)]).status.code(), Some(1));
+    let exported = with_config(&["export", "--tenant", "acme", "--csv"]);
+    let file = gateway.files.path("acme.csv");
+    fs::write(&file, &exported.stdout).unwrap();
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let checked = ledger(&["verify", file.to_str().unwrap(), "--json"]);
+    let report: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!((&report["entries"], &report["findings"]), (&json!(1), &json!([])), "{checked:?}");
+    fs::write(&file, stdout(&exported).replace("suspended", "restored")).unwrap();
+    let changed = ledger(&["verify", file.to_str().unwrap()]);
+    assert_eq!(changed.status.code(), Some(1));
+    assert_eq!(stderr(&changed), "entry 1: it was changed: its hash is not that of what it says\n");
+    let verified = fairway(&["ledger", "verify", "--config"]).arg(files.config()).output().unwrap();
+    assert!(stdout(&verified).ends_with(&format!("{head}\n")), "{verified:?}");
 }

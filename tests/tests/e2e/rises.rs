@@ -11,7 +11,7 @@ use fairway_tests::run::wait_for;
 use fairway_tests::topology::Topology;
 use gateway::config::EvidenceLimits;
 use gateway::detect::{Baseline, Learned};
-use gateway::ledger::Ledger;
+use gateway::store::Store;
 use serde_json::Value;
 
 use crate::{police, untagged};
@@ -35,7 +35,7 @@ fn remember_a_quiet_day(gateway: &Gateway<'_>, tenants: &[&str]) {
         let baseline = Baseline { bytes_per_sec: 1_000.0, minutes: 24 * 60 };
         Learned { tenant: (*tenant).to_owned(), baselines: [baseline; 2], quiet_until: None }
     };
-    Ledger::open(&state, limits).keep_baselines(tenants.iter().map(learned).collect());
+    Store::open(&state, limits).keep_baselines(tenants.iter().map(learned).collect());
 }
 
 /// Sends datagrams to the Internet until dropped.

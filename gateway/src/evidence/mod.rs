@@ -4,9 +4,8 @@
 //! never used twice.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,43 +18,46 @@ use pcap_file::pcapng::blocks::interface_description::{
 
 use crate::config::EvidenceLimits;
 use crate::detect::{Frame, Offence};
+use crate::private;
 
 const DIRECTORY: &str = "evidence";
 const EXTENSION: &str = "pcapng";
 const PARTIAL: &str = "partial";
-
-/// Packets are other people's letters.
-const OWNER_ONLY: u32 = 0o600;
 
 /// Nanoseconds, as the library writes them: if_tsresol of 10^-9.
 const NANOSECONDS: InterfaceDescriptionOption<'_> = InterfaceDescriptionOption::IfTsResol(9);
 
 /// The directory of captures.
 #[derive(Clone, Debug)]
-pub(super) struct Captures {
+pub struct Captures {
     directory: PathBuf,
 }
 
 impl Captures {
-    pub(super) fn of(state_dir: &Path) -> Self {
+    /// Of one state directory.
+    #[must_use]
+    pub fn of(state_dir: &Path) -> Self {
         Self { directory: state_dir.join(DIRECTORY) }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    /// Where a capture is, or was.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
     /// Writes the packets of an offence, whole or not at all; the file's name, if there are packets.
-    pub(super) fn write(&self, offence: &Offence) -> io::Result<Option<String>> {
+    pub fn write(&self, offence: &Offence) -> io::Result<Option<String>> {
         if offence.frames.is_empty() {
             return Ok(None);
         }
-        fs::create_dir_all(&self.directory)?;
+        private::make_directory(&self.directory)?;
         let name = name(offence);
         let path = self.path(&name);
         let partial = path.with_extension(PARTIAL);
-        let file = File::options().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&partial);
-        let mut file = BufWriter::new(file?);
+        let file = private::open_file(&partial)?;
+        file.set_len(0)?;
+        let mut file = BufWriter::new(file);
         write_pcapng(&mut file, offence).map_err(io::Error::other)?;
         file.flush()?;
         file.get_ref().sync_all()?;
@@ -64,7 +66,7 @@ impl Captures {
     }
 
     /// Removes what is too old or, oldest first, too much.
-    pub(super) fn prune(&self, limits: EvidenceLimits, now: SystemTime) -> io::Result<()> {
+    pub fn prune(&self, limits: EvidenceLimits, now: SystemTime) -> io::Result<()> {
         let mut kept = Vec::new();
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -129,6 +131,8 @@ fn packet(frame: &Frame) -> EnhancedPacketBlock<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::detect::fake::offence;
     use crate::replay::Capture;

@@ -1,0 +1,45 @@
+//! What time it is, by both clocks. Read at the edges and handed in everywhere else.
+
+use std::fs;
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
+
+use super::fact::{BootTime, Moment};
+
+/// This moment, to the microsecond, as it is stored.
+#[must_use]
+pub fn now() -> Moment {
+    let boot = boot_id().zip(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()).map(|(id, now)| {
+        let us = now.tv_sec().cast_unsigned() * 1_000_000 + now.tv_nsec().cast_unsigned() / 1_000;
+        BootTime { id: id.to_owned(), us }
+    });
+    Moment { wall: to_microsecond(Timestamp::now()), boot }
+}
+
+/// A time as it is stored.
+#[must_use]
+pub fn to_microsecond(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+/// Which boot this is; it does not change.
+fn boot_id() -> Option<&'static str> {
+    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    BOOT_ID.get_or_init(|| read().map(|id| id.trim().to_owned())).as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_clock_only_runs() {
+        let (earlier, later) = (now().boot.unwrap(), now().boot.unwrap());
+        assert_eq!((earlier.id.len(), &earlier.id), (36, &later.id));
+        assert!(0 < earlier.us && earlier.us <= later.us);
+        assert_eq!(now().wall.as_nanosecond() % 1_000, 0);
+    }
+}
