@@ -135,7 +135,7 @@ fn drop_lists_are_read_watched_and_part_of_the_digest() {
     let listed: Vec<_> = before.detection.listed.iter().map(ToString::to_string).collect();
     assert_eq!(listed, ["192.0.2.128/25", "198.51.100.0/24", "2001:db8:bad::/48"]);
     assert_eq!(before.detection.drop_lists, lists);
-    assert!(lists.iter().all(|list| before.sources.contains(list)), "{:?}", before.sources);
+    assert!(lists.iter().all(|list| before.sources.files().contains(list)), "{:?}", before.sources);
 
     fs::write(&lists[1], "").unwrap();
     let after = load(&file).unwrap().config;

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may fall over")]
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gateway::config::{BitRate, Config, Diagnostics, Loaded, Loader, load};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 const NOW: &str = "2026-11-01T12:00:00Z";
@@ -171,4 +175,39 @@ fn a_change_anywhere_in_a_long_file_is_noticed() {
         assert_ne!(bed.read().unwrap().0.digest, before);
     }
     assert_eq!(bed.read().unwrap().0.tenants[0].id, "beta");
+}
+
+#[test]
+fn what_is_no_file_of_text_is_named_and_hangs_nothing() {
+    let mut bed = Bed::new(&[("a.toml", &tenant("a", 1, ""))]);
+    let directory = bed.directory.path().join("tenants.d");
+    let at = |name: &str| directory.join(name);
+    mkfifo(&at("fifo.toml"), Mode::S_IRWXU).unwrap();
+    symlink("/dev/zero", at("zero.toml")).unwrap();
+    symlink("loop.toml", at("loop.toml")).unwrap();
+    let _socket = UnixListener::bind(at("socket.toml")).unwrap();
+    fs::File::create(at("large.toml")).unwrap().set_len(1 << 32).unwrap();
+    let told = bed.read().unwrap_err();
+    let told: Vec<_> =
+        told.iter().map(|told| told.message().replace(&*at("").to_string_lossy(), "")).collect();
+    assert_eq!(
+        told,
+        [
+            "cannot read fifo.toml: it is a FIFO (named pipe), not a regular file",
+            "cannot read large.toml: it is larger than 256 MiB, the most that is read of a file",
+            "cannot read loop.toml: Too many levels of symbolic links (os error 40)",
+            "cannot read socket.toml: it is a socket, not a regular file",
+            "cannot read zero.toml: it is a device, not a regular file",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_becomes_a_fifo_is_named_too() {
+    let mut bed = Bed::new(&[("a.toml", &tenant("a", 1, ""))]);
+    bed.read().unwrap();
+    let file = bed.directory.path().join("tenants.d/a.toml");
+    fs::remove_file(&file).unwrap();
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    assert!(bed.read().unwrap_err().render(false).contains("it is a FIFO"));
 }

@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::json;
-use super::{CommandError, ConfigArgs, block_on, load};
+use super::{CommandError, ConfigArgs, block_on, path_by};
+use crate::config;
 use crate::control::Client;
 use crate::control::api::{Status, VERSION};
 use crate::dataplane::Dataplane;
@@ -41,11 +42,15 @@ pub(super) fn detach(args: &DetachArgs) -> Result<(), CommandError> {
     let (interfaces, controller_pid) = match &args.pin_dir {
         Some(pin_dir) => (Dataplane::detach_pinned(pin_dir)?, None),
         None => {
-            let loaded = load(&args.config.config).inspect_err(|_| eprintln!("{WITHOUT_CONFIG}\n"));
-            let gateway = loaded?.config.gateway;
-            let interfaces = Dataplane::detach_pinned(&gateway.pin_dir)?;
-            let controller = block_on(Client::new(&gateway.control_socket).get::<Status>("/v1/status"));
-            (interfaces, controller.ok().map(|status| status.pid))
+            let file = &args.config.config;
+            let pin_dir = path_by(file, |paths| paths.pin_dir);
+            let interfaces =
+                Dataplane::detach_pinned(&pin_dir.inspect_err(|_| eprintln!("{WITHOUT_CONFIG}\n"))?)?;
+            // Without one, there is nobody to ask.
+            let status = config::locate(file)
+                .control_socket
+                .and_then(|socket| block_on(Client::new(&socket).get::<Status>("/v1/status")).ok());
+            (interfaces, status.map(|status| status.pid))
         }
     };
     if args.json {

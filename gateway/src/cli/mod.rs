@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::{self, Diagnostics, Loaded, Paths};
 use crate::control::{CallError, Client, api::Failure};
 use crate::dataplane::DataplaneError;
 use crate::ledger::ExportError;
@@ -173,10 +173,21 @@ fn report(error: &CommandError) {
 impl RemoteArgs {
     fn client(&self) -> Result<Client, CommandError> {
         match &self.config {
-            Some(file) => Ok(Client::new(&load(file)?.config.gateway.control_socket)),
+            Some(file) => Ok(Client::new(&path_by(file, |paths| paths.control_socket)?)),
             None => Ok(Client::new(&self.socket)),
         }
     }
+}
+
+/// A path that the main file states, whatever is wrong with the rest of the configuration.
+fn path_by(file: &Path, which: impl Fn(Paths) -> Option<PathBuf>) -> Result<PathBuf, CommandError> {
+    if let Some(path) = which(config::locate(file)) {
+        return Ok(path);
+    }
+    // The mistakes are why it is not known, unless they have been mended since.
+    load(file)?;
+    which(config::locate(file))
+        .ok_or_else(|| std::io::Error::other("the configuration changes meanwhile; try again").into())
 }
 
 fn load(file: &Path) -> Result<Loaded, CommandError> {

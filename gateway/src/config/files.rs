@@ -4,22 +4,19 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use glob::MatchOptions;
 use sha2::{Digest as _, Sha256};
 
 use super::Digest;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::open::read_regular;
+use super::pattern::{FilePattern, SearchError};
 use super::source::{At, Source};
-
-/// Hidden files are what editors and package managers leave behind, not configuration.
-const MATCH: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+use super::sources::Sources;
 
 /// What has been read so far.
 #[derive(Default)]
 pub(super) struct Files {
-    /// Every file read and every directory searched.
-    sources: Vec<PathBuf>,
+    sources: Sources,
     /// Canonical paths of the files named: two patterns may name the same one.
     seen: HashSet<PathBuf>,
     /// Over the digest of each file.
@@ -36,10 +33,8 @@ impl Files {
         pattern: &At<String>,
         found: &mut Diagnostics,
     ) -> Vec<PathBuf> {
-        let escaped = glob::Pattern::escape(&directory.join("").to_string_lossy());
-        let relative = if pattern.value.starts_with('/') { "" } else { escaped.as_str() };
-        let entries = match glob::glob_with(&format!("{relative}{}", pattern.value), MATCH) {
-            Ok(entries) => entries,
+        let files = match FilePattern::new(directory, &pattern.value) {
+            Ok(files) => files,
             Err(error) => {
                 found.push(
                     Diagnostic::error("not a pattern of file names")
@@ -49,10 +44,9 @@ impl Files {
                 return Vec::new();
             }
         };
-        self.sources.push(searched_directory(directory, &pattern.value));
         let mut paths = Vec::new();
         let mut matches = 0;
-        for entry in entries {
+        for entry in files.search() {
             matches += 1;
             match entry {
                 Ok(path) => {
@@ -61,13 +55,14 @@ impl Files {
                         paths.push(path);
                     }
                 }
-                Err(error) => found.push(
-                    Diagnostic::error(format!("cannot search {}: {}", error.path().display(), error.error()))
+                Err(SearchError { path, cause }) => found.push(
+                    Diagnostic::error(format!("cannot search {}: {cause}", path.display()))
                         .at(&pattern.span, "asked for here")
-                        .help("let fairway read the directory"),
+                        .help("let fairway read the directory, or change the pattern"),
                 ),
             }
         }
+        self.sources.add_pattern(files);
         if matches == 0 {
             found.push(
                 Diagnostic::warning(format!("no file matches \"{}\"", pattern.value))
@@ -94,7 +89,7 @@ impl Files {
     /// Makes a file that was read a part of the configuration, after those before it.
     pub(super) fn include(&mut self, path: &Path, digest: &FileDigest) {
         self.digest.update(digest);
-        self.sources.push(path.to_owned());
+        self.sources.add_file(path);
     }
 
     /// Remembers a file that no pattern named.
@@ -103,7 +98,7 @@ impl Files {
     }
 
     /// What a change of is worth a reload, and the version of it all.
-    pub(super) fn finish(self) -> (Vec<PathBuf>, Digest) {
+    pub(super) fn finish(self) -> (Sources, Digest) {
         (self.sources, Digest(self.digest.finalize().into()))
     }
 }
@@ -121,7 +116,7 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn read(order: usize, path: &Path) -> std::io::Result<Self> {
-        Ok(Self { order, path: path.to_owned(), bytes: std::fs::read(path)? })
+        Ok(Self { order, path: path.to_owned(), bytes: read_regular(path)? })
     }
 
     pub(super) fn digest(&self) -> FileDigest {
@@ -148,27 +143,5 @@ impl Contents {
             );
         }
         source
-    }
-}
-
-/// The directory that a pattern's matches lie under: everything before the first wildcard.
-fn searched_directory(directory: &Path, pattern: &str) -> PathBuf {
-    let fixed = &pattern[..pattern.find(['*', '?', '[']).unwrap_or(pattern.len())];
-    let searched = directory.join(&fixed[..fixed.rfind('/').map_or(0, |slash| slash + 1)]);
-    if searched.as_os_str().is_empty() { PathBuf::from(".") } else { searched.components().collect() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_searched_is_a_directory_that_can_be_watched() {
-        let searched = |directory: &str, pattern: &str| searched_directory(Path::new(directory), pattern);
-        assert_eq!(searched("/etc/fairway", "tenants.d/*.toml"), Path::new("/etc/fairway/tenants.d"));
-        assert_eq!(searched("/etc/fairway", "tenants.d/**/*.toml"), Path::new("/etc/fairway/tenants.d"));
-        assert_eq!(searched("/etc/fairway", "/srv/t*/a.toml"), Path::new("/srv"));
-        assert_eq!(searched("/etc/fairway", "one.toml"), Path::new("/etc/fairway"));
-        assert_eq!(searched("", "*.toml"), Path::new("."));
     }
 }

@@ -13,8 +13,8 @@ use super::source::{At, Span};
 use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
 use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
 use super::{
-    EvidenceLimits, FairUse, Forwarding, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Side,
-    UnknownSources,
+    EvidenceLimits, FairUse, Forwarding, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Paths,
+    Side, UnknownSources,
 };
 
 const STATE_DIR: &str = "/var/lib/fairway";
@@ -72,6 +72,22 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
             name,
         };
         GatewaySection { settings, tenant_files: table.list("tenants", &TEXT), tenant_limit }
+    })
+}
+
+/// Reads where things are, and nothing else; see [`super::locate()`].
+pub(super) fn read_paths(root: &mut Table<'_>) -> Paths {
+    root.table("gateway", |table| {
+        let is_whole = table.is_whole();
+        let name = table.optional("name", &IDENTIFIER).map(|name| name.value);
+        let mut path = |key, kind, default: Option<PathBuf>| match table.has(key) {
+            true => table.optional(key, kind).map(|path| path.value),
+            false => default.filter(|_| is_whole),
+        };
+        let control_socket = path("control_socket", &SOCKET_PATH, Some(CONTROL_SOCKET.into()));
+        let state_dir = path("state_dir", &ABSOLUTE_PATH, Some(STATE_DIR.into()));
+        let pin_dir = path("pin_dir", &ABSOLUTE_PATH, name.map(|name| PathBuf::from(PIN_ROOT).join(name)));
+        Paths { control_socket, pin_dir, state_dir }
     })
 }
 

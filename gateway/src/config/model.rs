@@ -13,16 +13,15 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use super::source::Span;
-use super::{BitRate, Detection, Enforcement, LineRate};
+use super::{BitRate, Detection, Enforcement, LineRate, Sources};
 
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The main file, as it was named on the command line.
     pub file: PathBuf,
-    /// Every file that was read (the main file first) or searched for by a pattern's directory;
-    /// a change of any of them asks for a reload.
-    pub sources: Vec<PathBuf>,
+    /// Every file that was read, and what names more of them; a change asks for a reload.
+    pub sources: Sources,
     /// SHA-256 over length and bytes of all files read, in order: the version that decisions are
     /// recorded under.
     pub digest: Digest,

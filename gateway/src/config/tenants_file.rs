@@ -4,7 +4,6 @@
 //! before is taken again.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -15,6 +14,7 @@ use std::thread;
 use super::diagnostic::Diagnostics;
 use super::files::{Contents, FileDigest};
 use super::main_file::MainFile;
+use super::open::open_regular;
 use super::reader::read_file;
 use super::source::{Source, Span};
 use super::syntax::Syntax;
@@ -44,7 +44,7 @@ impl TenantsFile {
     /// Whether the file reads the same as before. It is compared piece by piece: memory for all of it, which is
     /// new each time, would take the kernel as long to make as the file takes to read.
     fn still_says(&self, path: &Path) -> io::Result<bool> {
-        let mut file = File::open(path)?;
+        let mut file = open_regular(path)?;
         let mut piece = vec![0; 64 * 1024];
         let mut rest = self.source.text().as_bytes();
         loop {

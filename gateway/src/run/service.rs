@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interfaces::Interfaces;
 use super::signals::Signal;
-use super::watch::FileWatch;
+use super::watch::{FileWatch, Pace};
 use super::{SharedLoader, load, memory, systemd};
 use crate::config::Loaded;
 use crate::control::ReloadRequest;
@@ -46,7 +46,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(controller: Arc<Controller>, loader: SharedLoader, metrics: Option<Endpoint>) -> Self {
         let file = controller.policy().config.file.clone();
-        let watch = FileWatch::new()
+        let watch = FileWatch::new(Pace::default())
             .inspect_err(|error| tracing::warn!(%error, "changed files go unnoticed until `fairway reload`"))
             .ok();
         let interfaces = Interfaces::watch(Arc::clone(&controller));
