@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gateway::config::{self, Config, Loaded, changes};
+use gateway::config::{self, BitRate, Config, Loaded, changes};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -352,4 +352,27 @@ fn a_hundred_thousand_tenants_are_taken() {
     assert_eq!(config.tenants.len(), TENANTS as usize);
     assert!(config.tenants.is_sorted_by_key(|tenant| &tenant.id));
     assert_eq!(config.tenants[99_999].prefixes[0].to_string(), "10.12.52.248/29");
+}
+
+#[test]
+fn what_other_systems_export_is_read() {
+    let config = taken(Path::new("tests/config/exports/gateway.toml"));
+    let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+    assert_eq!(ids, ["42", "4711", "7", "815", "beta", "echo", "foxtrot", "gamma"]);
+    let named = |id: &str| config.tenants.iter().find(|tenant| tenant.id == id).unwrap();
+    let prefixes = |id| named(id).prefixes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(prefixes("42"), ["192.0.2.48/28", "2001:db8:4::/48"]);
+    assert_eq!(prefixes("4711"), ["192.0.2.0/28", "2001:db8:1::/48"]);
+    assert_eq!(prefixes("beta"), ["192.0.2.16/28", "2001:db8:2::/48"]);
+    assert_eq!(prefixes("gamma"), ["192.0.2.32/28", "2001:db8:3::/48"]);
+    assert_eq!(prefixes("7"), ["192.0.2.112/28"]);
+    assert_eq!(named("gamma").name, "#1 Hosting");
+    let rate = BitRate::from_bits_per_sec(5_000_000).unwrap();
+    for tenant in &config.tenants {
+        assert_eq!((tenant.cap_up, tenant.cap_down), (rate, rate), "{}", tenant.id);
+        assert!(tenant.contact.as_ref().unwrap().starts_with("noc@"), "{}", tenant.id);
+    }
+    // The place of a value is right behind a mark of byte order, a line `sep=` and comments.
+    assert_eq!(named("4711").place.to_string(), "tests/config/exports/tenants.d/a-excel.csv:3:1");
+    assert_eq!(named("beta").place.to_string(), "tests/config/exports/tenants.d/b-panel.csv:5:1");
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Digest;
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::encoding::{Decoded, Wrong, decode};
 use super::open::read_regular;
 use super::pattern::{FilePattern, SearchError};
 use super::source::{At, Source};
@@ -123,22 +124,16 @@ impl Contents {
         Sha256::digest(&self.bytes).into()
     }
 
-    /// Its text. Bytes that are not UTF-8 are reported, and the rest is taken.
+    /// Its text. What is not valid in it is reported, and the rest is taken.
     pub(super) fn into_source(self, found: &mut Diagnostics) -> Arc<Source> {
-        let (text, wrong) = match String::from_utf8(self.bytes) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let offset = error.utf8_error().valid_up_to();
-                let byte = error.as_bytes()[offset];
-                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some((offset, byte)))
-            }
-        };
+        let Decoded { text, wrong } = decode(self.bytes);
         let source = Source::new(self.order, &self.path, text);
-        if let Some((offset, byte)) = wrong {
+        if let Some(Wrong { offset, unit, encoding }) = wrong {
             let span = source.span(offset..offset + char::REPLACEMENT_CHARACTER.len_utf8());
+            let kind = if unit > 0xff { "unit" } else { "byte" };
             found.push(
-                Diagnostic::error(format!("{} is not UTF-8", self.path.display()))
-                    .at(&span, format!("byte {byte:#04x}"))
+                Diagnostic::error(format!("{} is not {encoding}", self.path.display()))
+                    .at(&span, format!("{kind} {unit:#04x}"))
                     .help("save the file as UTF-8, for example with iconv"),
             );
         }

@@ -6,12 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::diagnostic::Diagnostic;
 use super::network::{INTERFACE_NAME, LISTEN};
 use super::reader::Table;
-use super::source::{At, Span};
+use super::source::{At, IntoValues, Span};
+use super::suggest::nearest;
+use super::syntax::{ColumnNames, KEYS};
 use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
-use super::value::{ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, NumberWithin, Refusal, Scalar, TEXT};
+use super::value::{
+    ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Kind, NumberWithin, Refusal, Scalar, TEXT, text,
+};
 use super::{
     EvidenceLimits, FairUse, Forwarding, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Paths,
     Side, UnknownSources,
@@ -88,6 +94,39 @@ pub(super) fn read_paths(root: &mut Table<'_>) -> Paths {
         let state_dir = path("state_dir", &ABSOLUTE_PATH, Some(STATE_DIR.into()));
         let pin_dir = path("pin_dir", &ABSOLUTE_PATH, name.map(|name| PathBuf::from(PIN_ROOT).join(name)));
         Paths { control_socket, pin_dir, state_dir }
+    })
+}
+
+/// A key of tenants that a column can hold.
+struct ColumnKey;
+
+impl Kind for ColumnKey {
+    type Value = &'static str;
+
+    fn expected(&self) -> String {
+        "a key of [[tenant]] that a column can hold".to_owned()
+    }
+
+    fn read(&self, value: &DeValue<'_>) -> Result<&'static str, Refusal> {
+        let written = text(value)?;
+        KEYS.into_iter().find(|key| *key == written).ok_or_else(|| {
+            Refusal::new("not one of them").help(match nearest(written, KEYS) {
+                Some(key) => format!("did you mean \"{key}\"?"),
+                None => format!("known: {}", KEYS.join(", ")),
+            })
+        })
+    }
+}
+
+/// Reads `[csv]`: what another system calls its columns.
+pub(super) fn read_columns(root: &mut Table<'_>) -> ColumnNames {
+    root.table("csv", |table| {
+        let keys = table.named_values("columns", &ColumnKey).into_iter();
+        let ignored = table.list("ignore", &TEXT).into_values().into_iter();
+        ColumnNames {
+            keys: keys.map(|(name, key)| (name.to_lowercase(), key.value)).collect(),
+            ignored: ignored.map(|name| name.to_lowercase()).collect(),
+        }
     })
 }
 

@@ -14,7 +14,7 @@ use super::files::Files;
 use super::main_file::MainFile;
 use super::reader::read_file;
 use super::source::Span;
-use super::syntax::Syntax;
+use super::syntax::{ColumnNames, Syntax};
 use super::tenant::{WrittenTenant, read_tenant};
 use super::tenants_file::{Cache, Named, TenantsFile};
 use super::{Config, Detection, Tenant};
@@ -102,11 +102,12 @@ impl Reading {
         };
         self.files.see(file);
         let source = contents.into_source(&mut self.found);
-        let (main, own_tenants) = read_file(&source, Syntax::Toml, &mut self.found, |root| {
-            let main = MainFile::read(root);
-            let tenants = root.tables("tenant", |table| read_tenant(table, &main));
-            (main, tenants)
-        });
+        let (main, own_tenants) =
+            read_file(&source, (Syntax::Toml, &ColumnNames::default()), &mut self.found, |root| {
+                let main = MainFile::read(root);
+                let tenants = root.tables("tenant", |table| read_tenant(table, &main));
+                (main, tenants)
+            });
         cache.keep_if_under(source.text());
         let directory = file.parent().unwrap_or(Path::new(""));
         let tenant_files = self.read_tenant_files(directory, &main, cache);

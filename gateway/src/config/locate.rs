@@ -7,7 +7,7 @@ use super::diagnostic::Diagnostics;
 use super::files::Contents;
 use super::gateway::read_paths;
 use super::reader::read_file;
-use super::syntax::Syntax;
+use super::syntax::{ColumnNames, Syntax};
 
 /// Paths of one gateway; none: the file does not say for certain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn locate(file: &Path) -> Paths {
     // What is wrong is for those to report that need it.
     let mut ignored = Diagnostics::default();
     let source = contents.into_source(&mut ignored);
-    read_file(&source, Syntax::Toml, &mut ignored, read_paths)
+    read_file(&source, (Syntax::Toml, &ColumnNames::default()), &mut ignored, read_paths)
 }
 
 #[cfg(test)]

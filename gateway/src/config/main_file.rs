@@ -3,16 +3,19 @@
 use super::detect::{DetectSection, read_detect, report_unseen_rises};
 use super::enforcement::read_enforcement;
 use super::gateway::{
-    FairUseSection, GatewaySection, read_evidence, read_fair_use, read_gateway, read_interfaces, read_metrics,
+    FairUseSection, GatewaySection, read_columns, read_evidence, read_fair_use, read_gateway,
+    read_interfaces, read_metrics,
 };
 use super::ports::{ClosedPorts, SmtpSection, read_closed_ports, read_smtp, read_walled_garden};
 use super::reader::Table;
+use super::syntax::ColumnNames;
 use super::{Enforcement, EvidenceLimits, Interface, Metrics, Written};
 use ipnetwork::IpNetwork;
 
 /// Everything but the tenants. Where something was wrong, its default stands.
 pub(super) struct MainFile {
     pub(super) gateway: GatewaySection,
+    pub(super) columns: ColumnNames,
     pub(super) interfaces: Vec<Interface>,
     pub(super) fair_use: FairUseSection,
     pub(super) smtp: SmtpSection,
@@ -27,8 +30,9 @@ pub(super) struct MainFile {
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 11] = [
+    pub(super) const SECTIONS: [&str; 12] = [
         "gateway",
+        "csv",
         "limits",
         "interface",
         "fair_use",
@@ -58,6 +62,7 @@ impl MainFile {
         let forwarding = gateway.settings.forwarding;
         let read = Self {
             gateway,
+            columns: read_columns(root),
             interfaces: read_interfaces(root, forwarding),
             fair_use: read_fair_use(root),
             smtp: read_smtp(root),

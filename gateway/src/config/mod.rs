@@ -19,6 +19,7 @@ mod check;
 mod contact;
 mod detect;
 mod diagnostic;
+mod encoding;
 mod enforcement;
 mod exemption;
 mod expiry;

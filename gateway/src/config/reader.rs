@@ -18,7 +18,7 @@ use super::Written;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{At, Source, Span};
 use super::suggest::nearest;
-use super::syntax::{Parsed, Syntax};
+use super::syntax::{ColumnNames, Parsed, Syntax};
 use super::value::{Kind, Refusal, type_name};
 
 struct Document {
@@ -46,11 +46,11 @@ pub(super) struct Table<'a> {
 /// Reads a whole file by `read`, which asks for every key that there may be.
 pub(super) fn read_file<R>(
     source: &Arc<Source>,
-    syntax: Syntax,
+    (syntax, names): (Syntax, &ColumnNames),
     found: &mut Diagnostics,
     read: impl FnOnce(&mut Table<'_>) -> R,
 ) -> R {
-    let Parsed { root, torn_lines } = syntax.parse(source, found);
+    let Parsed { root, torn_lines } = syntax.parse(source, names, found);
     let document = Document { source: Arc::clone(source), syntax, torn_lines };
     let mut table = Table {
         document: &document,
@@ -150,6 +150,37 @@ impl<'a> Table<'a> {
         entries.iter().filter_map(take).collect()
     }
 
+    /// The values of a list; one that stands alone is a list of one.
+    pub(super) fn list_or_one<K: Kind>(&mut self, key: &'static str, kind: &K) -> Vec<At<K::Value>> {
+        match self.entries.get(key) {
+            Some(value) if !value.get_ref().is_array() => self.optional(key, kind).into_iter().collect(),
+            _ => self.list(key, kind),
+        }
+    }
+
+    /// The values in the table at `key`, under names that are the operator's.
+    pub(super) fn named_values<K: Kind>(
+        &mut self,
+        key: &'static str,
+        kind: &K,
+    ) -> Vec<(String, At<K::Value>)> {
+        self.table(key, |names| {
+            names.has_free_keys = true;
+            let mut values = Vec::new();
+            for (name, entry) in names.entries {
+                let span = names.span(entry.span());
+                let taken = names.take(entry.get_ref(), span, kind, format_args!("`{}`", name.get_ref()));
+                values.extend(taken.map(|value| (name.get_ref().to_string(), value)));
+            }
+            values
+        })
+    }
+
+    /// Whether the value of `key` is text.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| value.get_ref().is_str())
+    }
+
     /// The values of a list that must be there and hold at least one.
     pub(super) fn required_list<K: Kind>(&mut self, key: &'static str, kind: &K) -> Vec<At<K::Value>> {
         match self.entries.get(key) {
@@ -160,7 +191,7 @@ impl<'a> Table<'a> {
             ),
             Some(_) => {}
         }
-        self.list(key, kind)
+        self.list_or_one(key, kind)
     }
 
     /// Reads the table at `key`. One that is left out is read as empty, which gives its defaults.

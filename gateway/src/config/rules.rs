@@ -47,6 +47,8 @@ pub fn rules(config: &Config, tenant: &Tenant) -> Vec<PolicyRule> {
     rules.extend(config.closed_ports.iter().map(|closed| closed_port(closed, tenant)));
     rules.extend([("up", "cap.up", tenant.cap_up), ("down", "cap.down", tenant.cap_down)].map(
         |(direction, key, cap)| {
+            // One rate for both directions has a place of its own.
+            let key = if tenant.written.place("cap").is_some() { "cap" } else { key };
             let (key, place) = own_or(config, &tenant.written, key, "fair_use.ceiling");
             PolicyRule::new(format!("cap {direction}"), cap.to_string(), &key, place)
         },

@@ -13,12 +13,15 @@ use super::reader::Table;
 use super::source::{At, IntoValues, Span};
 use super::suggest::nearest;
 use super::units::{BURST, RATE};
-use super::value::{FLAG, IDENTIFIER, TEXT};
+use super::value::{FLAG, IDENTIFIER, TENANT_ID, TEXT};
 use super::{BitRate, Tenant};
 
 /// Keys whose places are remembered, for whoever asks which rule decides.
 const KEYS_TOLD: [&str; 8] =
     ["prefixes", "vlan", "cap.up", "cap.down", "fragments", "submission", "relay", "open"];
+
+/// The same of a tenant with one rate for both directions.
+const KEYS_WITH_ONE_CAP: [&str; 7] = ["prefixes", "vlan", "cap", "fragments", "submission", "relay", "open"];
 
 /// A tenant with the places that checks across tenants point at.
 pub(super) struct WrittenTenant {
@@ -43,7 +46,7 @@ fn title(id: &str) -> String {
 
 /// Reads one `[[tenant]]` under the rules of the main file.
 pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTenant {
-    let (id, id_span) = table.required("id", &IDENTIFIER).map(|id| (id.value, id.span)).unzip();
+    let (id, id_span) = table.required("id", &TENANT_ID).map(|id| (id.value, id.span)).unzip();
     let id = id.unwrap_or_default();
     let title = title(&id);
     let (prefixes, prefix_spans): (Vec<_>, Vec<_>) = table
@@ -51,7 +54,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
         .into_iter()
         .map(|prefix| (prefix.value, prefix.span))
         .unzip();
-    let domains = table.list("domains", &DOMAIN).into_values();
+    let domains = table.list_or_one("domains", &DOMAIN).into_values();
     let contact = table.optional("contact", &CONTACT);
     match &contact {
         Some(contact) => report_unreachable(table, contact, &title, &prefixes, &domains),
@@ -62,9 +65,15 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
                 .help("notices about this tenant reach nobody"),
         ),
     }
-    let (cap_up, cap_down) =
-        table.table("cap", |cap| (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title)));
+    let is_one_cap = table.is_text("cap");
+    let (cap_up, cap_down) = if is_one_cap {
+        let cap = read_cap(table, "cap", main, &title);
+        (cap, cap)
+    } else {
+        table.table("cap", |cap| (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title)))
+    };
     let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title));
+    let written = table.written(if is_one_cap { &KEYS_WITH_ONE_CAP[..] } else { &KEYS_TOLD });
     let tenant = Tenant {
         name: table.or("name", &TEXT, id.clone()),
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
@@ -77,7 +86,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
         detect_class: read_class(table, main),
         smtp_exemptions: exemptions.into_iter().flatten().collect(),
         place: table.header().place(),
-        written: table.written(&KEYS_TOLD),
+        written,
         id,
         prefixes,
         domains,
@@ -119,7 +128,7 @@ fn read_relay(table: &mut Table<'_>, main: &MainFile, title: &str) -> bool {
 }
 
 fn read_open(table: &mut Table<'_>, main: &MainFile) -> Vec<String> {
-    let open = table.list("open", &IDENTIFIER);
+    let open = table.list_or_one("open", &IDENTIFIER);
     if main.closed_ports.are_all_known {
         let names: Vec<_> = main.closed_ports.ports.iter().map(|port| port.name.as_str()).collect();
         for written in &open {

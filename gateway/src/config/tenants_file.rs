@@ -34,7 +34,7 @@ impl TenantsFile {
         let digest = contents.digest();
         let syntax = Syntax::of(&contents.path);
         let source = contents.into_source(&mut found);
-        let tenants = read_file(&source, syntax, &mut found, |root| {
+        let tenants = read_file(&source, (syntax, &main.columns), &mut found, |root| {
             root.refuse_sections(&MainFile::SECTIONS);
             root.tables("tenant", |table| read_tenant(table, main))
         });

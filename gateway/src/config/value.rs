@@ -162,6 +162,18 @@ pub(super) const IDENTIFIER: Scalar<String> = Scalar {
     },
 };
 
+/// As [`IDENTIFIER`], or a number, which is what many systems key their customers by.
+pub(super) const TENANT_ID: Scalar<String> = Scalar {
+    expected: IDENTIFIER.expected,
+    read: |value| match value.as_integer() {
+        // Digits alone are the number as it is written: no sign, no other radix.
+        Some(number) if number.radix() == 10 && number.as_str().bytes().all(|b| b.is_ascii_digit()) => {
+            (IDENTIFIER.read)(&DeValue::String(number.as_str().into()))
+        }
+        _ => (IDENTIFIER.read)(value),
+    },
+};
+
 /// A path that means the same wherever the command is started from.
 pub(super) const ABSOLUTE_PATH: Scalar<PathBuf> = Scalar {
     expected: "an absolute path",

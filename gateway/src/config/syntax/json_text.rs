@@ -1,4 +1,5 @@
-//! Tenants as JSON (RFC 8259): a list of objects, each with the keys of a `[[tenant]]`.
+//! Tenants as JSON (RFC 8259): a list of objects, each with the keys of a `[[tenant]]`; or one object after the other,
+//! as JSON lines.
 //!
 //! `null` is a key that is left out, and the text of `expires` is a date or time, which JSON does not have.
 
@@ -21,10 +22,15 @@ use super::{Parsed, tenants};
 const MAX_DEPTH: usize = 8;
 
 pub(super) fn parse<'s>(source: &'s Arc<Source>, found: &mut Diagnostics) -> Parsed<'s> {
-    // Behind the mark of byte order, which RFC 8259 section 8.1 lets readers pass over.
-    let text = source.text().trim_start_matches('\u{feff}');
-    let raw: &RawValue = match serde_json::from_str(text) {
-        Ok(raw) => raw,
+    let text = source.text();
+    let is_lines = text.trim_start().starts_with('{');
+    let written: Result<Vec<&RawValue>, _> = if is_lines {
+        serde_json::Deserializer::from_str(text).into_iter().collect()
+    } else {
+        serde_json::from_str(text).map(|list| vec![list])
+    };
+    let written = match written {
+        Ok(written) => written,
         Err(error) => return torn(source, text, &error, found),
     };
     let refuse = |what: &str, value: &Spanned<DeValue<'_>>| {
@@ -33,37 +39,53 @@ pub(super) fn parse<'s>(source: &'s Arc<Source>, found: &mut Diagnostics) -> Par
             .help("write [{ \"id\": ..., \"prefixes\": [...] }, ...]")
     };
     let null = || Spanned::new(0..0, DeValue::String("null".into()));
-    let mut root = Reader { source, found: &mut *found }.value(raw, "", 0).unwrap_or_else(null);
-    let place = root.span();
-    let DeValue::Array(written) = root.get_mut() else {
-        found.push(refuse("a file of tenants must be a list", &root));
-        return Parsed { root: DeTable::new(), torn_lines: vec![source.span(place).place().line] };
+    let mut values = Vec::with_capacity(written.len());
+    for raw in written {
+        // An object within a list is as deep as one without.
+        let depth = usize::from(is_lines);
+        values.push(Reader { source, found: &mut *found }.value(raw, "", depth).unwrap_or_else(null));
+    }
+    // One object that is no tenant may hold the list.
+    let is_wrapped = |values: &[Spanned<DeValue<'_>>]| match values {
+        [one] => one.get_ref().get("id").is_none(),
+        _ => false,
     };
+    if (!is_lines || is_wrapped(&values))
+        && let Some(list) = values.pop()
+    {
+        let place = list.span();
+        match list.into_inner() {
+            DeValue::Array(list) => values.extend(list),
+            other => {
+                found.push(refuse("a file of tenants must be a list", &Spanned::new(place.clone(), other)));
+                return Parsed { root: DeTable::new(), torn_lines: vec![source.span(place).place().line] };
+            }
+        }
+    }
     let mut entries = DeArray::new();
-    for entry in written.iter_mut() {
+    for entry in values {
         if entry.get_ref().is_table() {
-            entries.push(std::mem::replace(entry, Spanned::new(0..0, DeValue::Boolean(false))));
+            entries.push(entry);
         } else {
-            found.push(refuse("a tenant must be an object", entry));
+            found.push(refuse("a tenant must be an object", &entry));
         }
     }
     Parsed { root: tenants(entries), torn_lines: Vec::new() }
 }
 
-/// Nothing can be saved of text that is not JSON. `text` is the end of the file.
+/// Nothing can be saved of text that is not JSON.
 fn torn<'s>(
     source: &Arc<Source>,
     text: &str,
     error: &serde_json::Error,
     found: &mut Diagnostics,
 ) -> Parsed<'s> {
-    let skipped = source.text().len() - text.len();
     let line_start: usize =
         text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     // Columns count bytes, from 1; the end of the text is behind its last byte.
     let at = text.floor_char_boundary((line_start + error.column().saturating_sub(1)).min(text.len()));
     let end = text.ceil_char_boundary((at + 1).min(text.len()));
-    let span = source.span(skipped + at..skipped + end);
+    let span = source.span(at..end);
     let message = error.to_string();
     let message = message.split_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     found.push(

@@ -3,6 +3,7 @@
 //!
 //! The main file is TOML. Files of tenants may also come out of another system, as CSV or JSON.
 
+mod columns;
 mod csv_text;
 mod json_text;
 mod toml_text;
@@ -14,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Diagnostics;
 use super::source::Source;
+pub(super) use columns::{ColumnNames, KEYS};
 
 /// What a file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub(super) enum Syntax {
     Toml,
     /// A row for each tenant.
     Csv,
-    /// A list with an object for each tenant.
+    /// A list with an object for each tenant, or the objects alone.
     Json,
 }
 
@@ -38,16 +40,21 @@ impl Syntax {
         let is = |extension: &str| path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
         match () {
             () if is("csv") => Self::Csv,
-            () if is("json") => Self::Json,
+            () if is("json") || is("jsonl") || is("ndjson") => Self::Json,
             () => Self::Toml,
         }
     }
 
-    /// Takes a file apart; what is not valid is reported.
-    pub(super) fn parse<'s>(self, source: &'s Arc<Source>, found: &mut Diagnostics) -> Parsed<'s> {
+    /// Takes a file apart; what is not valid is reported. `names` are those of its columns, if it has any.
+    pub(super) fn parse<'s>(
+        self,
+        source: &'s Arc<Source>,
+        names: &ColumnNames,
+        found: &mut Diagnostics,
+    ) -> Parsed<'s> {
         match self {
             Self::Toml => toml_text::parse(source, found),
-            Self::Csv => csv_text::parse(source, found),
+            Self::Csv => csv_text::parse(source, names, found),
             Self::Json => json_text::parse(source, found),
         }
     }
@@ -103,6 +110,7 @@ mod tests {
     fn the_end_of_its_name_tells_what_a_file_is_written_in() {
         let of = |path: &str| Syntax::of(Path::new(path));
         assert_eq!([of("a.csv"), of("B.CSV"), of("a.json")], [Syntax::Csv, Syntax::Csv, Syntax::Json]);
+        assert_eq!([of("a.jsonl"), of("a.ndjson")], [Syntax::Json; 2]);
         assert_eq!([of("a.toml"), of("a.csv.toml"), of("csv"), of("a")], [Syntax::Toml; 4]);
     }
 }
