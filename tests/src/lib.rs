@@ -12,11 +12,14 @@
 
 pub mod bench;
 pub mod captures;
+mod cgroup;
 pub mod config;
 pub mod evasion;
+pub mod flows;
 pub mod frames;
 pub mod gateway;
 pub mod iperf;
+pub mod machine;
 pub mod mail;
 pub mod metrics;
 pub mod model;

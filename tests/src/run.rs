@@ -1,6 +1,6 @@
 //! Names of what one run makes in the kernel and file system, how it is all found again, and how a run ends.
 //!
-//! Every namespace, directory and pin is called `fw-PID-...` after the process that made it.
+//! Every namespace, directory, pin and control group is called `fw-PID-...` after the process that made it.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Termination};
@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use crate::cgroup;
 
 /// What a program ends with; an error is told, with what led to it.
 pub fn exit_code(outcome: Result<impl Termination>) -> ExitCode {
@@ -63,6 +65,11 @@ fn sweep(is_swept: impl Fn(u32) -> bool) {
     for directory in [Path::new(PINS), &std::env::temp_dir()] {
         for name in names_in(directory, &is_swept) {
             let _ = fs::remove_dir_all(directory.join(name));
+        }
+    }
+    for hierarchy in cgroup::hierarchies() {
+        for name in names_in(hierarchy, &is_swept) {
+            let _ = cgroup::remove(&hierarchy.join(name));
         }
     }
 }

@@ -77,18 +77,23 @@ impl Plan {
     pub fn build(&self) -> Result<Topology> {
         ensure!(self.tenants.len() <= 16, "addresses are laid out for 16 tenants");
         run::sweep_stale();
-        let router = Namespace::create("router")?;
-        for forwarding in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
-            router.sysctl(forwarding, "1")?;
-        }
-        let subnet = Subnet { ipv4: "198.51.100.0/24".parse()?, ipv6: "2001:db8:ff::/64".parse()? };
-        let internet = subnet.connect("internet", &router, UPLINK, self.link)?;
+        let router = router()?;
+        let internet = Subnet::of_internet()?.connect("internet", &router, UPLINK, self.link)?;
         let tenants = self.tenants.iter().zip(0..).map(|(&(id, tags), index)| {
             let subnet = Subnet::of_tenant(index)?;
             connect_tenant(id, &subnet, tags, &router, self.link).with_context(|| format!("tenant {id}"))
         });
         Ok(Topology { internet, tenants: tenants.collect::<Result<_>>()?, router })
     }
+}
+
+/// A namespace that forwards.
+pub fn router() -> Result<Namespace> {
+    let router = Namespace::create("router")?;
+    for forwarding in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+        router.sysctl(forwarding, "1")?;
+    }
+    Ok(router)
 }
 
 impl Topology {
@@ -132,13 +137,19 @@ fn connect_tenant(
 }
 
 /// A network between the router, which has its first address, and a host, which has the second.
-struct Subnet {
+pub struct Subnet {
     ipv4: Ipv4Network,
     ipv6: Ipv6Network,
 }
 
 impl Subnet {
-    fn of_tenant(index: u8) -> Result<Self> {
+    /// Of the server in the Internet.
+    pub fn of_internet() -> Result<Self> {
+        Ok(Self { ipv4: "198.51.100.0/24".parse()?, ipv6: "2001:db8:ff::/64".parse()? })
+    }
+
+    /// Of the tenant with this place in the plan; those of the example configuration have the same places.
+    pub fn of_tenant(index: u8) -> Result<Self> {
         let ipv6 = Ipv6Addr::new(0x2001, 0xdb8, 0x10 * (u16::from(index) + 1), 0, 0, 0, 0, 0);
         let ipv4 = Ipv4Addr::new(203, 0, 113, index * 16);
         Ok(Self { ipv4: Ipv4Network::new(ipv4, 28)?, ipv6: Ipv6Network::new(ipv6, 64)? })
@@ -149,7 +160,14 @@ impl Subnet {
         Ok(Ipv6Network::new(self.ipv6.network(), 48)?)
     }
 
-    fn connect(&self, role: &str, router: &Namespace, router_interface: &str, link: Link) -> Result<Host> {
+    /// Makes a host in it, and the cable to the router.
+    pub fn connect(
+        &self,
+        role: &str,
+        router: &Namespace,
+        router_interface: &str,
+        link: Link,
+    ) -> Result<Host> {
         let namespace = Namespace::create(role)?;
         router.connect(router_interface, &namespace, HOST_INTERFACE, link)?;
         let (gateway4, gateway6) =

@@ -8,7 +8,7 @@ use crate::setup::{self, Scope};
 
 /// Sets up, builds with optimisation, and measures.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let tools = setup::prepare(Scope { lints: false, traffic: true, fuzzer: false })?;
+    let tools = setup::prepare(Scope { traffic: true, ..Scope::BUILD })?;
     build::bpf(&tools)?;
     build::host(Profile::Release)?;
     let mut bench = command::program(Profile::Release.directory().join("bench"));

@@ -44,7 +44,7 @@ impl Profile {
 
 /// Sets up and builds everything.
 pub(crate) fn all(profile: Profile) -> Result<()> {
-    let tools = setup::prepare(Scope { lints: false, traffic: false, fuzzer: false })?;
+    let tools = setup::prepare(Scope::BUILD)?;
     bpf(&tools)?;
     host(profile)
 }
@@ -82,6 +82,13 @@ pub(crate) fn host(profile: Profile) -> Result<()> {
         cargo.arg("--release");
     }
     command::run(&mut cargo)
+}
+
+/// Builds the programs that the Debian package is made of, and with.
+pub(crate) fn packaged(profile: Profile) -> Result<()> {
+    let mut cargo = command::cargo();
+    cargo.args(["build", "--package", "gateway", "--package", "packaging", "--bins", "--locked"]);
+    command::run(cargo.args((profile == Profile::Release).then_some("--release")))
 }
 
 /// Copies `from` over `to` if they differ, so that an unchanged object causes no rebuild of its users, and

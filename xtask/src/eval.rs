@@ -8,7 +8,7 @@ use crate::setup::{self, Scope};
 
 /// Sets up, builds with optimisation, and evaluates.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let tools = setup::prepare(Scope { lints: false, traffic: false, fuzzer: false })?;
+    let tools = setup::prepare(Scope::BUILD)?;
     build::bpf(&tools)?;
     build::host(Profile::Release)?;
     let mut eval = command::program(Profile::Release.directory().join("eval"));

@@ -8,8 +8,10 @@ mod bench;
 mod build;
 mod command;
 mod debian;
+mod dist;
 mod eval;
 mod lab;
+mod machines;
 mod setup;
 mod test;
 mod toolchain;
@@ -51,6 +53,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make the Debian package, target/dist/fairway_VERSION_ARCHITECTURE.deb, and check it against Debian's policy
+    Dist {
+        /// Make the packages that tests install instead, of an unoptimised build
+        #[arg(long)]
+        for_tests: bool,
+    },
     /// Measure how well scans are detected, and who is detected wrongly (needs root)
     Eval {
         /// Arguments of the evaluation itself, such as --runs 10
@@ -61,12 +69,15 @@ enum Task {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Setup => setup::prepare(setup::Scope { lints: true, traffic: true, fuzzer: true }).map(drop)?,
+        Task::Setup => {
+            setup::prepare(setup::Scope { machines: command::is_root(), ..setup::Scope::ALL }).map(drop)?
+        }
         Task::Build { release } => build::all(build::Profile::of(release))?,
         Task::Test(options) => return Ok(test::run(&options)),
         Task::Bench { arguments } => bench::run(&arguments)?,
         Task::Lab { arguments } => lab::run(&arguments)?,
         Task::Eval { arguments } => eval::run(&arguments)?,
+        Task::Dist { for_tests } => dist::run(for_tests)?,
     }
     Ok(ExitCode::SUCCESS)
 }

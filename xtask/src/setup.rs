@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::command::{self, announce};
 use crate::debian::{self, Need};
+use crate::machines;
 use crate::toolchain::{self, Toolchain};
 use crate::workspace;
 
@@ -18,6 +19,19 @@ pub(crate) struct Scope {
     pub(crate) traffic: bool,
     /// The fuzzer, where there is a compiler for it.
     pub(crate) fuzzer: bool,
+    /// What makes the Debian package.
+    pub(crate) packaging: bool,
+    /// The Debian systems that the package is tried on.
+    pub(crate) machines: bool,
+}
+
+impl Scope {
+    /// Compilers alone.
+    pub(crate) const BUILD: Self =
+        Self { lints: false, traffic: false, fuzzer: false, packaging: false, machines: false };
+    /// Everything.
+    pub(crate) const ALL: Self =
+        Self { lints: true, traffic: true, fuzzer: true, packaging: true, machines: true };
 }
 
 /// What the eBPF side is built with.
@@ -51,12 +65,33 @@ const CARGO_DENY: CargoTool = CargoTool {
     why: "checks licences, banned crates and sources; takes some minutes",
 };
 
+const CARGO_DEB: CargoTool = CargoTool {
+    name: "cargo-deb",
+    version: "3.8.0",
+    options: &[],
+    why: "makes the Debian package; takes about a minute and a half",
+};
+
 const CARGO_FUZZ: CargoTool = CargoTool {
     name: "cargo-fuzz",
     version: "0.13.2",
     options: &[],
     why: "runs the fuzz targets with rustup's nightly; takes about a minute",
 };
+
+/// Program, Debian package, why.
+const PACKAGING_PROGRAMS: &[(&str, &str, &str)] = &[
+    ("strip", "binutils", "takes the debug information out of the packaged program"),
+    ("dpkg-shlibdeps", "dpkg-dev", "finds the libraries that the package depends on"),
+    ("lintian", "lintian", "checks the package against Debian's policy"),
+];
+
+/// The same, for the Debian systems that the tests boot.
+const MACHINE_PROGRAMS: &[(&str, &str, &str)] = &[
+    ("mmdebstrap", "mmdebstrap", "makes the Debian systems that the package is installed on"),
+    ("systemd-nspawn", "systemd-container", "boots them"),
+    ("nsenter", "util-linux", "runs programs in them"),
+];
 
 /// Where Debian's packages put the LLVM that bpf-linker is built with.
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
@@ -98,12 +133,23 @@ pub(crate) fn prepare(scope: Scope) -> Result<BpfTools> {
     if scope.traffic {
         prometheus()?;
     }
+    if scope.packaging {
+        cargo_deb()?;
+    }
+    if scope.machines {
+        machines::prepare()?;
+    }
     Ok(BpfTools { toolchain, linker })
 }
 
 /// cargo-deny, installed if need be.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
     CARGO_DENY.find().map_or_else(|| CARGO_DENY.install(), Ok)
+}
+
+/// cargo-deb, installed if need be.
+pub(crate) fn cargo_deb() -> Result<PathBuf> {
+    CARGO_DEB.find().map_or_else(|| CARGO_DEB.install(), Ok)
 }
 
 fn prometheus() -> Result<()> {
@@ -128,10 +174,14 @@ fn missing_packages(scope: Scope, toolchain: &Result<Toolchain, Vec<String>>, ha
     if scope.lints && debian_compiler && !Path::new("/usr/bin/clippy-driver").exists() {
         needs.push(Need { package: "rust-web-clippy", why: "the linter that belongs to the eBPF compiler" });
     }
-    if scope.traffic {
-        let absent = TRAFFIC_PROGRAMS.iter().filter(|(program, ..)| command::find(program).is_none());
-        needs.extend(absent.map(|&(_, package, why)| Need { package, why }));
-    }
+    let wanted = [
+        (scope.traffic, TRAFFIC_PROGRAMS),
+        (scope.packaging, PACKAGING_PROGRAMS),
+        (scope.machines, MACHINE_PROGRAMS),
+    ];
+    let wanted = wanted.into_iter().filter(|(is_wanted, _)| *is_wanted).flat_map(|(_, programs)| programs);
+    let absent = wanted.filter(|(program, ..)| command::find(program).is_none());
+    needs.extend(absent.map(|&(_, package, why)| Need { package, why }));
     needs
 }
 

@@ -14,6 +14,7 @@ use clap::Args;
 
 use crate::build::{self, Profile};
 use crate::command::{self, cargo, program};
+use crate::dist;
 use crate::setup::{self, BpfTools, Scope};
 use crate::toolchain;
 
@@ -58,8 +59,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
     let with_root = command::is_root() && !options.quick;
     let checks = options.filter.is_none();
-    let tools =
-        stage("set-up", || setup::prepare(Scope { lints: checks, traffic: with_root, fuzzer: with_root }))?;
+    let scope = Scope {
+        lints: checks,
+        traffic: with_root,
+        fuzzer: with_root,
+        packaging: with_root,
+        machines: with_root,
+    };
+    let tools = stage("set-up", || setup::prepare(scope))?;
     if checks {
         stage("rustfmt", || command::run(cargo().args(["fmt", "--all", "--check"])))?;
     }
@@ -78,6 +85,9 @@ fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
             command::run(cargo().args(doc).env("RUSTDOCFLAGS", "-Dwarnings"))
         })?;
         stage("licences, bans, sources", deny)?;
+    }
+    if with_root {
+        stage("Debian packages", dist::for_tests)?;
     }
     stage("tests", || tests(options, with_root, summary))?;
     if summary.skipped > 0 && !options.quick {

@@ -20,6 +20,16 @@ pub(crate) fn bpf() -> PathBuf {
     root().join("target/bpf")
 }
 
+/// The Debian packages, and what they are made of.
+pub(crate) fn dist() -> PathBuf {
+    root().join("target/dist")
+}
+
+/// The Debian systems that tests boot, each a directory with its suite's name.
+pub(crate) fn machines() -> PathBuf {
+    root().join("target/machines")
+}
+
 /// A program of [`tools`].
 pub(crate) fn tool(name: &str) -> PathBuf {
     tools().join("bin").join(name)

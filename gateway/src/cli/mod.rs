@@ -21,7 +21,7 @@ mod tenants;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{self, Diagnostics, Loaded, Paths};
 use crate::control::{CallError, Client, api::Failure};
@@ -125,6 +125,12 @@ impl From<RunError> for CommandError {
             error => Self::Run(error),
         }
     }
+}
+
+/// The commands with their options and help, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the process was started with.

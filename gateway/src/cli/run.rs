@@ -30,5 +30,11 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
         run::run(&args.config.config, start, signals).await.map_err(CommandError::from)
     });
     runtime.shutdown_timeout(LEFTOVERS);
-    ended
+    match ended {
+        Err(error) if LogArgs::takes_errors() => {
+            tracing::error!("{error}");
+            Err(CommandError::Reported)
+        }
+        ended => ended,
+    }
 }

@@ -258,6 +258,7 @@ fn cannot_use(path: &Path, cause: impl std::fmt::Display) -> DataplaneError {
     DataplaneError::new(
         format!("using the pin directory {}", path.display()),
         cause,
-        "It must lie on a BPF file system (`mount -t bpf bpf /sys/fs/bpf`) and belong to root; see [gateway] pin_dir",
+        "It must lie on a BPF file system (`mount -t bpf bpf /sys/fs/bpf`) and belong to the \
+         user that polices (fairway, for the packaged service); see [gateway] pin_dir",
     )
 }

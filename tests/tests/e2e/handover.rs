@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use fairway_tests::config::Config;
+use fairway_tests::flows::Flows;
 use fairway_tests::gateway::Gateway;
 use fairway_tests::iperf;
-use fairway_tests::packets::{self, Receiver};
+use fairway_tests::packets::Receiver;
 use fairway_tests::process::Process;
 use fairway_tests::run::wait_for;
 use fairway_tests::topology::Topology;
@@ -27,7 +26,7 @@ const OPEN: u16 = 9;
 
 /// Polices acme and beta through `handover`. All through it acme has a transfer by TCP and knocks at a closed port, and
 /// beta sends datagrams, each of which arrives.
-fn unnoticed(handover: impl FnOnce(&mut Gateway<'_>, Config, &Datagrams)) {
+fn unnoticed(handover: impl FnOnce(&mut Gateway<'_>, Config, &Flows)) {
     let edit = |config: &mut Config| {
         config.set("gateway.on_stop = 'keep'");
         config.set("[[closed_port]]\nname = 'chargen'\nprotocol = 'udp'\nports = [19]\ndirection = 'both'");
@@ -47,14 +46,12 @@ fn unnoticed(handover: impl FnOnce(&mut Gateway<'_>, Config, &Datagrams)) {
         };
         wait_for_transferred(gateway, 500_000);
         let (start, before) = (Instant::now(), transferred(gateway));
-        let datagrams = Datagrams::default();
-        thread::scope(|scope| {
-            scope.spawn(|| datagrams.send(topology));
-            // Ends it also when what follows falls over, for the scope waits for its threads.
-            let _end = EndSending(&datagrams);
-            handover(gateway, config, &datagrams);
-            datagrams.wait_for_more();
-        });
+        let target = |port| SocketAddr::new(internet.ipv4.into(), port);
+        let [acme, beta] = ["acme", "beta"].map(|id| &topology.tenant(id).host.namespace);
+        let datagrams = Flows::start(&[(acme, target(CLOSED)), (beta, target(OPEN))]).unwrap();
+        handover(gateway, config, &datagrams);
+        datagrams.wait_for_more().unwrap();
+        let sent = datagrams.stop().unwrap();
         let after = transferred(gateway);
         wait_for_transferred(gateway, after + 500_000);
         let now = transferred(gateway);
@@ -62,7 +59,6 @@ fn unnoticed(handover: impl FnOnce(&mut Gateway<'_>, Config, &Datagrams)) {
         let most = (start.elapsed().as_secs_f64() + 0.25) * 10e6 / 8.0 + 1_514.0;
         assert!(((now - before) as f64) < most, "{} bytes, at most {most}", now - before);
 
-        let sent = datagrams.sent();
         let up = gateway.counters("acme", "up").unwrap();
         assert_eq!(up.dropped_for("port_blocked").packets, sent, "each knock is counted once");
         assert_eq!(closed.received(), 0);
@@ -78,47 +74,6 @@ fn transfer(topology: &Topology) -> Process {
     let arguments =
         ["iperf3", "--client", &server, "--port", &port, "--congestion", "cubic", "--time", "600"];
     topology.tenant("acme").host.namespace.start(&arguments).unwrap()
-}
-
-/// Datagrams, some hundred a second: acme's to the closed port, and as many of beta's to the open one.
-#[derive(Default)]
-struct Datagrams {
-    sent: AtomicU64,
-    is_over: AtomicBool,
-}
-
-impl Datagrams {
-    fn send(&self, topology: &Topology) {
-        const AT_ONCE: u32 = 5;
-        while !self.is_over.load(Ordering::Acquire) {
-            for (tenant, port) in [("acme", CLOSED), ("beta", OPEN)] {
-                let (host, target) = (&topology.tenant(tenant).host, topology.internet.ipv4);
-                let target = SocketAddr::new(target.into(), port);
-                packets::send_datagrams(&host.namespace, host.ipv4.into(), target, 18, AT_ONCE).unwrap();
-            }
-            self.sent.fetch_add(u64::from(AT_ONCE), Ordering::Release);
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Acquire)
-    }
-
-    /// Returns once there have been many under the conditions of the moment.
-    fn wait_for_more(&self) {
-        let before = self.sent();
-        let more = || (self.sent() >= before + 100).then_some(());
-        wait_for("a hundred datagrams", Duration::from_secs(30), more).unwrap();
-    }
-}
-
-struct EndSending<'d>(&'d Datagrams);
-
-impl Drop for EndSending<'_> {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::Release);
-    }
 }
 
 /// What is attached: the inode of each pinned link, which goes with the link, and the id of its program.
@@ -146,7 +101,7 @@ fn a_killed_controller_and_its_return_are_not_noticed_by_any_packet() {
     unnoticed(|gateway, _, datagrams| {
         let (before, counted) = (attached(gateway), gateway.counters("acme", "up").unwrap());
         gateway.kill().unwrap();
-        datagrams.wait_for_more();
+        datagrams.wait_for_more().unwrap();
         assert_eq!(attached(gateway), before, "nothing changes while there is no controller");
         gateway.launch().unwrap();
         assert_replaced(gateway, &before);
@@ -163,7 +118,7 @@ fn the_next_controllers_programs_and_larger_tables_are_not_noticed_by_any_packet
         // is the same build unless FAIRWAY_NEXT_BIN names another.
         let before = attached(gateway);
         gateway.stop().unwrap();
-        datagrams.wait_for_more();
+        datagrams.wait_for_more().unwrap();
         assert_eq!(attached(gateway), before);
         gateway.launch_next().unwrap();
         assert_replaced(gateway, &before);
