@@ -18,6 +18,8 @@ pub mod domain;
 pub mod enforcement;
 pub mod evidence;
 mod http;
+#[cfg(test)]
+mod layers;
 pub mod ledger;
 pub mod link;
 pub mod metrics;

@@ -33,7 +33,6 @@ mod network;
 mod open;
 mod pattern;
 mod ports;
-mod rate;
 mod reader;
 mod rules;
 mod source;
@@ -48,9 +47,7 @@ mod view;
 
 pub use advice::advice;
 pub use changes::{Change, changes};
-pub use detect::{
-    AllowReason, Allowance, DetectClass, DetectMode, Detection, Measure, OffenceKind, Rule, Threshold,
-};
+pub use detect::{AllowReason, Allowance, DetectClass, Detection, Rule, Threshold};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use enforcement::{
     CaseClass, CaseSeverity, Department, Enforcement, EnforcementMode, Ladder, OfficeHours, Release,
@@ -59,8 +56,9 @@ pub use enforcement::{
 pub use load::{Loaded, Loader, load};
 pub use locate::{Paths, locate};
 pub use model::*;
-pub use rate::{BitRate, LineRate};
 pub use rules::{PolicyRule, rules, rules_for_strangers};
 pub use sources::{Sources, Stand};
 pub use units::{DurationText, QuantityError};
 pub use view::view;
+
+pub use crate::domain::{BitRate, DetectMode, LineRate, Measure, Mode, OffenceKind, Side};

@@ -13,7 +13,8 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use super::source::Span;
-use super::{BitRate, Detection, Enforcement, LineRate, Sources};
+use super::{Detection, Enforcement, Sources};
+use crate::domain::{BitRate, LineRate, Mode, Side};
 
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug)]
@@ -164,51 +165,6 @@ pub struct Interface {
     pub place: Place,
 }
 
-/// Which side of the gateway an interface faces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// Packets received here come from tenants (outbound, "up").
-    Tenant,
-    /// Packets received here go to tenants (inbound, "down").
-    Uplink,
-}
-
-impl Side {
-    /// As the config, metrics and JSON write it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Uplink => "uplink",
-        }
-    }
-}
-
-/// XDP attach mode; never another one in silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the stack, for drivers without XDP; slower.
-    Generic,
-    /// In the network card.
-    Offload,
-}
-
-impl Mode {
-    /// As the config, metrics and JSON write it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::Offload => "offload",
-        }
-    }
-}
-
 /// `[fair_use]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FairUse {
@@ -221,7 +177,7 @@ pub struct FairUse {
 impl FairUse {
     /// "Always on" bandwidth up to 10 Mbit/s is what providers promise. With a burst of 50 ms instead of
     /// 250 ms, bbr got a quarter of its cap.
-    pub const DEFAULT: Self = Self { ceiling: BitRate(10_000_000), burst: Duration::from_millis(250) };
+    pub const DEFAULT: Self = Self { ceiling: BitRate::TEN_MBIT, burst: Duration::from_millis(250) };
 }
 
 /// `[smtp]`.

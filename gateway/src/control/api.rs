@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::config;
 use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
-use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::MeasureInForce;
+use crate::domain::{DirectionCounters, InterfaceCounters, Scope, Tally};
 use crate::store::{Health, hex};
-use crate::suspension::{Scope, Suspension};
+use crate::suspension::Suspension;
 use gateway_ebpf::DropReason;
 
 /// The version of the shapes below.

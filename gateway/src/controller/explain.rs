@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::{Policy, Sample, Samples, Suspensions};
 use crate::config::Config;
-use crate::dataplane::{Plane, TenantCounters};
+use crate::dataplane::Plane;
 use crate::detect::{MeasureInForce, Watched};
+use crate::domain::TenantCounters;
 use crate::suspension::Suspension;
 
 /// Why the packets of an address pass or are dropped.

@@ -21,11 +21,11 @@ use super::probe::possible_cpus;
 use super::programs::{self, not_loaded, program_of, xdp};
 use super::registration::Registered;
 use super::slots::Slots;
-use super::snapshot::{Snapshot, TenantCounters};
 use super::tables::Tables;
 use super::{Applied, Restrictions, TableMemory};
 use crate::config::{Config, Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
+use crate::domain::{Snapshot, TenantCounters};
 
 /// Compiled by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairway-ebpf.o"));

@@ -30,7 +30,6 @@ mod programs;
 pub mod reading;
 mod registration;
 mod slots;
-mod snapshot;
 mod tables;
 mod tenants;
 mod test_run;
@@ -39,6 +38,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub use crate::domain::{DirectionCounters, InterfaceCounters, Snapshot, Tally, TenantCounters};
 pub use attachment::Followed;
 pub use clock::ProgramClock;
 pub use detection::DetectionCounters;
@@ -48,7 +48,6 @@ pub use events::{Event, EventCounters, EventKind, PacketSample};
 pub use pins::{PinPlace, pin_place, pinned_programs};
 pub use plane::Plane;
 pub use probe::{Probed, possible_cpus, probe};
-pub use snapshot::*;
 pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict};
 
 use gateway_ebpf::restriction::Restriction;
@@ -290,7 +289,9 @@ impl Dataplane {
         let registered = self.engine.interface_counters();
         let counters = |interface: &Interface| {
             let found = registered.iter().find(|counters| counters.name == interface.name);
-            let counters = found.cloned().unwrap_or_else(|| InterfaceCounters::none(interface));
+            let counters = found
+                .cloned()
+                .unwrap_or_else(|| InterfaceCounters::none(&interface.name, interface.side, interface.mode));
             InterfaceCounters { attached: self.is_policed(interface), ..counters }
         };
         self.interfaces.iter().map(counters).collect()

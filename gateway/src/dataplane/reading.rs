@@ -9,7 +9,7 @@ use gateway_ebpf::abi::{
     self, ABI_VERSION, BANKS, Control, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies, MAGIC, TenantId,
 };
 
-use super::snapshot::Tally;
+use crate::domain::Tally;
 
 /// Why tables cannot be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,8 +8,8 @@ use super::capacity::IFINDEXES;
 use super::engine::Engine;
 use super::error::DataplaneError;
 use super::reading::{by_reason, tally};
-use super::snapshot::InterfaceCounters;
 use crate::config::{Config, Forwarding, Interface};
+use crate::domain::InterfaceCounters;
 use crate::link::mac_of;
 
 /// An interface that has counters.
@@ -22,14 +22,15 @@ impl Engine {
     /// Reads the counters of the interfaces that are registered.
     pub(super) fn interface_counters(&self) -> Vec<InterfaceCounters> {
         let counters = |registered: &Registered| {
-            let counters = self.tables.interface_counters(registered.slot);
+            let (counters, interface) =
+                (self.tables.interface_counters(registered.slot), &registered.target.interface);
             InterfaceCounters {
                 link_control: tally(counters.link_control),
                 unmatched: tally(counters.unmatched),
                 unknown_source_passed: tally(counters.unknown_source_passed),
                 forwarded: tally(counters.forwarded),
                 dropped: by_reason(|slot| counters.dropped[slot]),
-                ..InterfaceCounters::none(&registered.target.interface)
+                ..InterfaceCounters::none(&interface.name, interface.side, interface.mode)
             }
         };
         self.interfaces.iter().map(counters).collect()

@@ -18,9 +18,9 @@ use super::counting::Counting;
 use super::error::DataplaneError;
 use super::image::{Assigned, Image};
 use super::mapped::MappedArray;
-use super::snapshot::DirectionCounters;
 use super::tables::Maps;
 use super::{reading, slots};
+use crate::domain::DirectionCounters;
 
 /// Indexes among the 64-bit words of [`TenantState`].
 const ARRIVAL: usize = std::mem::offset_of!(TenantState, arrival_ns) / 8;

@@ -1,5 +1,22 @@
-//! Words that every room shares: no I/O, no formats.
+//! What every room talks about: no I/O, no clocks, no formats but the words that files, metrics and JSON share.
 
+mod interface;
+mod measure;
+mod now;
+mod offence;
 mod principal;
+mod rate;
+mod restriction;
+mod snapshot;
+mod tenant_id;
 
+pub use gateway_ebpf::{Direction, DropReason};
+pub use interface::{Mode, Side};
+pub use measure::{LoweredCap, MeasureInForce};
+pub use now::Now;
+pub use offence::{DetectMode, Measure, OffenceKind};
 pub use principal::{Principal, Role, Way};
+pub use rate::{BitRate, LineRate};
+pub use restriction::{Restriction, Scope};
+pub use snapshot::{DirectionCounters, InterfaceCounters, Snapshot, Tally, TenantCounters};
+pub use tenant_id::{NoTenantId, TenantId};

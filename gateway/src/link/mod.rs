@@ -15,7 +15,7 @@ pub use read::{LinkError, Links, mac_of, name_of};
 pub use watch::LinkWatch;
 pub use xdp::{CannotForward, can_forward};
 
-use crate::config::Mode;
+use crate::domain::Mode;
 
 /// Features of a driver, by the kernel's names (`ethtool -k` shows some of them under older ones).
 pub mod feature {

@@ -11,7 +11,7 @@ use rtnetlink::Handle;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
 
 use super::{Link, XdpProgram};
-use crate::config::Mode;
+use crate::domain::Mode;
 
 /// Asks the kernel. Belongs to the runtime that it was opened in.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use prometheus::{
 
 use crate::config::Side;
 use crate::controller::Observation;
-use crate::dataplane::{InterfaceCounters, Tally};
+use crate::domain::{InterfaceCounters, Tally};
 use gateway_ebpf::DropReason;
 
 /// The kernel counts, not this process: each scrape builds the families anew from what was read, so

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::dataplane::{DirectionCounters, Tally, TenantCounters};
+use crate::domain::{DirectionCounters, Tally, TenantCounters};
 
 /// The label `tenant` of the sum; no tenant's id holds an underscore.
 const OTHERS: &str = "_other";

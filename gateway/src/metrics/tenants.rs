@@ -2,12 +2,9 @@
 
 use std::io::{self, Write};
 
-use gateway_ebpf::restriction::Restriction;
-
 use super::family::Family;
 use crate::config::Tenant;
-use crate::dataplane::{DirectionCounters, Tally, TenantCounters};
-use crate::suspension::Scope;
+use crate::domain::{DirectionCounters, Restriction, Scope, Tally, TenantCounters};
 
 /// One value of the label `tenant`.
 pub(super) struct Series<'a> {

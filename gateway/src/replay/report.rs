@@ -11,8 +11,9 @@ use super::ReplayError;
 use super::ladders::Judgement;
 use super::tally::{Fate, Line, Tally};
 use crate::config::{DetectMode, Measure, OffenceKind};
-use crate::dataplane::{DirectionCounters, Engine};
+use crate::dataplane::Engine;
 use crate::detect::Offence;
+use crate::domain::DirectionCounters;
 
 /// Version of the JSON; raised whenever a key changes its meaning or goes away.
 const VERSION: u32 = 1;

@@ -7,42 +7,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::Measure;
-
-/// What a detector looks for, which is also the name of the offence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OffenceKind {
-    /// Many hosts on ports that are scanned for to break in: SSH, Telnet, SMB, RDP, databases.
-    ScanSensitive,
-    /// Many hosts on a few ports.
-    ScanHorizontal,
-    /// Many hosts on many ports.
-    ScanBlock,
-    /// Many ports of one host.
-    ScanVertical,
-    /// TCP segments that open no connection, to look behind a firewall: FIN, NULL, XMAS, SYN+FIN.
-    ScanStealth,
-    /// ICMP echo requests to many hosts.
-    ScanPing,
-    /// UDP to many hosts that do not answer.
-    ScanUdp,
-    /// Many more connections opened than are answered.
-    SynFlood,
-    /// Many more datagrams sent than are answered.
-    UdpFlood,
-    /// Mail to many mail hosts.
-    BulkMail,
-    /// Many mail connections.
-    SmtpRate,
-    /// Contact with a network on a drop list.
-    ListedContact,
-    /// Use of the uplink that rises far over what the tenant is used to, while the uplink is loaded.
-    /// Judged by the controller, for the tenant as a whole.
-    SuddenRise,
-}
+use super::{Measure, OffenceKind};
 
 /// One number that a detector decides by. What it counts is counted per source: an IPv4 address or an
 /// IPv6 /64; hosts and ports count once each, however often they are tried.
@@ -111,7 +76,6 @@ use Threshold::{
 
 /// What is known of a detector before anything is configured.
 struct Detector {
-    label: &'static str,
     measure: Measure,
     lasts: Duration,
     thresholds: &'static [Limits],
@@ -125,28 +89,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl OffenceKind {
-    /// Every kind; `kind as usize` is its index.
-    pub const ALL: [Self; 13] = [
-        Self::ScanSensitive,
-        Self::ScanHorizontal,
-        Self::ScanBlock,
-        Self::ScanVertical,
-        Self::ScanStealth,
-        Self::ScanPing,
-        Self::ScanUdp,
-        Self::SynFlood,
-        Self::UdpFlood,
-        Self::BulkMail,
-        Self::SmtpRate,
-        Self::ListedContact,
-        Self::SuddenRise,
-    ];
-
     const fn detector(self) -> Detector {
         const MOST: u32 = 1_000_000;
-        let (label, measure, lasts, thresholds): (_, _, _, &[Limits]) = match self {
+        let (measure, lasts, thresholds): (_, _, &[Limits]) = match self {
             Self::ScanSensitive => (
-                "scan_sensitive",
                 Measure::Quarantine,
                 HOUR,
                 &[
@@ -157,7 +103,6 @@ impl OffenceKind {
                 ],
             ),
             Self::ScanHorizontal => (
-                "scan_horizontal",
                 Measure::Slow,
                 HOUR,
                 &[
@@ -172,7 +117,6 @@ impl OffenceKind {
                 ],
             ),
             Self::ScanBlock => (
-                "scan_block",
                 Measure::Slow,
                 HOUR,
                 &[
@@ -186,7 +130,6 @@ impl OffenceKind {
                 ],
             ),
             Self::ScanVertical => (
-                "scan_vertical",
                 Measure::Quarantine,
                 HOUR,
                 &[
@@ -197,17 +140,13 @@ impl OffenceKind {
                     (UdpFailedPercent, 50, 1, 100),
                 ],
             ),
-            Self::ScanStealth => {
-                ("scan_stealth", Measure::Quarantine, HOUR, &[(PortsPerWindow, 20, 4, MOST)])
-            }
+            Self::ScanStealth => (Measure::Quarantine, HOUR, &[(PortsPerWindow, 20, 4, MOST)]),
             Self::ScanPing => (
-                "scan_ping",
                 Measure::Quarantine,
                 HOUR,
                 &[(HostsPerWindow, 64, 4, MOST), (HostsPerHour, 128, 4, MOST), (FailedPercent, 25, 1, 100)],
             ),
             Self::ScanUdp => (
-                "scan_udp",
                 Measure::Slow,
                 HOUR,
                 &[
@@ -220,45 +159,29 @@ impl OffenceKind {
                 ],
             ),
             Self::SynFlood => (
-                "syn_flood",
                 Measure::DropSyn,
                 Duration::from_secs(600),
                 &[(SynsPerSecond, 50, 1, 1_000_000), (Excess, 500, 1, 100_000_000)],
             ),
             Self::UdpFlood => (
-                "udp_flood",
                 Measure::DropUdp,
                 Duration::from_secs(600),
                 &[(PacketsPerSecond, 2_000, 1, 100_000_000), (Excess, 10_000, 1, 1_000_000_000)],
             ),
-            Self::BulkMail => ("bulk_mail", Measure::CloseSmtp, DAY, &[(HostsPerHour, 50, 1, MOST)]),
+            Self::BulkMail => (Measure::CloseSmtp, DAY, &[(HostsPerHour, 50, 1, MOST)]),
             Self::SmtpRate => (
-                "smtp_rate",
                 Measure::CloseSmtp,
                 HOUR,
                 &[(ConnectionsPerMinute, 60, 1, 1_000_000), (ConnectionsPerDay, 2_000, 1, 100_000_000)],
             ),
-            Self::ListedContact => ("listed_contact", Measure::None, HOUR, &[(ContactsPerHour, 1, 1, MOST)]),
+            Self::ListedContact => (Measure::None, HOUR, &[(ContactsPerHour, 1, 1, MOST)]),
             Self::SuddenRise => (
-                "sudden_rise",
                 Measure::None,
                 HOUR,
                 &[(TimesBaseline, 4, 2, 1_000), (UplinkLoadPercent, 80, 1, 100), (Minutes, 5, 1, 60)],
             ),
         };
-        Detector { label, measure, lasts, thresholds }
-    }
-
-    /// As the config, metrics and JSON write it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        self.detector().label
-    }
-
-    /// The kind with this label.
-    #[must_use]
-    pub fn from_label(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.label() == label)
+        Detector { measure, lasts, thresholds }
     }
 
     /// What is done to the source unless configured otherwise.
@@ -332,11 +255,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_index_its_label_and_defaults_within_their_limits() {
-        for (index, kind) in OffenceKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, index);
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.label());
-            assert_eq!(OffenceKind::from_label(kind.label()), Some(kind));
+    fn defaults_lie_within_their_limits() {
+        for kind in OffenceKind::ALL {
             assert!(OffenceKind::DURATIONS.contains(&kind.default_duration()));
             for (threshold, default, range) in kind.thresholds() {
                 assert!(range.contains(&default), "{}.{}", kind.label(), threshold.label());

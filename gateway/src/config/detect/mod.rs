@@ -12,15 +12,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub(super) use allow::report_strangers;
 pub(super) use drop_list::read_drop_list;
-pub use kind::{OffenceKind, Threshold};
+pub use kind::Threshold;
 pub(super) use read::{DetectSection, read_detect, report_unseen_rises};
 
 use super::Place;
 use super::source::Span;
+use crate::domain::{DetectMode, Measure, OffenceKind};
 
 /// `[detect]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,70 +97,6 @@ impl Rule {
     #[must_use]
     pub fn threshold(&self, threshold: Threshold) -> Option<u32> {
         self.thresholds.iter().find(|(known, _)| *known == threshold).map(|&(_, value)| value)
-    }
-}
-
-/// How far a detector goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DetectMode {
-    /// It does not look.
-    Off,
-    /// It reports what it would have done.
-    Watch,
-    /// It acts.
-    Enforce,
-}
-
-impl DetectMode {
-    /// As the config and JSON write it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Watch => "watch",
-            Self::Enforce => "enforce",
-        }
-    }
-}
-
-/// What is done to a source, or to a tenant as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// It is reported, and nothing else.
-    None,
-    /// It reaches nothing but the walled garden.
-    Quarantine,
-    /// It reaches one host a second that it had not talked to.
-    Slow,
-    /// Its mail ports are closed.
-    CloseSmtp,
-    /// It opens no TCP connections.
-    DropSyn,
-    /// It sends no UDP.
-    DropUdp,
-    /// The tenant's cap is lowered to what would be no rise.
-    LowerCap,
-}
-
-impl Measure {
-    /// Every measure against a source, in the order of the data plane's numbers.
-    pub const OF_SOURCES: [Self; 6] =
-        [Self::None, Self::Quarantine, Self::Slow, Self::CloseSmtp, Self::DropSyn, Self::DropUdp];
-
-    /// As the config, metrics and JSON write it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Quarantine => "quarantine",
-            Self::Slow => "slow",
-            Self::CloseSmtp => "close_smtp",
-            Self::DropSyn => "drop_syn",
-            Self::DropUdp => "drop_udp",
-            Self::LowerCap => "lower_cap",
-        }
     }
 }
 

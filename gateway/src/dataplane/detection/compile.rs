@@ -4,7 +4,8 @@ use gateway_ebpf::detect::rules::{Rule, Rules};
 use gateway_ebpf::detect::{Kind, Measure, Mode};
 use ipnetwork::IpNetwork;
 
-use crate::config::{self, Config, DetectMode, OffenceKind, Threshold};
+use crate::config::{self, Config, Threshold};
+use crate::domain::OffenceKind;
 
 /// What a bank says of detection, lists of networks aside.
 pub(in crate::dataplane) struct DetectionImage {
@@ -51,7 +52,7 @@ pub(in crate::dataplane) fn left_alone(
 ) -> impl Iterator<Item = (Kind, IpNetwork, jiff::Timestamp)> {
     config.detection.allow.iter().flat_map(|allowance| {
         let all = OffenceKind::ALL.into_iter().filter(|_| allowance.kinds.is_empty());
-        let kinds = all.chain(allowance.kinds.iter().copied()).map(kind_of);
+        let kinds = all.chain(allowance.kinds.iter().copied()).map(Kind::from);
         kinds.flat_map(move |kind| {
             allowance.sources.iter().map(move |source| (kind, *source, allowance.expires))
         })
@@ -71,49 +72,13 @@ fn sources(config: &Config) -> u32 {
     all.fold(0, u32::saturating_add).min(most)
 }
 
-/// A kind of offence as the programs number it.
-pub(super) fn kind_of(kind: OffenceKind) -> Kind {
-    match kind {
-        OffenceKind::ScanSensitive => Kind::ScanSensitive,
-        OffenceKind::ScanHorizontal => Kind::ScanHorizontal,
-        OffenceKind::ScanBlock => Kind::ScanBlock,
-        OffenceKind::ScanVertical => Kind::ScanVertical,
-        OffenceKind::ScanStealth => Kind::ScanStealth,
-        OffenceKind::ScanPing => Kind::ScanPing,
-        OffenceKind::ScanUdp => Kind::ScanUdp,
-        OffenceKind::SynFlood => Kind::SynFlood,
-        OffenceKind::UdpFlood => Kind::UdpFlood,
-        OffenceKind::BulkMail => Kind::BulkMail,
-        OffenceKind::SmtpRate => Kind::SmtpRate,
-        OffenceKind::ListedContact => Kind::ListedContact,
-        OffenceKind::SuddenRise => Kind::SuddenRise,
-    }
-}
-
-/// A measure as the programs number it.
-pub(super) fn measure_of(measure: config::Measure) -> Measure {
-    match measure {
-        // A cap is the policy's, and no source is under the measure that lowers it.
-        config::Measure::None | config::Measure::LowerCap => Measure::None,
-        config::Measure::Quarantine => Measure::Quarantine,
-        config::Measure::Slow => Measure::Slow,
-        config::Measure::CloseSmtp => Measure::CloseSmtp,
-        config::Measure::DropSyn => Measure::DropSyn,
-        config::Measure::DropUdp => Measure::DropUdp,
-    }
-}
-
 fn rules(class: &config::DetectClass) -> Rules {
     let mut rules = Rules::default();
     // The controller judges a sudden rise by itself.
     for (kind, rule) in class.rules().filter(|(kind, _)| *kind != OffenceKind::SuddenRise) {
-        rules.0[kind_of(kind).slot()] = Rule {
-            mode: match rule.mode {
-                DetectMode::Off => Mode::Off,
-                DetectMode::Watch => Mode::Watch,
-                DetectMode::Enforce => Mode::Enforce,
-            } as u8,
-            measure: measure_of(rule.measure) as u8,
+        rules.0[Kind::from(kind).slot()] = Rule {
+            mode: Mode::from(rule.mode) as u8,
+            measure: Measure::from(rule.measure) as u8,
             failed_percent: percent(rule, &[Threshold::FailedPercent]),
             other_failed_percent: percent(
                 rule,

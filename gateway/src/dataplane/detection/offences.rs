@@ -9,15 +9,15 @@ use gateway_ebpf::detect::{Kind, Measure};
 use ipnetwork::IpNetwork;
 
 use super::sources::{address, address_of};
-use crate::config::{self, DetectMode, OffenceKind};
 use crate::dataplane::clock::Clock;
 use crate::detect::{Count, Offence, Target, Watched, source_of};
+use crate::domain::{self, DetectMode, OffenceKind};
 
 /// A report as an offence of `tenant`; none if it is not one that this controller knows.
 pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: Clock) -> Option<Offence> {
     let number = usize::from(report.kind).checked_sub(1)?;
     let kind = *OffenceKind::ALL.get(number)?;
-    let measure = *config::Measure::OF_SOURCES.get(usize::from(report.measure))?;
+    let measure = *domain::Measure::OF_SOURCES.get(usize::from(report.measure))?;
     let is_held = report.flags & Report::HELD != 0;
     let is_taken = report.measure != Measure::None as u8;
     Some(Offence {
@@ -41,9 +41,9 @@ fn source(report: &Report) -> IpNetwork {
 
 /// What is known of a source at `now_ns`.
 pub(in crate::dataplane) fn watched(source: &Source, clock: Clock, now_ns: u64) -> Watched {
-    let measures = config::Measure::OF_SOURCES
+    let measures = domain::Measure::OF_SOURCES
         .into_iter()
-        .map(|measure| (measure, source.measures_ns[super::compile::measure_of(measure).slot()]));
+        .map(|measure| (measure, source.measures_ns[Measure::from(measure).slot()]));
     Watched {
         source: source_of(address(source.key)),
         seen: clock.instant(source.seen_ns),
@@ -131,21 +131,4 @@ fn targets_of(targets: &[gateway_ebpf::detect::source::Target]) -> Vec<Target> {
         port: matches!(target.protocol, 6 | 17).then_some(target.port),
     };
     kept.iter().map(target).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_and_measures_are_the_programs_own() {
-        for (number, kind) in (1..).zip(OffenceKind::ALL) {
-            assert_eq!(Kind::from_number(number).map(Kind::label), Some(kind.label()));
-        }
-        assert_eq!(Kind::ALL.len(), OffenceKind::ALL.len());
-        for (number, measure) in (0..).zip(config::Measure::OF_SOURCES) {
-            assert_eq!(Measure::from_number(number).map(Measure::label), Some(measure.label()));
-        }
-        assert_eq!(Measure::ALL.len(), config::Measure::OF_SOURCES.len());
-    }
 }

@@ -13,8 +13,7 @@ use gateway_ebpf::detect::{MEASURE_SLOTS, Measure};
 use ipnetwork::IpNetwork;
 
 use super::DetectionTables;
-use super::compile::measure_of;
-use crate::config;
+use crate::domain;
 
 /// An address as two words, IPv4 as IPv4-mapped.
 pub(in crate::dataplane) fn halves(address: IpAddr) -> [u64; 2] {
@@ -99,7 +98,7 @@ impl DetectionTables {
         &self,
         source: IpNetwork,
         slot: u32,
-        measure: config::Measure,
+        measure: domain::Measure,
         now_ns: u64,
         until_ns: u64,
     ) -> bool {
@@ -107,7 +106,7 @@ impl DetectionTables {
         let words = self.sources.words(index);
         // The lower half is the slot, the upper a count of contacts, which starts at zero.
         words[SLOT].store(u64::from(slot), Relaxed);
-        words[MEASURES + measure_of(measure).slot()].fetch_max(until_ns, Relaxed);
+        words[MEASURES + Measure::from(measure).slot()].fetch_max(until_ns, Relaxed);
         // Where it made a contact, that stands.
         let _ = words[SEEN].compare_exchange(0, now_ns, Relaxed, Relaxed);
         true

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{LoweredCap, Offence};
 use crate::config::{BitRate, Config, DetectMode, Measure, OffenceKind, Rule, Side, Tenant, Threshold};
-use crate::dataplane::{Snapshot, TenantCounters};
+use crate::domain::{Snapshot, TenantCounters};
 
 pub use baseline::Baseline;
 

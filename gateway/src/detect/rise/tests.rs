@@ -2,8 +2,8 @@ use jiff::ToSpan as _;
 
 use super::*;
 use crate::config;
-use crate::dataplane::{DirectionCounters, InterfaceCounters, Tally};
 use crate::detect::fake::at;
+use crate::domain::{DirectionCounters, InterfaceCounters, Tally};
 
 const MBIT: f64 = 1_000_000.0;
 const DAY: u32 = 24 * 60;
@@ -35,9 +35,10 @@ impl Simulation {
             up: DirectionCounters::default(),
             down: DirectionCounters::default(),
         };
+        let nothing = |of: &config::Interface| InterfaceCounters::none(&of.name, of.side, of.mode);
         let snapshot = Snapshot {
             tenants: config.tenants.iter().map(|tenant| none(tenant)).collect(),
-            interfaces: config.interfaces.iter().map(InterfaceCounters::none).collect(),
+            interfaces: config.interfaces.iter().map(nothing).collect(),
         };
         Self { config, detector: RiseDetector::default(), snapshot, minute: 0, reported: Vec::new() }
     }

@@ -1,8 +1,8 @@
-//! What the data plane has counted, at one moment.
+//! What a data plane has counted, at one moment.
 
 use gateway_ebpf::DropReason;
 
-use crate::config::{Interface, Mode, Side};
+use super::{Mode, Side};
 
 /// Counters of every tenant and interface, read without stopping the programs: each figure is exact,
 /// figures of different tenants may be some microseconds apart.
@@ -86,11 +86,11 @@ pub struct InterfaceCounters {
 impl InterfaceCounters {
     /// An interface that has counted nothing, and is not attached.
     #[must_use]
-    pub fn none(interface: &Interface) -> Self {
+    pub fn none(name: &str, side: Side, mode: Mode) -> Self {
         Self {
-            name: interface.name.clone(),
-            side: interface.side,
-            mode: interface.mode,
+            name: name.to_owned(),
+            side,
+            mode,
             attached: false,
             link_control: Tally::default(),
             unmatched: Tally::default(),

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 /// Bits per second of Ethernet frames without FCS. 8 kbit/s to 10 Gbit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
-pub struct BitRate(pub(super) u64);
+pub struct BitRate(u64);
 
 impl BitRate {
     /// The smallest rate that the data plane's arithmetic holds to 1 %.
     pub const MIN: Self = Self(8_000);
     /// The largest: at 10 Gbit/s a 64-byte frame lasts 51 ns, and the cap counts whole nanoseconds.
     pub const MAX: Self = Self(10_000_000_000);
+
+    /// 10 Mbit/s.
+    pub const TEN_MBIT: Self = Self(10_000_000);
 
     /// A rate, if it lies between [`Self::MIN`] and [`Self::MAX`].
     pub fn from_bits_per_sec(bits_per_sec: u64) -> Option<Self> {
