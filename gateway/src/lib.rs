@@ -23,6 +23,7 @@ mod layers;
 pub mod ledger;
 pub mod link;
 pub mod metrics;
+pub mod policy;
 mod private;
 pub mod replay;
 pub mod run;

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gateway::config::{self, Config, DetectMode, Measure, OffenceKind, Threshold, changes, load};
+use gateway::config::{Config, DetectMode, Measure, OffenceKind, Threshold, load};
+use gateway::policy::{self, Effective, changes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -29,7 +30,7 @@ fn taken(more: &str) -> Config {
 
 /// On a fixed day, so that allowances do not expire under the tests.
 fn view(config: &Config) -> Value {
-    config::view(config, "2026-11-01T12:00:00Z".parse().unwrap())
+    policy::view(&Effective::of(config.clone(), "2026-11-01T12:00:00Z".parse().unwrap()))
 }
 
 #[test]
@@ -119,7 +120,8 @@ fn an_allowance_holds_until_it_expires() {
     for (now, holds) in [("2027-03-31T23:59:59Z", true), ("2027-04-01T00:00:00Z", false)] {
         let now = now.parse().unwrap();
         assert_eq!(allowance.holds_at(now), holds);
-        let viewed = config::view(&config, now)["detect"]["allow"].as_array().unwrap().len();
+        let viewed =
+            policy::view(&Effective::of(config.clone(), now))["detect"]["allow"].as_array().unwrap().len();
         assert_eq!(viewed, usize::from(holds), "the view leaves out what has expired");
     }
 }

@@ -7,9 +7,9 @@ use std::fs;
 use std::time::Duration;
 
 use gateway::config::{
-    CaseClass, Config, DurationText, Enforcement, EnforcementMode, Ladder, Release, Restrict, changes, load,
-    view,
+    CaseClass, Config, DurationText, Enforcement, EnforcementMode, Ladder, Release, Restrict, load,
 };
+use gateway::policy::{Effective, changes, view};
 use jiff::Timestamp;
 
 fn now() -> Timestamp {
@@ -117,11 +117,12 @@ fn office_hours_are_read_as_they_are_meant() {
 
 #[test]
 fn what_a_reload_would_change_is_told_step_by_step() {
-    let old = view(&taken(""), now());
+    let old = view(&Effective::of(taken(""), now()));
     let new = taken(
         "[enforcement]\nmode = \"off\"\n[enforcement.ladder.scan]\nsteps = [{ restrict = \"none\" }]\n",
     );
-    let told: Vec<_> = changes(&old, &view(&new, now())).iter().map(ToString::to_string).collect();
+    let told: Vec<_> =
+        changes(&old, &view(&Effective::of(new.clone(), now()))).iter().map(ToString::to_string).collect();
     let expected = [
         "enforcement: ladders.scan.steps.2 outbound for 1d removed",
         "enforcement: ladders.scan.steps.3 everything until an approver confirms removed",

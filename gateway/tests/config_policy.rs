@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gateway::config::{self, BitRate, Config, Loaded, changes};
+use gateway::config::{self, BitRate, Config, Loaded};
+use gateway::policy::{self, Effective, changes};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,7 +29,7 @@ fn taken(file: &Path) -> Config {
 }
 
 fn view(config: &Config) -> Value {
-    config::view(config, now())
+    policy::view(&Effective::of(config.clone(), now()))
 }
 
 /// A directory with a main file of one interface on each side, and `tenants` after it.
@@ -270,7 +271,10 @@ fn an_exemption_holds_to_the_end_of_its_day() {
         let (_directory, file) = written(&tenant("a", "192.0.2.0/28", &exemption));
         let config = taken(&file);
         let now = now.parse().unwrap();
-        let viewed = config::view(&config, now)["tenants"]["a"]["smtp_exemptions"].as_array().unwrap().len();
+        let viewed = policy::view(&Effective::of(config.clone(), now))["tenants"]["a"]["smtp_exemptions"]
+            .as_array()
+            .unwrap()
+            .len();
         let holds = config.tenants[0].smtp_exemptions[0].holds_at(now);
         assert_eq!(viewed, usize::from(holds), "the view leaves out what has expired");
         holds

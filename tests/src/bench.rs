@@ -5,6 +5,7 @@ use std::fs;
 
 use gateway::config::{self, Config, Interface, Side};
 use gateway::dataplane::{self, Engine, Judgement, ProgramClock, Verdict};
+use gateway::policy::Effective;
 
 pub use crate::outcome::Outcome as Expected;
 
@@ -87,6 +88,12 @@ pub fn config(more: &str) -> Config {
     config::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}")).config
 }
 
+/// What is in force of a config to which nothing was decided. What expires is up to the programs' clock.
+#[must_use]
+pub fn in_force(config: &Config) -> Effective {
+    Effective::of(config.clone(), jiff::Timestamp::UNIX_EPOCH)
+}
+
 impl Bench {
     /// The programs under a [`config()`] with `more` in it.
     #[must_use]
@@ -100,7 +107,8 @@ impl Bench {
     /// If they cannot be loaded.
     #[must_use]
     pub fn of(config: Config) -> Self {
-        let mut engine = Engine::detached(&config, ProgramClock::Virtual).expect("root, and Linux 5.18");
+        let mut engine =
+            Engine::detached(&in_force(&config), ProgramClock::Virtual).expect("root, and Linux 5.18");
         engine.register(&config.interfaces[0], LOOPBACK).expect("the first interface");
         engine.set_clock(START_NS);
         Self { config, engine }

@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::ladders::ladders;
 use super::output::{coloured, json, stdout};
 use super::{CommandError, ConfigArgs, block_on};
-use crate::config::{self, Change, Diagnostics};
+use crate::config::{self, Diagnostics};
 use crate::control::Client;
 use crate::control::api::{RunningConfig, VERSION};
 use crate::controller::FixedSettings;
+use crate::policy::{self, Change, Effective};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -75,7 +76,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
     let against_running = if args.against_running {
         let client = Client::new(args.socket.as_ref().unwrap_or(&config.gateway.control_socket));
         let running: RunningConfig = block_on(client.get("/v1/config"))?;
-        Some(Difference::between(&running, &config.into(), &config::view(config, now)))
+        Some(Difference::between(
+            &running,
+            &config.into(),
+            &policy::view(&Effective::of(config.clone(), now)),
+        ))
     } else {
         None
     };
@@ -86,7 +91,9 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), CommandError> {
             digest: Some(config.digest.to_string()),
             diagnostics: warnings,
             against_running,
-            enforcement: args.ladders.then(|| config::view(config, now)["enforcement"].take()),
+            enforcement: args
+                .ladders
+                .then(|| policy::view(&Effective::of(config.clone(), now))["enforcement"].take()),
         };
         return Ok(json(&report)?);
     }
@@ -110,7 +117,7 @@ impl Difference {
     fn between(running: &RunningConfig, fixed: &FixedSettings, policy: &Value) -> Self {
         Self {
             running_digest: running.digest.clone(),
-            changes: config::changes(&running.policy, policy),
+            changes: policy::changes(&running.policy, policy),
             needs_restart: running.fixed.changed_by(fixed),
         }
     }

@@ -2,20 +2,25 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::output::{bytes, json, stdout, table};
-use super::{CommandError, ConfigArgs, load};
+use super::{CommandError, ConfigArgs, block_on, load};
 use crate::config::{EnforcementMode, Side};
-use crate::control::api::VERSION;
+use crate::control::Client;
+use crate::control::api::{Tenants, VERSION};
+use crate::detect::MeasureInForce;
 use crate::enforcement::Standing;
+use crate::policy::{Overrides, compose};
 use crate::replay::{
     self, ByReason, Capture, Decided, Difference, DirectionReport, Judgement, PacketVerdict, Reached, Replay,
     Report, StandingDifference,
 };
+use crate::suspension::Suspension;
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -29,6 +34,12 @@ pub(super) struct ReplayArgs {
     /// Also judge by this configuration, and show what differs
     #[arg(long, value_name = "FILE")]
     what_if: Option<PathBuf>,
+    /// Judge under the suspensions and lowered caps that the running gateway has now
+    #[arg(long)]
+    as_running: bool,
+    /// The running gateway's control socket, if not the one that the configuration names
+    #[arg(long, value_name = "PATH", requires = "as_running")]
+    socket: Option<PathBuf>,
     /// Show the verdict on every packet
     #[arg(long)]
     per_packet: bool,
@@ -60,9 +71,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), CommandError> {
     let mut capture = Capture::open(&args.capture).map_err(|error| failed(error.into()))?;
     // A capture without times is judged as if it were made now.
     let start = capture.next_at_ns().map_or_else(jiff::Timestamp::now, replay::timestamp);
-    let files = [Some(&args.config.config), args.what_if.as_ref()];
-    let mut replays =
-        files.into_iter().flatten().map(|file| args.load(file, start)).collect::<Result<Vec<_>, _>>()?;
+    let overrides = args.overrides()?;
+    let files = [Some(&args.config.config), args.what_if.as_ref()].into_iter().flatten();
+    let mut replays = files.map(|file| args.load(file, &overrides, start)).collect::<Result<Vec<_>, _>>()?;
 
     let started = Instant::now();
     let broken = replay::run(&mut capture, &mut replays)?;
@@ -83,14 +94,46 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), CommandError> {
 }
 
 impl ReplayArgs {
-    fn load(&self, file: &Path, start: jiff::Timestamp) -> Result<Replay, CommandError> {
-        let config = load(file)?.config;
+    fn load(
+        &self,
+        file: &Path,
+        overrides: &Overrides,
+        start: jiff::Timestamp,
+    ) -> Result<Replay, CommandError> {
+        let policy = compose(&Arc::new(load(file)?.config), overrides, start);
         let side = self.side.map(|side| match side {
             SideArg::Tenant => Side::Tenant,
             SideArg::Uplink => Side::Uplink,
         });
-        Ok(Replay::new(&config, side, self.per_packet, start)?)
+        Ok(Replay::new(&policy, side, self.per_packet, start)?)
     }
+
+    /// What was decided about tenants, if that is to count.
+    fn overrides(&self) -> Result<Overrides, CommandError> {
+        if !self.as_running {
+            return Ok(Overrides::default());
+        }
+        let client = match &self.socket {
+            Some(socket) => Client::new(socket),
+            None => Client::new(&load(&self.config.config)?.config.gateway.control_socket),
+        };
+        let running: Tenants = block_on(client.get("/v1/tenants"))?;
+        Ok(held(running))
+    }
+}
+
+/// Suspensions and lowered caps, without an end: what holds now is to hold for the whole capture.
+fn held(running: Tenants) -> Overrides {
+    let mut overrides = Overrides::default();
+    for tenant in running.tenants {
+        for suspension in tenant.suspensions {
+            overrides.suspend(&tenant.id, Suspension { until: None, ..suspension });
+        }
+        for measure in tenant.measures.into_iter().filter(|measure| measure.lowered_cap.is_some()) {
+            overrides.lower_cap(MeasureInForce { until: jiff::Timestamp::MAX, ..measure });
+        }
+    }
+    overrides
 }
 
 fn print_json(reports: &[Report]) -> std::io::Result<()> {

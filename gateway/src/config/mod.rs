@@ -1,7 +1,7 @@
 //! The operator's configuration: raw TOML, CSV or JSON -> checked -> [`Config`].
 //!
 //! ```text
-//! files -> syntax -> reader -> sections, tenants -> checks between tenants -> Config -> view -> changes
+//! files -> syntax -> reader -> sections, tenants -> checks between tenants -> Config
 //!            |         |                                 |
 //!            +---------+---------------------------------+--> Diagnostics: every mistake, where it stands
 //! ```
@@ -14,7 +14,6 @@
 //! wrong in all files told in one run. What is odd but harmless is a warning.
 
 mod advice;
-mod changes;
 mod check;
 mod contact;
 mod detect;
@@ -34,7 +33,6 @@ mod open;
 mod pattern;
 mod ports;
 mod reader;
-mod rules;
 mod source;
 mod sources;
 mod suggest;
@@ -43,12 +41,12 @@ mod tenant;
 mod tenants_file;
 mod units;
 mod value;
-mod view;
 
+pub use crate::domain::{BitRate, DetectMode, LineRate, Measure, Mode, OffenceKind, Side};
 pub use advice::advice;
-pub use changes::{Change, changes};
 pub use detect::{AllowReason, Allowance, DetectClass, Detection, Rule, Threshold};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub(crate) use enforcement::hours_and_minutes;
 pub use enforcement::{
     CaseClass, CaseSeverity, Department, Enforcement, EnforcementMode, Ladder, OfficeHours, Release,
     Restrict, Step,
@@ -56,9 +54,7 @@ pub use enforcement::{
 pub use load::{Loaded, Loader, load};
 pub use locate::{Paths, locate};
 pub use model::*;
-pub use rules::{PolicyRule, rules, rules_for_strangers};
+pub(crate) use network::port_range_text;
 pub use sources::{Sources, Stand};
+pub(crate) use units::SizeText;
 pub use units::{DurationText, QuantityError};
-pub use view::view;
-
-pub use crate::domain::{BitRate, DetectMode, LineRate, Measure, Mode, OffenceKind, Side};

@@ -101,7 +101,7 @@ fn parse_port_range(written: &str) -> Option<PortRange> {
 }
 
 /// As the config writes it.
-pub(super) fn port_range_text((first, last): PortRange) -> String {
+pub(crate) fn port_range_text((first, last): PortRange) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 

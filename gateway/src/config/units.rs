@@ -148,7 +148,7 @@ impl fmt::Display for DurationText {
 
 /// A size as it is written: `500 MB`, `1 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SizeText(pub(super) u64);
+pub(crate) struct SizeText(pub(crate) u64);
 
 impl fmt::Display for SizeText {
     /// In the largest unit that needs no fraction.

@@ -14,10 +14,11 @@ use serde_json::Value;
 use crate::config;
 use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
 use crate::detect::MeasureInForce;
-use crate::domain::{DirectionCounters, InterfaceCounters, Scope, Tally};
+use crate::domain::{DirectionCounters, InterfaceCounters, Scope, Tally, TenantCounters};
+use crate::policy::{self, TenantPolicy};
 use crate::store::{Health, hex};
 use crate::suspension::Suspension;
-use gateway_ebpf::DropReason;
+use gateway_ebpf::{Direction, DropReason};
 
 /// The version of the shapes below.
 pub const VERSION: u32 = 1;
@@ -292,7 +293,7 @@ pub struct RunningConfig {
     pub digest: String,
     /// What only a restart can change.
     pub fixed: FixedSettings,
-    /// The effective policy; see [`config::view()`].
+    /// The effective policy; see [`policy::view()`].
     pub policy: Value,
 }
 
@@ -347,7 +348,10 @@ impl From<&Overview> for Status {
             config: ConfigStatus::of(policy, last_reload),
             interfaces: interfaces.iter().map(InterfaceStatus::from).collect(),
             tenants: policy.config.tenants.len(),
-            exemptions: Exemptions { count: policy.exemptions, next_expiry: policy.next_expiry },
+            exemptions: Exemptions {
+                count: policy.effective.exemptions(),
+                next_expiry: policy.effective.next_exemption_end(),
+            },
             tables: Tables { bytes: memory.bytes, tenant_capacity: memory.tenant_capacity },
             metrics: policy
                 .config
@@ -397,19 +401,30 @@ impl From<&Observation> for Tenants {
         for held in observation.offences.in_force(Timestamp::now()) {
             measures.entry(&held.tenant).or_default().push(held.clone());
         }
-        let tenants = observation.policy.config.tenants.iter().zip(&observation.snapshot.tenants);
-        let tenants = tenants.map(|(tenant, counters)| TenantStatus {
+        let tenants = observation.policy.effective.tenants().zip(&observation.snapshot.tenants);
+        let tenants = tenants.map(|(policy, counters)| TenantStatus::of(&policy, counters, &mut measures));
+        Self { version: VERSION, tenants: tenants.collect() }
+    }
+}
+
+impl TenantStatus {
+    fn of(
+        policy: &TenantPolicy<'_>,
+        counters: &TenantCounters,
+        measures: &mut BTreeMap<&str, Vec<MeasureInForce>>,
+    ) -> Self {
+        let tenant = policy.configured();
+        Self {
             id: tenant.id.clone(),
             name: tenant.name.clone(),
             prefixes: tenant.prefixes.iter().map(ToString::to_string).collect(),
             vlan: tenant.vlan.map(|vlan| vlan.to_string()),
-            suspension: observation.suspensions.of(&tenant.id).last().cloned(),
-            suspensions: observation.suspensions.of(&tenant.id).to_vec(),
+            suspension: policy.suspensions().last().cloned(),
+            suspensions: policy.suspensions().to_vec(),
             measures: measures.remove(tenant.id.as_str()).unwrap_or_default(),
-            up: DirectionStatus::of(tenant.cap_up, &counters.up),
-            down: DirectionStatus::of(tenant.cap_down, &counters.down),
-        });
-        Self { version: VERSION, tenants: tenants.collect() }
+            up: DirectionStatus::of(policy.cap(Direction::Up).value, &counters.up),
+            down: DirectionStatus::of(policy.cap(Direction::Down).value, &counters.down),
+        }
     }
 }
 
@@ -429,8 +444,8 @@ impl From<&Policy> for RunningConfig {
         Self {
             version: VERSION,
             digest: policy.config.digest.to_string(),
-            fixed: FixedSettings::from(&*policy.configured),
-            policy: config::view(&policy.configured, Timestamp::now()),
+            fixed: FixedSettings::from(&*policy.config),
+            policy: policy::view(&policy.effective),
         }
     }
 }

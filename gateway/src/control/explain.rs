@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::{DirectionStatus, VERSION};
-use crate::config::{self, BitRate, Config, Measure, PolicyRule, SmtpExemption};
+use crate::config::{BitRate, Measure};
 use crate::controller::{Explained, Owner, Sample};
 use crate::detect::{Count, MeasureInForce, Watched};
 use crate::link::name_of;
+use crate::policy::{self, Cause, Exemption, PolicyRule, TenantPolicy};
 use crate::suspension::Suspension;
 
 /// Everything that decides about an address's packets.
@@ -114,7 +115,7 @@ pub struct ExemptionStatus {
     pub approved_by: Option<String>,
     /// The first instant at which it no longer holds.
     pub expires: Timestamp,
-    /// `file:line:column`.
+    /// `file:line:column`, or the grant that gives it.
     pub configured_at: String,
 }
 
@@ -190,44 +191,29 @@ pub struct SampleStatus {
 impl From<&Explained> for Explanation {
     fn from(explained: &Explained) -> Self {
         let Explained { address, at, policy, owner, samples } = explained;
-        let config = &policy.config;
+        let effective = &policy.effective;
         let rules = match owner {
-            Some(owner) => rules(&policy.configured, owner),
-            None => config::rules_for_strangers(config),
+            Some(owner) => policy::rules(&effective.tenant_at(owner.index)),
+            None => policy::rules_for_strangers(effective),
         };
         Self {
             version: VERSION,
             at: *at,
             address: *address,
-            tenant: owner.as_ref().map(|owner| OwnerStatus::of(owner, &config.tenants[owner.index])),
+            tenant: owner.as_ref().map(|owner| OwnerStatus::of(owner, &effective.tenant_at(owner.index))),
             rules: rules.into_iter().map(RuleStatus::from).collect(),
             samples: samples.iter().map(|sample| SampleStatus::of(sample, *address)).collect(),
         }
     }
 }
 
-/// As configured, with the caps that a measure lowers.
-fn rules(configured: &Config, owner: &Owner) -> Vec<PolicyRule> {
-    let mut rules = config::rules(configured, &configured.tenants[owner.index]);
-    if let Some(MeasureInForce { kind, lowered_cap: Some(cap), until, .. }) = &owner.lowered_cap {
-        for (about, rate) in ["cap up", "cap down"].into_iter().zip(cap.rates()) {
-            let rule = rules.iter_mut().find(|rule| rule.about == about);
-            if let (Some(rule), Some(rate)) = (rule, rate) {
-                let lowered = format!(", lowered to {rate} until {until:.0} for {}", kind.label());
-                rule.says.push_str(&lowered);
-            }
-        }
-    }
-    rules
-}
-
 impl OwnerStatus {
-    fn of(owner: &Owner, tenant: &config::Tenant) -> Self {
-        let usage = |direction: Direction, cap, counters| UsageStatus {
-            counters: DirectionStatus::of(cap, counters),
-            bucket: owner
-                .backlogs
-                .map(|backlogs| BucketStatus::of(backlogs[direction.index()], tenant.burst, cap)),
+    fn of(owner: &Owner, policy: &TenantPolicy<'_>) -> Self {
+        let tenant = policy.configured();
+        let usage = |direction: Direction, counters| {
+            let cap = policy.cap(direction).value;
+            let bucket = |backlogs: [_; 2]| BucketStatus::of(backlogs[direction.index()], tenant.burst, cap);
+            UsageStatus { counters: DirectionStatus::of(cap, counters), bucket: owner.backlogs.map(bucket) }
         };
         Self {
             id: tenant.id.clone(),
@@ -236,13 +222,13 @@ impl OwnerStatus {
             vlan: tenant.vlan.map(|vlan| vlan.to_string()),
             contact: tenant.contact.clone(),
             configured_at: tenant.place.to_string(),
-            suspension: owner.suspensions.last().cloned(),
-            suspensions: owner.suspensions.clone(),
-            lowered_cap: owner.lowered_cap.clone(),
+            suspension: policy.suspensions().last().cloned(),
+            suspensions: policy.suspensions().to_vec(),
+            lowered_cap: policy.lowered_caps().first().cloned(),
             detection: owner.watched.as_ref().map(WatchedStatus::from),
-            exemptions: tenant.smtp_exemptions.iter().map(ExemptionStatus::from).collect(),
-            up: usage(Direction::Up, tenant.cap_up, &owner.counters.up),
-            down: usage(Direction::Down, tenant.cap_down, &owner.counters.down),
+            exemptions: policy.exemptions().map(ExemptionStatus::from).collect(),
+            up: usage(Direction::Up, &owner.counters.up),
+            down: usage(Direction::Down, &owner.counters.down),
         }
     }
 }
@@ -260,15 +246,20 @@ impl BucketStatus {
     }
 }
 
-impl From<&SmtpExemption> for ExemptionStatus {
-    fn from(exemption: &SmtpExemption) -> Self {
+impl From<Exemption<'_>> for ExemptionStatus {
+    fn from(exemption: Exemption<'_>) -> Self {
+        let configured_at = match exemption.cause {
+            Cause::Config { place: Some(place), .. } => place.to_string(),
+            Cause::Config { place: None, .. } | Cause::Measure(_) => String::new(),
+            Cause::Grant(grant) => format!("grant {}", grant.id),
+        };
         Self {
-            ticket: exemption.ticket.clone(),
+            ticket: exemption.ticket.to_owned(),
             direction: exemption.direction.label().into(),
             peers: exemption.peers.iter().map(ToString::to_string).collect(),
-            approved_by: exemption.approved_by.clone(),
+            approved_by: exemption.approved_by.map(str::to_owned),
             expires: exemption.expires,
-            configured_at: exemption.place.to_string(),
+            configured_at,
         }
     }
 }
@@ -276,7 +267,7 @@ impl From<&SmtpExemption> for ExemptionStatus {
 impl From<PolicyRule> for RuleStatus {
     fn from(rule: PolicyRule) -> Self {
         let PolicyRule { about, says, key, place } = rule;
-        Self { about, says, key, configured_at: place.map(|place| place.to_string()) }
+        Self { about, says, key: key.to_owned(), configured_at: place.map(|place| place.to_string()) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Store, controller and kernel are compared once a minute: where they differ, the store's decisions hold.
 
-use super::{Controller, Suspensions, offences};
-use crate::detect::MeasureInForce;
+use super::{Controller, offences};
+use crate::policy::Overrides;
 use crate::store::{self, StoreError};
 
 impl Controller {
@@ -12,17 +12,17 @@ impl Controller {
         self.store.note(now.clone());
         let recalled = self.store.read()?.recall(&now)?;
         let mut state = self.state();
-        let suspensions = Suspensions::of_all(recalled.suspensions);
-        let suspensions = suspensions.without_all(&suspensions.over_at(now.wall));
-        if suspensions != *state.suspensions {
+        let in_force = offences::of_their_tenants(recalled.measures, &state.policy.config);
+        let mut overrides = Overrides::of(recalled.suspensions, &in_force);
+        overrides.take_suspensions_over_at(now.wall);
+        if !overrides.suspends_like(&state.overrides) {
             tracing::error!("the suspensions in force were not those of the ledger; they are now");
-            state.put_into_force(suspensions);
+            state.overrides.suspend_like(&overrides);
+            state.suspensions_changed();
             self.changed.notify_one();
         }
-        let in_force = offences::of_their_tenants(recalled.measures, &state.policy.config);
-        let lowered = offences::lowered_caps(&in_force);
-        if sorted(&lowered) != sorted(&state.policy.lowered_caps) {
-            match state.lower_caps(lowered) {
+        if overrides != state.overrides {
+            match state.put_overrides_into_force(overrides, now.wall) {
                 Ok(()) => self.changed.notify_one(),
                 Err(error) => {
                     tracing::error!("cannot lower caps as decided: {error}. It is tried again in a minute")
@@ -31,10 +31,4 @@ impl Controller {
         }
         Ok(())
     }
-}
-
-fn sorted(measures: &[MeasureInForce]) -> Vec<&MeasureInForce> {
-    let mut sorted: Vec<_> = measures.iter().collect();
-    sorted.sort_by_key(|measure| measure.identity());
-    sorted
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::{Policy, Sample, Samples, Suspensions};
+use super::{Policy, Sample, Samples};
 use crate::config::Config;
 use crate::dataplane::Plane;
-use crate::detect::{MeasureInForce, Watched};
+use crate::detect::Watched;
 use crate::domain::TenantCounters;
-use crate::suspension::Suspension;
 
 /// Why the packets of an address pass or are dropped.
 #[derive(Clone, Debug)]
@@ -37,10 +36,6 @@ pub struct Owner {
     pub index: usize,
     /// Which of its networks the address is in.
     pub prefix: IpNetwork,
-    /// How it is suspended, the narrowest scope first.
-    pub suspensions: Vec<Suspension>,
-    /// The measure that lowers its cap, if one does.
-    pub lowered_cap: Option<MeasureInForce>,
     /// What it sent and received.
     pub counters: TenantCounters,
     /// How much of its burst it has used up, up and down; none if that cannot be read.
@@ -50,21 +45,13 @@ pub struct Owner {
 }
 
 impl Explained {
-    pub(super) fn new(
-        address: IpAddr,
-        policy: &Arc<Policy>,
-        suspensions: &Suspensions,
-        samples: &Samples,
-        plane: &dyn Plane,
-    ) -> Self {
+    pub(super) fn new(address: IpAddr, policy: &Arc<Policy>, samples: &Samples, plane: &dyn Plane) -> Self {
         let owner = find(&policy.config, address).and_then(|(index, prefix)| {
             let id = &policy.config.tenants[index].id;
             let backlogs = plane.backlogs(id).inspect_err(|error| tracing::warn!(%error, "reading caps"));
             Some(Owner {
                 index,
                 prefix,
-                suspensions: suspensions.of(id).to_vec(),
-                lowered_cap: policy.lowered_cap(id).cloned(),
                 counters: plane.snapshot().tenants.into_iter().nth(index)?,
                 backlogs: backlogs.ok().flatten(),
                 watched: plane.watched(address),

@@ -13,7 +13,6 @@ mod policy;
 mod reload;
 mod samples;
 mod suspects;
-mod suspensions;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,17 +25,17 @@ pub use explain::{Explained, Owner};
 pub use fixed::FixedSettings;
 pub use headers::Headers;
 pub use offences::{Ended, HistoryError, Release, Released};
-pub use policy::{Lapsed, Policy};
+pub use policy::Policy;
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
-pub use suspensions::Suspensions;
 
 use crate::config::{Config, Loaded};
 use crate::dataplane::{
     DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, InterfaceCounters, Plane,
-    Restrictions, Snapshot, TableMemory,
+    Snapshot, TableMemory,
 };
-use crate::detect::{MeasureInForce, OffenceTally};
+use crate::detect::OffenceTally;
+use crate::policy::{Effective, Lapsed, Overrides};
 use crate::store::{self, Acknowledged, Actor, Expired, Fact, Health, Moment, Record, Store, StoreError};
 use crate::suspension::{Scope, Suspension};
 use suspects::Suspects;
@@ -58,7 +57,8 @@ struct State {
     /// None once stopped.
     plane: Option<Box<dyn Plane>>,
     policy: Arc<Policy>,
-    suspensions: Arc<Suspensions>,
+    /// What was decided at run time; all of it is on the disk.
+    overrides: Overrides,
     samples: Samples,
     suspects: Suspects,
     offences: Arc<OffenceTally>,
@@ -98,8 +98,6 @@ pub enum SuspendError {
 pub struct Observation {
     /// The policy in force.
     pub policy: Arc<Policy>,
-    /// Who is suspended.
-    pub suspensions: Arc<Suspensions>,
     /// How many offences there were, and which measures hold.
     pub offences: Arc<OffenceTally>,
     /// Whether measures are held back: there is an outage upstream.
@@ -143,20 +141,19 @@ impl Controller {
     pub fn start(
         loaded: Loaded,
         store: Store,
-        start: impl FnOnce(&Config, &Restrictions) -> Result<Box<dyn Plane>, DataplaneError>,
+        start: impl FnOnce(&Effective) -> Result<Box<dyn Plane>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
         let recalled = offences::recall(&store, &store::now());
-        let suspensions = Suspensions::of_all(recalled.suspensions);
-        let over = suspensions.over_at(loaded_at);
-        let suspensions = suspensions.without_all(&over);
         let offences = OffenceTally::resume(
             recalled.counts,
             offences::of_their_tenants(recalled.measures, &loaded.config),
         );
         let in_force: Vec<_> = offences.in_force(loaded_at).cloned().collect();
-        let policy = Arc::new(Policy::new(loaded, loaded_at, offences::lowered_caps(&in_force)));
-        let mut plane = start(&policy.config, &suspensions.restrictions())?;
+        let mut overrides = Overrides::of(recalled.suspensions, &in_force);
+        let over = overrides.take_suspensions_over_at(loaded_at);
+        let policy = Arc::new(Policy::new(loaded, &overrides, loaded_at));
+        let mut plane = start(&policy.effective)?;
         plane.impose(&in_force);
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
@@ -169,7 +166,7 @@ impl Controller {
             state: Mutex::new(State {
                 plane: Some(plane),
                 policy,
-                suspensions: Arc::new(suspensions),
+                overrides,
                 offences: Arc::new(offences),
                 samples: Samples::default(),
                 suspects: Suspects::default(),
@@ -196,7 +193,6 @@ impl Controller {
             detection: plane.detection_counters(),
             memory: plane.memory(),
             policy: Arc::clone(&state.policy),
-            suspensions: Arc::clone(&state.suspensions),
             offences: Arc::clone(&state.offences),
             are_measures_held: state.are_measures_held,
             ledger: self.store.health(),
@@ -225,7 +221,7 @@ impl Controller {
         // Whoever asks has often just tried.
         state.read_events();
         let plane = state.plane.as_ref()?;
-        Some(Explained::new(address, &state.policy, &state.suspensions, &state.samples, plane.as_ref()))
+        Some(Explained::new(address, &state.policy, &state.samples, plane.as_ref()))
     }
 
     /// Refuses a configuration that only a restart can bring in.
@@ -237,8 +233,8 @@ impl Controller {
     /// Puts a configuration into force in the place of the one before.
     pub fn replace(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
-        let policy = Policy::new(loaded, Timestamp::now(), state.policy.lowered_caps.clone());
-        let applied = state.plane.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.config)?;
+        let policy = Policy::new(loaded, &state.overrides, Timestamp::now());
+        let applied = state.plane.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.effective)?;
         self.store.limit_evidence(policy.config.evidence);
         let (digest, warnings) = (policy.config.digest, policy.warnings.clone());
         state.policy = Arc::new(policy);
@@ -279,10 +275,10 @@ impl Controller {
         };
         self.store.commit(vec![record])?;
         let mut state = self.state();
-        let changed = state.suspensions.with(tenant, suspension);
-        state.put_into_force(changed);
+        state.overrides.suspend(tenant, suspension);
+        state.suspensions_changed();
         self.changed.notify_one();
-        Ok(state.suspensions.of(tenant).to_vec())
+        Ok(state.overrides.suspensions(tenant).to_vec())
     }
 
     /// Ends the suspensions whose time is over at `now`; returns them, each with its tenant. That they end was
@@ -290,12 +286,11 @@ impl Controller {
     pub fn end_suspensions(&self, now: &Moment) -> Vec<(String, Suspension)> {
         let _deciding = self.decide();
         let mut state = self.state();
-        let before = Arc::clone(&state.suspensions);
-        let over = before.over_at(now.wall);
+        let over = state.overrides.take_suspensions_over_at(now.wall);
         if over.is_empty() {
             return over;
         }
-        state.put_into_force(before.without_all(&over));
+        state.suspensions_changed();
         drop(state);
         self.record_ends(now, &over);
         over
@@ -335,20 +330,19 @@ impl Controller {
     /// When something ends by itself next: an exemption, an allowance, a lowered cap or a suspension.
     pub fn next_lapse(&self) -> Option<Timestamp> {
         let state = self.state();
-        [state.policy.next_lapse, state.suspensions.next_end()].into_iter().flatten().min()
+        // A tenant that is not configured may be suspended, too.
+        [state.policy.effective.next_end(), state.overrides.next_suspension_end()].into_iter().flatten().min()
     }
 
     /// Takes exemptions, allowances and lowered caps out of force whose time is over at `now`. On an error they
     /// stay in the policy; exemptions and allowances the data plane itself does not honour any more either way.
     pub fn lapse(&self, now: Timestamp) -> Result<Vec<Lapsed>, DataplaneError> {
         let mut state = self.state();
-        if state.policy.next_lapse.is_none_or(|at| now < at) {
-            return Ok(Vec::new());
-        }
-        let (policy, lapsed) = state.policy.at(now);
-        if let Some(plane) = state.plane.as_mut() {
-            plane.apply(&policy.config)?;
-            state.policy = Arc::new(policy);
+        let lapsed = state.policy.effective.lapsed_at(now);
+        if !lapsed.is_empty() {
+            let mut overrides = state.overrides.clone();
+            overrides.raise_caps_over_at(now);
+            state.put_overrides_into_force(overrides, now)?;
         }
         Ok(lapsed)
     }
@@ -420,20 +414,25 @@ impl State {
         Record { at: at.clone(), actor, tenant, config, fact }
     }
 
-    /// What the store has on the disk already.
-    fn put_into_force(&mut self, suspensions: Suspensions) {
+    /// Puts suspensions into force that the store has on the disk already.
+    fn suspensions_changed(&mut self) {
         if let Some(plane) = self.plane.as_mut() {
-            plane.set_restrictions(&suspensions.restrictions());
+            plane.set_restrictions(&self.overrides.restrictions().collect());
         }
-        self.suspensions = Arc::new(suspensions);
+        self.policy = Arc::new(self.policy.with(&self.overrides, self.policy.effective.at()));
     }
 
-    /// Puts the policy into force with these caps lowered, and no others.
-    fn lower_caps(&mut self, measures: Vec<MeasureInForce>) -> Result<(), DataplaneError> {
+    /// Puts the policy into force under these decisions.
+    fn put_overrides_into_force(
+        &mut self,
+        overrides: Overrides,
+        now: Timestamp,
+    ) -> Result<(), DataplaneError> {
         if let Some(plane) = self.plane.as_mut() {
-            let policy = self.policy.with_lowered_caps(measures);
-            plane.apply(&policy.config)?;
+            let policy = self.policy.with(&overrides, now);
+            plane.apply(&policy.effective)?;
             self.policy = Arc::new(policy);
+            self.overrides = overrides;
         }
         Ok(())
     }

@@ -94,11 +94,6 @@ fn is_still_theirs(config: &Config, held: &MeasureInForce) -> bool {
     config.tenants.iter().any(|tenant| tenant.id == held.tenant && tenant.prefixes.iter().any(has))
 }
 
-/// Of these measures, those that the controller takes by itself, through the policy.
-pub(super) fn lowered_caps(measures: &[MeasureInForce]) -> Vec<MeasureInForce> {
-    measures.iter().filter(|measure| measure.lowered_cap.is_some()).cloned().collect()
-}
-
 impl Controller {
     /// Counts and records what the data plane saw since the last call; returns it. What it held back
     /// because of an outage upstream is no offence: everybody's contacts fail then.
@@ -156,10 +151,9 @@ impl Controller {
         }
         let mut state = self.state();
         state.count(&offence);
-        let mut lowered = state.policy.lowered_caps.clone();
-        lowered.retain(|held| held.identity() != measure.identity());
-        lowered.push(measure);
-        match state.lower_caps(lowered) {
+        let mut overrides = state.overrides.clone();
+        overrides.lower_cap(measure);
+        match state.put_overrides_into_force(overrides, now.wall) {
             Ok(()) => self.changed.notify_one(),
             Err(error) => {
                 let tenant = &offence.tenant;
@@ -203,7 +197,7 @@ impl Controller {
         let (suspensions, records) = {
             let state = self.state();
             state.must_run()?;
-            let mut suspensions = state.suspensions.of(tenant).to_vec();
+            let mut suspensions = state.overrides.suspensions(tenant).to_vec();
             suspensions.retain(|suspension| ends(suspension.scope));
             let holds = measures && state.offences.in_force(now.wall).any(|held| lift.covers(held));
             if suspensions.is_empty() && !holds {
@@ -229,8 +223,8 @@ impl Controller {
         self.store.commit(records)?;
         let mut state = self.state();
         if !suspensions.is_empty() {
-            let changed = state.suspensions.without(tenant, ends);
-            state.put_into_force(changed);
+            state.overrides.restore(tenant, ends);
+            state.suspensions_changed();
         }
         let lifted = if measures { state.lift(&lift)? } else { Vec::new() };
         Ok(Ended { suspensions, lifted })
@@ -268,10 +262,10 @@ impl State {
     /// Ends measures; returns those that held.
     fn lift(&mut self, lift: &Lift) -> Result<Vec<MeasureInForce>, SuspendError> {
         self.plane.as_mut().ok_or(SuspendError::Stopping)?.lift(lift);
-        let lowered = &self.policy.lowered_caps;
-        if lowered.iter().any(|held| lift.covers(held)) {
-            let others = lowered.iter().filter(|held| !lift.covers(held)).cloned().collect();
-            self.lower_caps(others)?;
+        if self.overrides.lowered_caps(&lift.tenant).iter().any(|held| lift.covers(held)) {
+            let mut overrides = self.overrides.clone();
+            overrides.raise_caps(&lift.tenant, |held| lift.covers(held));
+            self.put_overrides_into_force(overrides, lift.at)?;
         }
         let tally = Arc::make_mut(&mut self.offences);
         tally.expire(lift.at);

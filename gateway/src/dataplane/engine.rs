@@ -26,6 +26,7 @@ use super::{Applied, Restrictions, TableMemory};
 use crate::config::{Config, Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 use crate::domain::{Snapshot, TenantCounters};
+use crate::policy::Effective;
 
 /// Compiled by `cargo xtask build`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fairway-ebpf.o"));
@@ -42,7 +43,6 @@ pub struct Engine {
     pub(super) tenants: Vec<(Arc<Tenant>, Slot)>,
     pub(super) interfaces: Vec<Registered>,
     prefixes: usize,
-    restrictions: Restrictions,
     /// Read from the ring, and not taken yet.
     pub(super) events: Vec<Event>,
 }
@@ -55,13 +55,14 @@ pub(super) struct Prepared {
 }
 
 impl Engine {
-    /// Loads the programs with tables of their own, attached to nothing, under `config`'s policy.
+    /// Loads the programs with tables of their own, attached to nothing, under a policy.
     ///
     /// # Errors
     /// If the kernel refuses the object (too old, out of memory, no permission).
-    pub fn detached(config: &Config, clock: ProgramClock) -> Result<Self, DataplaneError> {
-        let mut engine = Self::load(capacity_for(config)?, config.gateway.forwarding, clock, None)?;
-        engine.apply(config)?;
+    pub fn detached(policy: &Effective, clock: ProgramClock) -> Result<Self, DataplaneError> {
+        let forwarding = policy.config().gateway.forwarding;
+        let mut engine = Self::load(capacity_for(policy)?, forwarding, clock, None)?;
+        engine.apply(policy)?;
         Ok(engine)
     }
 
@@ -105,7 +106,6 @@ impl Engine {
             tenants: Vec::new(),
             interfaces: Vec::new(),
             prefixes: 0,
-            restrictions: Restrictions::new(),
             events: Vec::new(),
         };
         engine.coarse_clock = Clock::coarse(clock, engine.read_clock()?);
@@ -113,9 +113,9 @@ impl Engine {
     }
 
     /// Compiles a policy for these tables; none if it does not fit them.
-    pub(super) fn prepare(&self, config: &Config) -> Option<Prepared> {
-        let (slots, new) = self.assign(config)?;
-        let image = Image::compile(config, &self.restrictions, &slots, self.tables.index());
+    pub(super) fn prepare(&self, policy: &Effective) -> Option<Prepared> {
+        let (slots, new) = self.assign(policy.config())?;
+        let image = Image::compile(policy, &slots, self.tables.index());
         self.tables.capacity.fits(&image).then_some(Prepared { image, new })
     }
 
@@ -148,20 +148,21 @@ impl Engine {
     /// bucket states; those of tenants that go are wiped.
     ///
     /// # Errors
-    /// If the config does not fit the tables or the kernel refuses an exemption; nothing has changed.
-    pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
+    /// If the policy does not fit the tables or the kernel refuses an exemption; nothing has changed.
+    pub fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
-        let prepared = self.prepare(config).ok_or_else(does_not_fit)?;
-        let applied = self.put_into_force(config, prepared)?;
+        let prepared = self.prepare(policy).ok_or_else(does_not_fit)?;
+        let applied = self.put_into_force(policy, prepared)?;
         Ok(Applied { took: started.elapsed(), ..applied })
     }
 
-    /// [`Self::apply`] of what [`Self::prepare`] made of `config`.
+    /// [`Self::apply`] of what [`Self::prepare`] made of the same policy.
     pub(super) fn put_into_force(
         &mut self,
-        config: &Config,
+        policy: &Effective,
         Prepared { image, new }: Prepared,
     ) -> Result<Applied, DataplaneError> {
+        let config = policy.config();
         // Before the switch, so that counters never belong to a slot without a name.
         self.slots
             .free()
@@ -184,10 +185,8 @@ impl Engine {
         Ok(self.applied())
     }
 
-    /// What tenants are forbidden: at once for those that are policed, and with every policy that is applied
-    /// from now on. Tenants that are not named are forbidden nothing.
+    /// What tenants are forbidden, at once and until the next policy is applied, which says so itself. Tenants that are not named are forbidden nothing.
     pub fn set_restrictions(&mut self, restrictions: &Restrictions) {
-        self.restrictions.clone_from(restrictions);
         for (tenant, slot) in &self.tenants {
             self.tables.set_restriction(*slot, restrictions.get(&tenant.id).copied().unwrap_or_default());
         }
@@ -286,10 +285,6 @@ impl Engine {
         Applied { tenants, prefixes, took: Duration::ZERO, missing_interfaces: Vec::new() }
     }
 
-    pub(super) fn restrictions(&self) -> &Restrictions {
-        &self.restrictions
-    }
-
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
         let tenants = self.tenants.iter().map(|(tenant, slot)| TenantCounters {
@@ -347,10 +342,11 @@ impl Engine {
     }
 }
 
-/// Tables that `config` fits, with room to grow.
-pub(super) fn capacity_for(config: &Config) -> Result<Capacity, DataplaneError> {
+/// Tables that `policy` fits, with room to grow.
+pub(super) fn capacity_for(policy: &Effective) -> Result<Capacity, DataplaneError> {
+    let config = policy.config();
     let slots: Vec<Slot> = (0..config.tenants.len() as u32).map(Slot).collect();
-    let image = Image::compile(config, &Restrictions::new(), &slots, None);
+    let image = Image::compile(policy, &slots, None);
     Ok(Capacity::for_image(&image, config.gateway.limits.tenants, possible_cpus()?))
 }
 

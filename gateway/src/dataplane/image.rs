@@ -1,4 +1,4 @@
-//! A policy as the data plane keeps it: compiled from the config in memory, before anything is touched.
+//! A policy as the data plane keeps it: compiled in memory, before anything is touched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,10 @@ use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;
 
-use super::Restrictions;
 use super::detection::{self, DetectionImage};
 use super::index::{Index, Networks};
-use crate::config::{
-    BitRate, Config, Fragments, PortRule, Protocol, Refuse, SmtpExemption, Tenant, UnknownSources,
-};
+use crate::config::{Config, Fragments, PortRule, Protocol, Refuse, Tenant, UnknownSources};
+use crate::policy::{Effective, Exemption, TenantPolicy};
 
 /// TCP ports of mail submission (RFC 8314, RFC 6409; 2525 by custom).
 pub(crate) const SUBMISSION_PORTS: [u16; 3] = [465, 587, 2525];
@@ -57,27 +55,23 @@ pub(super) struct Peer {
 }
 
 impl Image {
-    /// Compiles `config`, whose tenants have these slots; one that is not in `restrictions` is forbidden nothing.
-    /// Where the networks are those of the index `before`, it is taken again.
-    pub(super) fn compile(
-        config: &Config,
-        restrictions: &Restrictions,
-        slots: &[Slot],
-        before: Option<&Arc<Index>>,
-    ) -> Self {
-        let detection = DetectionImage::compile(config);
+    /// Compiles a policy whose tenants have these slots. Where the networks are those of the index `before`, it is taken again.
+    pub(super) fn compile(effective: &Effective, slots: &[Slot], before: Option<&Arc<Index>>) -> Self {
+        let config = &**effective.config();
+        let detection = DetectionImage::compile(effective);
         let mut tenants = Vec::with_capacity(config.tenants.len());
         let port_classes = port_classes(config);
         let classed_ports = port_classes.each_ref().map(|classes| classes.filter());
         let mut policies = Policies::default();
         let mut peers = walled_garden(config);
         let mut networks = Networks::default();
-        for (tenant, &slot) in config.tenants.iter().zip(slots) {
-            let restriction = restrictions.get(&tenant.id).copied().unwrap_or_default();
-            let policy =
-                policies.number(policy(config, tenant, detection.is_on()).with_classed_ports(classed_ports));
+        for (tenant, &slot) in effective.tenants().zip(slots) {
+            let restriction = tenant.restriction();
+            let policy = policy(config, &tenant, detection.is_on()).with_classed_ports(classed_ports);
+            let policy = policies.number(policy);
+            peers.extend(mail_peers(config, &tenant, slot));
+            let tenant = tenant.configured();
             tenants.push(Assigned { slot, policy, restriction, tags: tags(tenant) });
-            peers.extend(mail_peers(config, tenant, slot));
             for prefix in &tenant.prefixes {
                 match prefix {
                     IpNetwork::V4(prefix) => networks.v4.push((*prefix, slot)),
@@ -86,7 +80,7 @@ impl Image {
             }
         }
         peers.extend(listed(config));
-        peers.extend(left_alone(config));
+        peers.extend(left_alone(effective));
         let index = match before {
             Some(index) if index.is_for(&networks) => Arc::clone(index),
             _ => Arc::new(Index::new(networks)),
@@ -126,20 +120,18 @@ impl Policies {
     }
 }
 
-fn policy(config: &Config, tenant: &Tenant, detects: bool) -> Policy {
-    let cap = |rate: BitRate| Cap::new(rate.bits_per_sec(), nanoseconds(tenant.burst));
+fn policy(config: &Config, in_force: &TenantPolicy<'_>, detects: bool) -> Policy {
+    let tenant = in_force.configured();
+    let cap = |direction| Cap::new(in_force.cap(direction).value.bits_per_sec(), nanoseconds(tenant.burst));
     let flags = [
         (tenant.fragments == Fragments::Drop, Policy::DROP_FRAGMENTS),
         (detects, Policy::DETECTS),
         (tenant.vlan.is_some(), Policy::HAS_TAGS),
     ];
     let flags = flags.into_iter().filter(|(applies, _)| *applies).fold(0, |flags, (_, flag)| flags | flag);
-    Policy::new(
-        [cap(tenant.cap_up), cap(tenant.cap_down)],
-        Direction::ALL.map(|direction| actions(config, tenant, direction)),
-    )
-    .with_flags(flags)
-    .with_class(config.detection.class_index(tenant.detect_class.as_deref()) as u32)
+    Policy::new(Direction::ALL.map(cap), Direction::ALL.map(|direction| actions(config, in_force, direction)))
+        .with_flags(flags)
+        .with_class(config.detection.class_index(tenant.detect_class.as_deref()) as u32)
 }
 
 fn tags(tenant: &Tenant) -> Tags {
@@ -150,10 +142,11 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn actions(config: &Config, tenant: &Tenant, direction: Direction) -> Actions {
+fn actions(config: &Config, in_force: &TenantPolicy<'_>, direction: Direction) -> Actions {
+    let tenant = in_force.configured();
     let relay = match config.smtp.default {
         PortRule::Allow => Action::Allow,
-        PortRule::Block if has_peers(tenant, direction) => Action::Peers,
+        PortRule::Block if has_peers(in_force, direction) => Action::Peers,
         PortRule::Block => Action::Deny,
     };
     let submission = match tenant.submission {
@@ -174,9 +167,9 @@ fn covers(rule: crate::config::Direction, direction: Direction) -> bool {
     }
 }
 
-fn has_peers(tenant: &Tenant, direction: Direction) -> bool {
-    let rents_relay = tenant.relay && direction == Direction::Up;
-    rents_relay || tenant.smtp_exemptions.iter().any(|exemption| covers(exemption.direction, direction))
+fn has_peers(policy: &TenantPolicy<'_>, direction: Direction) -> bool {
+    let rents_relay = policy.configured().relay && direction == Direction::Up;
+    rents_relay || policy.exemptions().any(|exemption| covers(exemption.direction, direction))
 }
 
 /// Hosts that suspended tenants may still reach.
@@ -191,13 +184,13 @@ fn listed(config: &Config) -> impl Iterator<Item = Peer> {
 }
 
 /// Sources that a detector leaves alone. Where several allowances cover one, the last to lapse counts.
-fn left_alone(config: &Config) -> Vec<Peer> {
+fn left_alone(policy: &Effective) -> Vec<Peer> {
     let entry = |(kind, source, expires): (Kind, IpNetwork, _)| {
         everybodys(PeerKey::LEFT_ALONE, kind as u8, &source, Some(expires))
     };
     let mut peers = Vec::new();
     for kind in Kind::ALL {
-        let of_kind = detection::left_alone(config).filter(|(spared, ..)| spared == kind);
+        let of_kind = detection::left_alone(policy).filter(|(spared, ..)| spared == kind);
         peers.extend(keep_longest_lived(of_kind.map(entry).collect()));
     }
     peers
@@ -220,7 +213,7 @@ fn everybodys(list: u32, class: u8, network: &IpNetwork, expires: Option<jiff::T
 }
 
 /// Who this tenant may exchange mail with on port 25.
-fn mail_peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
+fn mail_peers(config: &Config, policy: &TenantPolicy<'_>, slot: Slot) -> Vec<Peer> {
     // With port 25 open, nobody needs listing.
     if config.smtp.default == PortRule::Allow {
         return Vec::new();
@@ -238,14 +231,14 @@ fn mail_peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
         expires,
     };
     let mut peers = Vec::new();
-    if tenant.relay {
+    if policy.configured().relay {
         peers.extend(config.smtp.relays.iter().map(|relay| peer(Direction::Up, relay, None)));
     }
-    for exemption in &tenant.smtp_exemptions {
+    for exemption in policy.exemptions() {
         let directions =
             Direction::ALL.into_iter().filter(|direction| covers(exemption.direction, *direction));
         for direction in directions {
-            let networks = networks(exemption);
+            let networks = networks(&exemption);
             peers.extend(networks.iter().map(|network| peer(direction, network, Some(exemption.expires))));
         }
     }
@@ -253,9 +246,9 @@ fn mail_peers(config: &Config, tenant: &Tenant, slot: Slot) -> Vec<Peer> {
 }
 
 /// The exemption's peers; none listed means anybody.
-fn networks(exemption: &SmtpExemption) -> Vec<IpNetwork> {
+fn networks(exemption: &Exemption<'_>) -> Vec<IpNetwork> {
     if !exemption.peers.is_empty() {
-        return exemption.peers.clone();
+        return exemption.peers.to_vec();
     }
     let anybody = [std::net::Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()];
     anybody.into_iter().filter_map(|address| IpNetwork::new(address, 0).ok()).collect()

@@ -5,7 +5,7 @@
 //! controller takes them over with every counter and bucket in them.
 //!
 //! ```text
-//! config -> image (compiled policy) -> tables (two banks, one switch) <-> programs
+//! policy -> image (compiled) -> tables (two banks, one switch) <-> programs
 //!                                      pins, links: what outlives us
 //! ```
 
@@ -52,9 +52,10 @@ pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict
 
 use gateway_ebpf::restriction::Restriction;
 
-use crate::config::{Config, Interface, OnStop};
+use crate::config::{Interface, OnStop};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
 use crate::link::name_of;
+use crate::policy::Effective;
 use attachment::Target;
 use pins::{Generation, Pins};
 
@@ -99,7 +100,8 @@ impl Dataplane {
     /// # Errors
     /// All or nothing: every interface is left as it was found. One that does not exist is an error here:
     /// a misspelt name must not go unnoticed.
-    pub fn start(config: &Config, restrictions: &Restrictions) -> Result<Self, DataplaneError> {
+    pub fn start(policy: &Effective) -> Result<Self, DataplaneError> {
+        let config = policy.config();
         let target = |interface: &Interface| {
             Ok(Target { interface: interface.clone(), ifindex: links::ifindex(interface)? })
         };
@@ -121,16 +123,15 @@ impl Dataplane {
                     |target: &&Target| pins.link(target.ifindex, target.interface.mode).path.exists();
                 let mut policed = targets.iter().filter(is_policed);
                 policed.try_for_each(|target| engine.open_egress(&target.interface, target.ifindex))?;
-                engine.set_restrictions(restrictions);
                 engine.forget_interfaces_except(
                     &targets.iter().map(|target| target.ifindex).collect::<Vec<_>>(),
                 );
                 let interfaces = config.interfaces.clone();
                 let mut dataplane = Self { engine, generation, pins, interfaces };
-                dataplane.apply(config)?;
+                dataplane.apply(policy)?;
                 dataplane
             }
-            None => Self::fresh(config, restrictions, pins, &found, &targets)?,
+            None => Self::fresh(policy, pins, &found, &targets)?,
         };
         // Attempts that an earlier controller did not finish.
         let is_left_over =
@@ -140,14 +141,13 @@ impl Dataplane {
     }
 
     fn fresh(
-        config: &Config,
-        restrictions: &Restrictions,
+        policy: &Effective,
         pins: Pins,
         found: &[Generation],
         targets: &[Target],
     ) -> Result<Self, DataplaneError> {
-        let (engine, generation) = make_engine(config, restrictions, &pins, found)?;
-        let interfaces = config.interfaces.clone();
+        let (engine, generation) = make_engine(policy, &pins, found)?;
+        let interfaces = policy.config().interfaces.clone();
         let mut dataplane = Self { engine, generation, pins, interfaces };
         match dataplane.attach(targets) {
             Ok(_) => {
@@ -162,21 +162,22 @@ impl Dataplane {
         }
     }
 
-    /// Replaces the policy with `config`'s, atomically for every packet; counters and bucket states of
+    /// Replaces the policy, atomically for every packet; counters and bucket states of
     /// tenants that stay are kept. Interfaces that are new in it are attached first, those that are
     /// gone from it are detached last; those that do not exist at the moment are passed over, see
-    /// [`Self::follow_interfaces`]. A config that outgrows the tables moves to larger ones.
+    /// [`Self::follow_interfaces`]. One that outgrows the tables moves to larger ones.
     ///
     /// # Errors
     /// Nothing has changed.
-    pub fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
+    pub fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
+        let config = policy.config();
         let started = Instant::now();
         let targets = if self.is_bypassed() { Vec::new() } else { self.locate(&config.interfaces) };
-        let mut applied = match self.engine.prepare(config) {
-            None => self.grow(config, &targets)?,
+        let mut applied = match self.engine.prepare(policy) {
+            None => self.grow(policy, &targets)?,
             Some(prepared) => {
                 let undo = self.attach(&targets)?;
-                match self.engine.put_into_force(config, prepared) {
+                match self.engine.put_into_force(policy, prepared) {
                     Ok(applied) => applied,
                     Err(error) => {
                         self.undo(undo);
@@ -193,16 +194,15 @@ impl Dataplane {
         Ok(applied)
     }
 
-    /// Moves to tables that `config` fits, with every counter and bucket.
-    fn grow(&mut self, config: &Config, targets: &[Target]) -> Result<Applied, DataplaneError> {
-        let (mut engine, generation) =
-            make_engine(config, self.engine.restrictions(), &self.pins, &self.pins.generations()?)?;
+    /// Moves to tables that `policy` fits, with every counter and bucket.
+    fn grow(&mut self, policy: &Effective, targets: &[Target]) -> Result<Applied, DataplaneError> {
+        let (mut engine, generation) = make_engine(policy, &self.pins, &self.pins.generations()?)?;
         engine.take_over(&self.engine);
         let larger =
             Self { engine, generation, pins: self.pins.clone(), interfaces: self.interfaces.clone() };
         let mut old = std::mem::replace(self, larger);
         if let Err(error) =
-            self.attach(targets).and_then(|_| self.engine.register_missing(&old.engine, config))
+            self.attach(targets).and_then(|_| self.engine.register_missing(&old.engine, policy.config()))
         {
             // What was pinned before is put back: the old programs over the old tables.
             let failed = std::mem::replace(self, old);
@@ -341,20 +341,18 @@ fn live(generations: &[Generation]) -> Result<Option<Generation>, DataplaneError
     Ok(None)
 }
 
-/// New pinned tables, sized for `config` and holding its policy.
+/// New pinned tables, sized for a policy and holding it.
 fn make_engine(
-    config: &Config,
-    restrictions: &Restrictions,
+    policy: &Effective,
     pins: &Pins,
     found: &[Generation],
 ) -> Result<(Engine, Generation), DataplaneError> {
-    let capacity = engine::capacity_for(config)?;
+    let capacity = engine::capacity_for(policy)?;
     let generation = pins.make_generation(found)?;
     let load = || {
-        let mut engine =
-            Engine::load(capacity, config.gateway.forwarding, ProgramClock::Kernel, Some(&generation.dir))?;
-        engine.set_restrictions(restrictions);
-        engine.apply(config)?;
+        let forwarding = policy.config().gateway.forwarding;
+        let mut engine = Engine::load(capacity, forwarding, ProgramClock::Kernel, Some(&generation.dir))?;
+        engine.apply(policy)?;
         Ok(engine)
     };
     match load() {

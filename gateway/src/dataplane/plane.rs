@@ -6,16 +6,17 @@ use super::{
     Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, InterfaceCounters,
     Restrictions, Snapshot, TableMemory,
 };
-use crate::config::{Config, OnStop};
+use crate::config::OnStop;
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
+use crate::policy::Effective;
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
 ///
 /// The methods mean what those of [`Dataplane`] with the same names say. They may block.
 pub trait Plane: Send {
     /// Replaces the policy, or changes nothing.
-    fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError>;
-    /// What tenants are forbidden, from this moment on and across reloads.
+    fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError>;
+    /// What tenants are forbidden, from this moment until the next policy, which says so itself.
     fn set_restrictions(&mut self, restrictions: &Restrictions);
     /// Offences that the data plane saw, and acted on by itself, since the last call.
     ///
@@ -61,8 +62,8 @@ pub trait Plane: Send {
 }
 
 impl Plane for Dataplane {
-    fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
-        Self::apply(self, config)
+    fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
+        Self::apply(self, policy)
     }
 
     fn set_restrictions(&mut self, restrictions: &Restrictions) {

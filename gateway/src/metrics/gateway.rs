@@ -58,8 +58,12 @@ fn families(observation: &Observation) -> prometheus::Result<Families> {
         memory.tenant_capacity.into(),
     )?;
     families.gauge("fairway_tables_bytes", "Memory of the tables in the kernel.", whole(memory.bytes))?;
-    families.gauge("fairway_exemptions", "Mail exemptions that hold.", whole(policy.exemptions))?;
-    if let Some(next) = policy.next_expiry {
+    families.gauge(
+        "fairway_exemptions",
+        "Mail exemptions that hold.",
+        whole(policy.effective.exemptions()),
+    )?;
+    if let Some(next) = policy.effective.next_exemption_end() {
         families.gauge(
             "fairway_exemption_next_expiry_timestamp_seconds",
             "When the next mail exemption lapses, as Unix time.",

@@ -28,11 +28,11 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::Result<()> {
     gateway::write(out, observation)?;
     offences::write(out, observation, Timestamp::now())?;
-    let (config, counters) = (&observation.policy.config, &observation.snapshot.tenants);
+    let (policy, counters) = (&observation.policy.effective, &observation.snapshot.tenants);
     let tenant = |&index: &usize| {
-        let tenant = &config.tenants[index];
-        let restriction = observation.suspensions.restriction(&tenant.id);
-        Series { counters: &counters[index], cap: Some(Cap::of(tenant)), restriction }
+        let tenant = policy.tenant_at(index);
+        let restriction = tenant.restriction();
+        Series { counters: &counters[index], cap: Some(Cap::of(&tenant)), restriction }
     };
     let others = shown.others.as_ref();
     let others = others.map(|others| Series { counters: others, cap: None, restriction: Restriction::NONE });

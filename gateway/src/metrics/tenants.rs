@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
+use gateway_ebpf::Direction;
+
 use super::family::Family;
-use crate::config::Tenant;
 use crate::domain::{DirectionCounters, Restriction, Scope, Tally, TenantCounters};
+use crate::policy::TenantPolicy;
 
 /// One value of the label `tenant`.
 pub(super) struct Series<'a> {
@@ -22,8 +24,9 @@ pub(super) struct Cap {
 }
 
 impl Cap {
-    pub(super) fn of(tenant: &Tenant) -> Self {
-        Self { up: tenant.cap_up.bits_per_sec(), down: tenant.cap_down.bits_per_sec() }
+    pub(super) fn of(tenant: &TenantPolicy<'_>) -> Self {
+        let [up, down] = Direction::ALL.map(|direction| tenant.cap(direction).value.bits_per_sec());
+        Self { up, down }
     }
 }
 

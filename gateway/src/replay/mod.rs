@@ -33,6 +33,7 @@ pub use report::{
 use crate::config::{Config, Enforcement, Side};
 use crate::dataplane::{DataplaneError, Engine, ProgramClock};
 use crate::detect::Offence;
+use crate::policy::Effective;
 use link::Framer;
 use networks::Networks;
 use tally::{Fate, Tally};
@@ -72,19 +73,20 @@ pub struct Replay {
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 
 impl Replay {
-    /// Loads the programs under `config`'s policy, with the clock at `start`. With `per_packet`, the
+    /// Loads the programs under a policy, with the clock at `start`. With `per_packet`, the
     /// report will hold every verdict.
     ///
     /// # Errors
     /// If the kernel refuses the programs.
     pub fn new(
-        config: &Config,
+        policy: &Effective,
         side: Option<Side>,
         per_packet: bool,
         start: Timestamp,
     ) -> Result<Self, DataplaneError> {
+        let config = policy.config();
         Ok(Self {
-            engine: Engine::detached(config, ProgramClock::Virtual)?,
+            engine: Engine::detached(policy, ProgramClock::Virtual)?,
             networks: Networks::of(config),
             side,
             match_vlan: MatchVlan::of(config),

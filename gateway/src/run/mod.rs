@@ -34,11 +34,12 @@ use tokio::task::spawn_blocking;
 
 pub use signals::{Signal, signals};
 
-use crate::config::{Config, Diagnostics, Loaded, Loader};
+use crate::config::{Diagnostics, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, listen_remedy};
-use crate::dataplane::{DataplaneError, Plane, Restrictions};
+use crate::dataplane::{DataplaneError, Plane};
 use crate::metrics::Endpoint;
+use crate::policy::Effective;
 use crate::store::Store;
 use service::Service;
 
@@ -70,7 +71,7 @@ pub enum RunError {
 /// Runs the gateway that `file` describes until a [`Signal::Stop`]. `start` brings up the data plane.
 pub async fn run(
     file: &Path,
-    start: impl FnOnce(&Config, &Restrictions) -> Result<Box<dyn Plane>, DataplaneError> + Send + 'static,
+    start: impl FnOnce(&Effective) -> Result<Box<dyn Plane>, DataplaneError> + Send + 'static,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
     let loader = SharedLoader::default();

@@ -117,8 +117,7 @@ impl Watch {
 
     fn look_for_rises(&mut self, elapsed: Duration) -> Vec<Offence> {
         self.controller.observe().map_or_else(Vec::new, |observation| {
-            let config = &observation.policy.configured;
-            self.rises.sample(config, &observation.snapshot, elapsed, Timestamp::now())
+            self.rises.sample(&observation.policy.effective, &observation.snapshot, elapsed, Timestamp::now())
         })
     }
 }

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::config::{BitRate, Config, OnStop};
+use gateway::config::{Config, OnStop};
 use gateway::controller::Controller;
 use gateway::dataplane::{
     Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
     InterfaceCounters, Plane, Restrictions, Snapshot, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
+use gateway::policy::Effective;
 use gateway::run::{RunError, Signal, run};
 use gateway::store::Store;
-use gateway_ebpf::DropReason;
+use gateway_ebpf::{Direction, DropReason};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -58,14 +59,14 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    fn of(config: &Config) -> Self {
+    fn of(policy: &Effective) -> Self {
+        let config = policy.config();
         Self {
             tenants: config.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
-            exemptions: config.tenants.iter().map(|tenant| tenant.smtp_exemptions.len()).sum(),
-            caps: config
-                .tenants
-                .iter()
-                .map(|tenant| [tenant.cap_up, tenant.cap_down].map(BitRate::bits_per_sec))
+            exemptions: policy.tenants().map(|tenant| tenant.exemptions().count()).sum(),
+            caps: policy
+                .tenants()
+                .map(|tenant| Direction::ALL.map(|direction| tenant.cap(direction).value.bits_per_sec()))
                 .collect(),
         }
     }
@@ -74,25 +75,26 @@ impl Policy {
 /// The data plane that only records.
 pub(crate) struct Fake {
     record: Arc<Mutex<Record>>,
-    config: Config,
+    config: Arc<Config>,
+}
+
+fn restrictions(policy: &Effective) -> Restrictions {
+    let restricted = policy.overridden().filter(|tenant| !tenant.suspensions().is_empty());
+    restricted.map(|tenant| (tenant.configured().id.clone(), tenant.restriction())).collect()
 }
 
 impl Fake {
-    pub(crate) fn start(
-        record: Arc<Mutex<Record>>,
-        config: &Config,
-        restrictions: &Restrictions,
-    ) -> Box<dyn Plane> {
+    pub(crate) fn start(record: Arc<Mutex<Record>>, policy: &Effective) -> Box<dyn Plane> {
         let mut recorded = record.lock().unwrap();
-        recorded.policies.push(Policy::of(config));
-        recorded.restrictions.clone_from(restrictions);
+        recorded.policies.push(Policy::of(policy));
+        recorded.restrictions = restrictions(policy);
         drop(recorded);
-        Box::new(Self { record, config: config.clone() })
+        Box::new(Self { record, config: Arc::clone(policy.config()) })
     }
 }
 
 impl Plane for Fake {
-    fn apply(&mut self, config: &Config) -> Result<Applied, DataplaneError> {
+    fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
         let mut record = self.record.lock().unwrap();
         if let Some(refusal) = record.refusal {
             return Err(DataplaneError {
@@ -101,8 +103,10 @@ impl Plane for Fake {
                 remedy: "Make room".into(),
             });
         }
-        record.policies.push(Policy::of(config));
-        self.config = config.clone();
+        record.policies.push(Policy::of(policy));
+        record.restrictions = restrictions(policy);
+        self.config = Arc::clone(policy.config());
+        let config = policy.config();
         let prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
         let took = Duration::from_micros(1_500);
         Ok(Applied { tenants: config.tenants.len(), prefixes, took, missing_interfaces: Vec::new() })
@@ -279,7 +283,7 @@ pub(crate) fn serve(
     record: Arc<Mutex<Record>>,
     signals: impl FnOnce() -> mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
-    let start = |config: &Config, restrictions: &Restrictions| Ok(Fake::start(record, config, restrictions));
+    let start = |policy: &Effective| Ok(Fake::start(record, policy));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { run(config, start, signals()).await })
 }
@@ -289,9 +293,7 @@ pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
     let record = Arc::new(Mutex::new(Record::default()));
     let loaded = gateway::config::load(&files.config()).unwrap();
     let store = Store::open(&files.path("state"), loaded.config.evidence);
-    let start = |config: &Config, restrictions: &Restrictions| {
-        Ok(Fake::start(Arc::clone(&record), config, restrictions))
-    };
+    let start = |policy: &Effective| Ok(Fake::start(Arc::clone(&record), policy));
     (Controller::start(loaded, store, start).unwrap(), record)
 }
 

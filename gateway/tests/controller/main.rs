@@ -8,6 +8,7 @@ mod fake;
 mod lowered_caps;
 mod metrics;
 mod offences;
+mod replay;
 mod service;
 mod signals;
 mod suspension;

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use fairway_tests::bench;
+use fairway_tests::bench::in_force;
 use gateway::config::{OffenceKind, Side};
 use gateway::dataplane::{Engine, Outcome, ProgramClock};
 
@@ -97,7 +98,7 @@ impl World {
     /// Fresh tables under the default thresholds.
     pub(crate) fn new() -> Result<Self> {
         let config = bench::config(TENANT);
-        let mut engine = Engine::detached(&config, ProgramClock::Virtual)?;
+        let mut engine = Engine::detached(&in_force(&config), ProgramClock::Virtual)?;
         engine.register(&config.interfaces[0], 1)?;
         Ok(Self {
             engine,
@@ -113,7 +114,7 @@ impl World {
     /// Goes on under the default thresholds and `more`. To load the programs anew would take longer than
     /// most runs do.
     pub(crate) fn configure(&mut self, more: &str) -> Result<()> {
-        self.engine.apply(&bench::config(&format!("{TENANT}\n{more}")))?;
+        self.engine.apply(&in_force(&bench::config(&format!("{TENANT}\n{more}"))))?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use fairway_tests::bench::in_force;
 use gateway::config::{BitRate, Config, Side};
 use gateway::dataplane::{Engine, ProgramClock};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -75,7 +76,8 @@ fn cap_error(effort: Effort, processors: usize) -> Result<Figure> {
 }
 
 fn engine(config: &Config) -> Result<Engine> {
-    let mut engine = Engine::detached(config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+    let mut engine =
+        Engine::detached(&in_force(config), ProgramClock::Kernel).context("root, and Linux 5.18")?;
     engine.register(&config.interfaces[0], LOOPBACK)?;
     Ok(engine)
 }

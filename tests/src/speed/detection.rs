@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fairway_tests::bench;
+use fairway_tests::bench::in_force;
 use fairway_tests::frames::{self, between, number};
 use gateway::config::Side;
 use gateway::dataplane::{DetectionCounters, Engine, ProgramClock};
@@ -50,7 +51,8 @@ fn engine(mode: &str) -> Result<Engine> {
     ));
     // None of what is sent is to meet the cap.
     config.tenants.iter_mut().for_each(|tenant| Arc::make_mut(tenant).burst = Duration::from_secs(3_600));
-    let mut engine = Engine::detached(&config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+    let mut engine =
+        Engine::detached(&in_force(&config), ProgramClock::Kernel).context("root, and Linux 5.18")?;
     engine.register(&config.interfaces[0], LOOPBACK)?;
     Ok(engine)
 }

@@ -118,6 +118,8 @@ fn check(directory: &TempDir) -> Result<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use gateway::policy::Effective;
+
     use super::*;
 
     #[test]
@@ -127,7 +129,7 @@ mod tests {
             let directory = written(notation, scale).expect("a configuration");
             let now = "2026-11-01T00:00:00Z".parse().expect("a timestamp");
             let loaded = gateway::config::load(&directory.path().join("gateway.toml"));
-            let view = gateway::config::view(&loaded.expect("no mistakes").config, now);
+            let view = gateway::policy::view(&Effective::of(loaded.expect("no mistakes").config, now));
             view["tenants"].clone()
         });
         assert_eq!(tenants[0].as_object().map(serde_json::Map::len), Some(2));

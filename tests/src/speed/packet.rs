@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
+use fairway_tests::bench::in_force;
 use fairway_tests::frames::{self, between, number};
 use gateway::config::{Config, Side};
 use gateway::dataplane::{Engine, ProgramClock};
@@ -172,7 +173,7 @@ impl Bench {
         debug_assert!(config.tenants[0].prefixes[..2] == networks_of(0));
         let load = || -> Result<Engine> {
             let mut engine =
-                Engine::detached(&config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+                Engine::detached(&in_force(&config), ProgramClock::Kernel).context("root, and Linux 5.18")?;
             engine.register(&config.interfaces[0], LOOPBACK)?;
             Ok(engine)
         };

@@ -7,6 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::ProgramFd;
+use fairway_tests::bench::in_force;
 use gateway::config::{Config, Forwarding, Side};
 use gateway::dataplane::{Engine, ProgramClock};
 
@@ -133,7 +134,8 @@ struct Contender {
 impl Contender {
     /// Policed by Fairway's program.
     fn fairway(router: Router, config: &Config) -> Result<Self> {
-        let mut engine = Engine::detached(config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+        let mut engine =
+            Engine::detached(&in_force(config), ProgramClock::Kernel).context("root, and Linux 5.18")?;
         engine.register(&config.interfaces[0], router.ingress()?)?;
         let program = engine.program_fd(Side::Tenant)?.try_clone()?;
         Ok(Self { router, program, engine: Some(engine) })
@@ -142,7 +144,8 @@ impl Contender {
     /// Policed by Fairway's program, which forwards as well.
     fn fairway_forwarding(router: Router, mut config: Config) -> Result<Self> {
         config.gateway.forwarding = Forwarding::Xdp;
-        let mut engine = Engine::detached(&config, ProgramClock::Kernel).context("root, and Linux 5.18")?;
+        let mut engine =
+            Engine::detached(&in_force(&config), ProgramClock::Kernel).context("root, and Linux 5.18")?;
         let [ingress, egress] = [&config.interfaces[0], &config.interfaces[1]];
         router.enter(|| {
             engine.register(ingress, router.ingress()?)?;

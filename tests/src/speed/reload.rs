@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use anyhow::{Context, Result};
+use fairway_tests::bench::in_force;
 use fairway_tests::topology::Plan;
 use gateway::config::{BitRate, Side};
 use gateway::dataplane::{Engine, ProgramClock};
@@ -84,10 +85,10 @@ fn under_traffic(effort: Effort) -> Result<Vec<Figure>> {
         config.tenants.iter_mut().map(Arc::make_mut).for_each(|tenant| {
             tenant.cap_down = BitRate::from_bits_per_sec(bits_per_sec).unwrap_or(BitRate::MAX);
         });
-        config
+        in_force(&config)
     });
     let mut engine = Engine::detached(&policies[0], ProgramClock::Kernel).context("root, and Linux 5.18")?;
-    engine.register(&policies[0].interfaces[0], LOOPBACK)?;
+    engine.register(&policies[0].config().interfaces[0], LOOPBACK)?;
     let program = engine.program_fd(Side::Tenant)?.try_clone()?;
     let stop = AtomicBool::new(false);
     let flood = || {

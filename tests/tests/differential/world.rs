@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fairway_tests::bench::in_force;
 use fairway_tests::bench::{self, Bench};
 use fairway_tests::model::{Arrival, Model};
 use fairway_tests::outcome::Outcome;
@@ -86,7 +87,7 @@ impl World {
     /// not fit the tables.
     pub(crate) fn replace(&mut self, policy: &Policy) {
         let config = configuration(policy);
-        if self.bench.engine().apply(&config).is_err() {
+        if self.bench.engine().apply(&in_force(&config)).is_err() {
             *self = Self { compared: self.compared(), ..Self::new(policy) };
             return;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use fairway_tests::bench::in_force;
 use gateway::config::{self, Config, Side};
 use gateway::replay::{Capture, Replay};
 use jiff::Timestamp;
@@ -55,7 +56,7 @@ cap = {{ up = "10 Gbit/s", down = "10 Gbit/s" }}
 /// Kinds of the offences in a capture, as far as it can be read.
 fn offences(config: &Config, capture: &Path, side: Option<Side>) -> Vec<&'static str> {
     let Ok(mut capture) = Capture::open(capture) else { return Vec::new() };
-    let mut replays = [Replay::new(config, side, false, start()).unwrap()];
+    let mut replays = [Replay::new(&in_force(config), side, false, start()).unwrap()];
     gateway::replay::run(&mut capture, &mut replays).unwrap();
     let [replay] = replays;
     replay.report().offences.iter().map(|offence| offence.kind.label()).collect()

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use fairway_tests::bench::in_force;
 use fairway_tests::captures;
 use gateway::config::{self, Side};
 use gateway::replay::{Capture, Replay, Report};
@@ -84,7 +85,7 @@ fn every_capture_adds_up() {
     let files = files_below(&captures);
     let mut read = [0_u64; 2];
     let mut replays = [None, Some(Side::Tenant), Some(Side::Uplink)]
-        .map(|side| Replay::new(&config, side, false, start).unwrap());
+        .map(|side| Replay::new(&in_force(&config), side, false, start).unwrap());
     for file in &files {
         let Ok(mut capture) = Capture::open(file) else { continue };
         let broken = gateway::replay::run(&mut capture, &mut replays).unwrap();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fairway_tests::bench::in_force;
 use fairway_tests::frames::datagram;
 use gateway::config::Side;
 use gateway::dataplane::{Engine, ProgramClock, Verdict};
@@ -110,8 +111,11 @@ fn an_own_burst_is_kept() {
 #[ignore = "needs root: BPF programs"]
 fn the_backlog_is_told_as_the_programs_see_it() {
     let own = "id = \"acme\"\nburst = \"10s\"\ncap = { up = \"64 kbit/s\", down = \"8 kbit/s\" }";
-    let engine =
-        Engine::detached(&config(&TENANTS.replacen("id = \"acme\"", own, 1)), ProgramClock::Kernel).unwrap();
+    let engine = Engine::detached(
+        &in_force(&config(&TENANTS.replacen("id = \"acme\"", own, 1))),
+        ProgramClock::Kernel,
+    )
+    .unwrap();
     assert_eq!(engine.backlogs("acme").unwrap(), Some([Duration::ZERO; 2]));
     // 8,000 bytes are a second of 64 kbit/s.
     for _ in 0..8 {
@@ -136,7 +140,7 @@ fn the_backlog_is_told_as_the_programs_see_it() {
 #[ignore = "needs root: BPF programs"]
 fn all_cpus_together_hold_the_cap_to_one_percent() {
     let config = config(&TENANTS.replacen("id = \"acme\"", "id = \"acme\"\nburst = \"5s\"", 1));
-    let engine = Engine::detached(&config, ProgramClock::Kernel).unwrap();
+    let engine = Engine::detached(&in_force(&config), ProgramClock::Kernel).unwrap();
     let frame = datagram("203.0.113.1", "192.0.2.1", (1, 2), 1_208).frame();
     let bytes_passed = || engine.snapshot().tenants[0].up.passed.bytes;
     let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
+use fairway_tests::bench::in_force;
 use gateway::config::{Forwarding, Side};
 use gateway::dataplane::{Engine, ProgramClock};
 
@@ -16,7 +17,7 @@ const BUDGET: u32 = 300_000;
 fn engine(forwarding: Forwarding, clock: ProgramClock) -> Engine {
     let mut config = bench::config(TENANTS);
     config.gateway.forwarding = forwarding;
-    Engine::detached(&config, clock).unwrap()
+    Engine::detached(&in_force(&config), clock).unwrap()
 }
 
 /// Instructions that the verifier followed in a side's program (Linux 5.16 tells).

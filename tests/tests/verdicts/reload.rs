@@ -1,5 +1,6 @@
 //! A new policy replaces the old one whole; tenants that stay keep their counters and buckets.
 
+use fairway_tests::bench::in_force;
 use fairway_tests::frames::{datagram, syn};
 use gateway::config::Side;
 use gateway::dataplane::Verdict;
@@ -24,7 +25,7 @@ fn counters_stay_with_their_tenants() {
         "[[tenant]]\nid = \"aaa\"\nprefixes = [\"203.0.113.64/28\"]\ncontact = \"a@aaa.example\"\n{}",
         TENANTS.split("[[tenant]]\nid = \"nested\"").next().unwrap(),
     ));
-    bench.engine().apply(&changed).unwrap();
+    bench.engine().apply(&in_force(&changed)).unwrap();
     let after = bench.engine().snapshot();
     assert_eq!(after.tenants.iter().map(|tenant| tenant.id.as_str()).collect::<Vec<_>>(), ["aaa", "acme"]);
     assert_eq!(after.tenants[1], before.tenants[0]);
@@ -33,7 +34,7 @@ fn counters_stay_with_their_tenants() {
     bench.check(&up("one that left", syn("198.18.0.1", "192.0.2.80", 1, 80).frame(), Refused(UnknownSource)));
 
     // A tenant that comes back starts at zero, whichever slot it gets.
-    bench.engine().apply(&config(TENANTS)).unwrap();
+    bench.engine().apply(&in_force(&config(TENANTS))).unwrap();
     let back = bench.engine().snapshot();
     assert!(
         back.tenants.iter().filter(|tenant| tenant.id != "acme").all(|tenant| tenant.up.passed.packets == 0)
@@ -51,7 +52,7 @@ fn an_exhausted_bucket_stays_exhausted() {
         offered += 1;
         assert!(offered < 1_000, "the cap never bites");
     }
-    bench.engine().apply(&config(TENANTS)).unwrap();
+    bench.engine().apply(&in_force(&config(TENANTS))).unwrap();
     bench.check(&up("after a reload", frame, Dropped("acme", OverCap)));
 }
 
@@ -65,7 +66,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
             format!("[[tenant]]\nid = \"t{i}\"\nprefixes = [\"10.{high}.0.{low}/28\"]\ncontact = \"a@t.example\"\n")
         })
         .collect();
-    let error = bench.engine().apply(&config(&many)).unwrap_err();
+    let error = bench.engine().apply(&in_force(&config(&many))).unwrap_err();
     assert!(error.to_string().contains("does not fit"), "{error}");
     bench.check(&up("the old policy", syn("203.0.113.1", "192.0.2.80", 1, 80).frame(), Passed("acme")));
     bench.check(&up("none of the new", syn("10.0.0.1", "192.0.2.80", 1, 80).frame(), Refused(UnknownSource)));
@@ -82,9 +83,9 @@ fn a_hundred_reloads_leak_nothing() {
     );
     let mail = || syn("203.0.113.1", "192.0.2.80", 4_000, 25).frame();
     for _ in 0..100 {
-        bench.engine().apply(&config(&exempt)).unwrap();
+        bench.engine().apply(&in_force(&config(&exempt))).unwrap();
         bench.check(&up("opened", mail(), Passed("acme")));
-        bench.engine().apply(&config(TENANTS)).unwrap();
+        bench.engine().apply(&in_force(&config(TENANTS))).unwrap();
         bench.check(&up("closed again", mail(), Dropped("acme", SmtpBlocked)));
     }
 }

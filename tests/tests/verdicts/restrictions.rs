@@ -1,8 +1,13 @@
 //! Suspended tenants (policy rule E1): what each scope leaves them, and the walled garden.
 
+use std::sync::Arc;
+
 use fairway_tests::frames::{Packet, datagram, ethernet, number, packet, segment, syn};
+use gateway::policy::{Overrides, compose};
+use gateway::suspension::{Scope, Suspension};
 use gateway_ebpf::DropReason::{SmtpBlocked, Suspended};
 use gateway_ebpf::restriction::Restriction;
+use jiff::Timestamp;
 
 use crate::TENANTS;
 use crate::bench::Expected::{Dropped, LinkControl, Passed};
@@ -126,10 +131,20 @@ fn mail_and_outbound_close_both_and_each_is_given_back_by_itself() {
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn a_suspension_survives_reloads() {
-    let mut bench = suspended(Restriction::NOTHING);
+    let mut bench = Bench::new(&format!("{GARDEN}{TENANTS}"));
     let web = || syn(ACME4, WEB4, 4_000, 443).frame();
+    let suspension = Suspension {
+        scope: Scope::Everything,
+        reason: "unpaid".to_owned(),
+        by: None,
+        since: Timestamp::UNIX_EPOCH,
+        until: None,
+    };
+    let mut overrides = Overrides::default();
+    overrides.suspend("acme", suspension);
+    let config = Arc::new(config(&format!("{GARDEN}{TENANTS}")));
     for _ in 0..3 {
-        bench.engine().apply(&config(&format!("{GARDEN}{TENANTS}"))).unwrap();
+        bench.engine().apply(&compose(&config, &overrides, Timestamp::UNIX_EPOCH)).unwrap();
         bench.check(&up("after a reload", web(), Dropped("acme", Suspended)));
     }
     bench.engine().set_restrictions(&[].into());

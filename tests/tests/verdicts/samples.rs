@@ -1,5 +1,6 @@
 //! Samples of dropped packets: what the controller is told, and that no flood hides a packet.
 
+use fairway_tests::bench::in_force;
 use fairway_tests::frames::{datagram, syn};
 use gateway::config::Side;
 use gateway::dataplane::{Engine, Event, EventCounters, EventKind, Verdict};
@@ -135,9 +136,9 @@ fn an_event_keeps_its_tenant_when_the_slot_goes_to_another() {
     let engine = bench.engine();
     drop_times(engine, Side::Tenant, &syn(ACME4, MX4, 4_000, 25).frame(), 1);
     let newcomer = TENANTS.replacen("acme", "newcomer", 1);
-    engine.apply(&config(&newcomer)).unwrap();
+    engine.apply(&in_force(&config(&newcomer))).unwrap();
     // The slot that acme had has been given up; the next newcomer takes it.
-    engine.apply(&config(&newcomer.replacen("nested", "another", 1))).unwrap();
+    engine.apply(&in_force(&config(&newcomer.replacen("nested", "another", 1)))).unwrap();
     drop_times(engine, Side::Tenant, &syn(NESTED4, MX4, 4_000, 25).frame(), 1);
     let blocked = DropReason::SmtpBlocked;
     assert_eq!(

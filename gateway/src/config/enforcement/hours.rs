@@ -76,7 +76,7 @@ impl fmt::Display for OfficeHours {
 }
 
 /// `09:00`.
-pub(in crate::config) fn hours_and_minutes(time: Time) -> String {
+pub(crate) fn hours_and_minutes(time: Time) -> String {
     format!("{:02}:{:02}", time.hour(), time.minute())
 }
 

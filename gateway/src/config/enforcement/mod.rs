@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use hours::OfficeHours;
-pub(super) use hours::hours_and_minutes;
+pub(crate) use hours::hours_and_minutes;
 pub use ladder::{Ladder, Release, Restrict, Step};
 pub(super) use read::read_enforcement;
 

@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 
 use crate::config::{self, Config, Threshold};
 use crate::domain::OffenceKind;
+use crate::policy::Effective;
 
 /// What a bank says of detection, lists of networks aside.
 pub(in crate::dataplane) struct DetectionImage {
@@ -27,7 +28,8 @@ const MINUTE_NS: u64 = 60_000_000_000;
 
 impl DetectionImage {
     /// Compiles the detectors' settings.
-    pub(in crate::dataplane) fn compile(config: &Config) -> Self {
+    pub(in crate::dataplane) fn compile(policy: &Effective) -> Self {
+        let config = policy.config();
         let detection = &config.detection;
         let breaker_interval_ns = MINUTE_NS / u64::from(detection.max_measures_per_minute.max(1));
         Self {
@@ -36,7 +38,7 @@ impl DetectionImage {
             contacts: detection.contacts,
             breaker_interval_ns,
             breaker_burst_ns: MINUTE_NS - breaker_interval_ns,
-            left_alone: left_alone(config).map(|(kind, network, _)| (kind, network)).collect(),
+            left_alone: left_alone(policy).map(|(kind, network, _)| (kind, network)).collect(),
         }
     }
 
@@ -48,9 +50,9 @@ impl DetectionImage {
 
 /// Every source that a kind is not looked for in, with when that ends.
 pub(in crate::dataplane) fn left_alone(
-    config: &Config,
+    policy: &Effective,
 ) -> impl Iterator<Item = (Kind, IpNetwork, jiff::Timestamp)> {
-    config.detection.allow.iter().flat_map(|allowance| {
+    policy.allowances().flat_map(|allowance| {
         let all = OffenceKind::ALL.into_iter().filter(|_| allowance.kinds.is_empty());
         let kinds = all.chain(allowance.kinds.iter().copied()).map(Kind::from);
         kinds.flat_map(move |kind| {

@@ -25,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{LoweredCap, Offence};
 use crate::config::{BitRate, Config, DetectMode, Measure, OffenceKind, Rule, Side, Tenant, Threshold};
 use crate::domain::{Snapshot, TenantCounters};
+use crate::policy::Effective;
 
 pub use baseline::Baseline;
 
@@ -84,15 +85,16 @@ struct Load {
 }
 
 impl RiseDetector {
-    /// Looks at counters `elapsed` after the last ones; returns who has risen. `config` has the caps that
-    /// the tenants have without measures.
+    /// Looks at counters `elapsed` after the last ones; returns who has risen. It goes by the caps that the
+    /// tenants have without measures.
     pub fn sample(
         &mut self,
-        config: &Config,
+        policy: &Effective,
         snapshot: &Snapshot,
         elapsed: Duration,
         now: Timestamp,
     ) -> Vec<Offence> {
+        let config = policy.config();
         let rates = self.advance(snapshot, elapsed);
         let other = other_bytes(snapshot);
         let before = self.other_bytes.replace(other);
@@ -100,7 +102,7 @@ impl RiseDetector {
         let loads = other.and_then(|other| loads(config, rates.iter().flatten(), other));
         let judged = config.tenants.iter().zip(rates);
         let judge =
-            |(tenant, rates): (&Arc<Tenant>, Option<_>)| self.judge(config, tenant, rates?, loads, now);
+            |(tenant, rates): (&Arc<Tenant>, Option<_>)| self.judge(policy, tenant, rates?, loads, now);
         let mut offences: Vec<_> = judged.filter_map(judge).collect();
         let at_most = config.detection.max_measures_per_minute as usize;
         for offence in offences.iter_mut().filter(|offence| offence.until.is_some()).skip(at_most) {
@@ -163,13 +165,14 @@ impl RiseDetector {
 
     fn judge(
         &mut self,
-        config: &Config,
+        policy: &Effective,
         tenant: &Tenant,
         rates: [f64; 2],
         loads: Option<[Load; 2]>,
         now: Timestamp,
     ) -> Option<Offence> {
         let usage = self.tenants.get_mut(&tenant.id)?;
+        let config = policy.config();
         let class = config.detection.class_index(tenant.detect_class.as_deref());
         let rule = config.detection.classes[class].rule(OffenceKind::SuddenRise);
         let mut counters = BTreeMap::new();
@@ -188,7 +191,7 @@ impl RiseDetector {
             usage.baselines[direction].learn(rate);
         }
         let is_quiet = usage.quiet_until.is_some_and(|until| now < until);
-        if counters.is_empty() || is_quiet || rule.mode == DetectMode::Off || is_allowed(config, tenant) {
+        if counters.is_empty() || is_quiet || rule.mode == DetectMode::Off || is_allowed(policy, tenant) {
             return None;
         }
         usage.quiet_until =
@@ -289,9 +292,9 @@ fn loads<'r>(
 }
 
 /// Whether all of a tenant's networks are allowed to rise.
-fn is_allowed(config: &Config, tenant: &Tenant) -> bool {
-    let allow = config.detection.allow.iter();
-    let sources: Vec<_> = allow
+fn is_allowed(policy: &Effective, tenant: &Tenant) -> bool {
+    let sources: Vec<_> = policy
+        .allowances()
         .filter(|allow| allow.kinds.is_empty() || allow.kinds.contains(&OffenceKind::SuddenRise))
         .flat_map(|allow| &allow.sources)
         .collect();

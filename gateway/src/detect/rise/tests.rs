@@ -10,7 +10,7 @@ const DAY: u32 = 24 * 60;
 
 /// Two tenants and 100 others behind an uplink of 1 Gbit/s, minute by minute.
 struct Simulation {
-    config: Config,
+    policy: Effective,
     detector: RiseDetector,
     snapshot: Snapshot,
     minute: i64,
@@ -40,7 +40,13 @@ impl Simulation {
             tenants: config.tenants.iter().map(|tenant| none(tenant)).collect(),
             interfaces: config.interfaces.iter().map(nothing).collect(),
         };
-        Self { config, detector: RiseDetector::default(), snapshot, minute: 0, reported: Vec::new() }
+        Self {
+            policy: Effective::of(config, at(0)),
+            detector: RiseDetector::default(),
+            snapshot,
+            minute: 0,
+            reported: Vec::new(),
+        }
     }
 
     /// `minutes` in which the tenants send at these bit rates.
@@ -51,7 +57,7 @@ impl Simulation {
             }
             self.minute += 1;
             let now = at(self.minute * 60);
-            let found = self.detector.sample(&self.config, &self.snapshot, SAMPLE_EVERY, now);
+            let found = self.detector.sample(&self.policy, &self.snapshot, SAMPLE_EVERY, now);
             self.reported.extend(found.into_iter().map(|offence| (self.minute, offence)));
         }
     }

@@ -3,6 +3,7 @@
 
 use std::thread;
 
+use fairway_tests::bench::in_force;
 use gateway::detect::{MeasureInForce, Watched};
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +15,7 @@ const TICKS: SignedDuration = SignedDuration::from_millis(20);
 const A_WHILE: SignedDuration = SignedDuration::from_mins(1);
 
 fn engine(detect: &str) -> Engine {
-    Engine::detached(&policy(detect), ProgramClock::Kernel).unwrap()
+    Engine::detached(&in_force(&policy(detect)), ProgramClock::Kernel).unwrap()
 }
 
 fn verdict(engine: &Engine, packet: &Packet) -> Verdict {

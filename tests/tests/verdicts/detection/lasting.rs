@@ -1,5 +1,6 @@
 //! What is known of sources outlasts reloads and moves, and ends when the operator says so.
 
+use fairway_tests::bench::in_force;
 use gateway::dataplane::ProgramClock;
 use gateway::detect::Lift;
 use gateway_ebpf::DropReason::Quarantined;
@@ -38,10 +39,10 @@ fn check(scene: &mut Scene) {
 fn a_reload_forgets_nothing() {
     let mut scene = scene();
     for _ in 0..3 {
-        scene.engine().apply(&policy(SETTINGS)).unwrap();
+        scene.engine().apply(&in_force(&policy(SETTINGS))).unwrap();
     }
     check(&mut scene);
-    scene.engine().apply(&policy(SETTINGS)).unwrap();
+    scene.engine().apply(&in_force(&policy(SETTINGS))).unwrap();
     assert_eq!(scene.up(&syn(SIBLING, &host(0), 40_000, 443)), Some(Quarantined));
 }
 
@@ -54,7 +55,7 @@ fn a_move_to_larger_tables_forgets_nothing() {
     let prefixes = prefixes.join(", ");
     let more = format!("[[tenant]]\nid = \"aaa\"\nprefixes = [{prefixes}]\ncontact = \"a@aaa.example\"\n");
     let larger = policy(&format!("sources = 100000\n{SETTINGS}{more}"));
-    let mut engine = Engine::detached(&larger, ProgramClock::Virtual).unwrap();
+    let mut engine = Engine::detached(&in_force(&larger), ProgramClock::Virtual).unwrap();
     let places = |engine: &Engine| engine.detection_counters().source_places;
     assert!(places(&engine) > places(scene.engine()));
     engine.register(&larger.interfaces[0], 1).unwrap();

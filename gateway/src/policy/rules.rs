@@ -1,9 +1,11 @@
 //! Which rules decide about a tenant's packets, and where each is configured: for whoever asks why.
 
-use super::network::port_range_text;
-use super::{
+use gateway_ebpf::Direction as Way;
+
+use super::{Cause, Effective, TenantPolicy};
+use crate::config::{
     ClosedPort, Config, Direction, Fragments, Interface, Place, PortRule, Protocol, Refuse, Side, Tenant,
-    UnknownSources, Written,
+    UnknownSources, port_range_text,
 };
 
 /// One rule, as it applies to one tenant.
@@ -13,52 +15,75 @@ pub struct PolicyRule {
     pub about: String,
     /// What it says: `closed`.
     pub says: String,
-    /// The key that says so: `smtp.default`.
-    pub key: String,
+    /// The key of the configuration that it comes from: `smtp.default`.
+    pub key: &'static str,
     /// Where that is written; none: it is left out, and this is the default.
     pub place: Option<Place>,
 }
 
 impl PolicyRule {
-    fn new(about: impl Into<String>, says: impl Into<String>, key: &str, place: Option<&Place>) -> Self {
-        Self { about: about.into(), says: says.into(), key: key.into(), place: place.cloned() }
+    fn new(
+        about: impl Into<String>,
+        says: impl Into<String>,
+        key: &'static str,
+        place: Option<&Place>,
+    ) -> Self {
+        Self { about: about.into(), says: says.into(), key, place: place.cloned() }
+    }
+
+    fn by(about: impl Into<String>, says: impl Into<String>, (key, place): KeyAndPlace<'_>) -> Self {
+        Self::new(about, says, key, place)
     }
 }
 
-/// Every rule for a tenant, in the order in which the programs apply them; exemptions aside.
+/// A key of the configuration, and where it is written.
+type KeyAndPlace<'p> = (&'static str, Option<&'p Place>);
+
+/// Every rule for a tenant, in the order in which the programs apply them; exemptions and suspensions aside.
 #[must_use]
-pub fn rules(config: &Config, tenant: &Tenant) -> Vec<PolicyRule> {
+pub fn rules(policy: &TenantPolicy<'_>) -> Vec<PolicyRule> {
+    let (config, tenant) = (policy.config(), policy.configured());
     let networks = texts(&tenant.prefixes);
     let mut rules = vec![
         PolicyRule::new("networks", networks, "tenant.prefixes", tenant.written.place("prefixes")),
         vlan(config, tenant),
-        fragments(config, tenant),
+        fragments(policy),
         walled_garden(config),
     ];
     rules.extend([(Direction::Out, "TCP 25 out"), (Direction::In, "TCP 25 in")].map(|(direction, about)| {
-        let says = relay_port(config, tenant, direction);
+        let says = relay_port(policy, direction);
         PolicyRule::new(about, says, "smtp.default", config.written.place("smtp.default"))
     }));
     if tenant.relay && config.smtp.default == PortRule::Block {
         let says = format!("open ({})", texts(&config.smtp.relays));
         rules.push(PolicyRule::new("TCP 25 to relays", says, "tenant.relay", tenant.written.place("relay")));
     }
-    rules.push(submission(config, tenant));
+    rules.push(submission(policy));
     rules.extend(config.closed_ports.iter().map(|closed| closed_port(closed, tenant)));
-    rules.extend([("up", "cap.up", tenant.cap_up), ("down", "cap.down", tenant.cap_down)].map(
-        |(direction, key, cap)| {
-            // One rate for both directions has a place of its own.
-            let key = if tenant.written.place("cap").is_some() { "cap" } else { key };
-            let (key, place) = own_or(config, &tenant.written, key, "fair_use.ceiling");
-            PolicyRule::new(format!("cap {direction}"), cap.to_string(), &key, place)
-        },
-    ));
+    rules.extend(Way::ALL.map(|way| cap(policy, way)));
     rules
+}
+
+fn cap(policy: &TenantPolicy<'_>, way: Way) -> PolicyRule {
+    let configured = policy.configured_cap(way);
+    let in_force = policy.cap(way);
+    let says = match in_force.cause {
+        Cause::Measure(measure) => format!(
+            "{}, lowered to {} until {:.0} for {}",
+            configured.value,
+            in_force.value,
+            measure.until,
+            measure.kind.label()
+        ),
+        Cause::Config { .. } | Cause::Grant(_) => in_force.value.to_string(),
+    };
+    PolicyRule::new(format!("cap {}", way.label()), says, configured.key, configured.place)
 }
 
 /// What happens to packets of an address that is no tenant's.
 #[must_use]
-pub fn rules_for_strangers(config: &Config) -> Vec<PolicyRule> {
+pub fn rules_for_strangers(policy: &Effective) -> Vec<PolicyRule> {
+    let config = policy.config();
     let from = match config.gateway.unknown_sources {
         UnknownSources::Drop => {
             "dropped as unknown_source, but for control traffic of the link (ARP, DHCP...)"
@@ -93,13 +118,12 @@ fn vlan(config: &Config, tenant: &Tenant) -> PolicyRule {
     PolicyRule::new("VLAN", says, "tenant.vlan", tenant.written.place("vlan"))
 }
 
-fn fragments(config: &Config, tenant: &Tenant) -> PolicyRule {
-    let says = match tenant.fragments {
+fn fragments(policy: &TenantPolicy<'_>) -> PolicyRule {
+    let says = match policy.configured().fragments {
         Fragments::Allow => "let through, but for those that could hide a port",
         Fragments::Drop => "dropped",
     };
-    let (key, place) = own_or(config, &tenant.written, "fragments", "gateway.fragments");
-    PolicyRule::new("fragments", says, &key, place)
+    PolicyRule::by("fragments", says, policy.own_or("fragments", "tenant.fragments", "gateway.fragments"))
 }
 
 fn walled_garden(config: &Config) -> PolicyRule {
@@ -110,12 +134,13 @@ fn walled_garden(config: &Config) -> PolicyRule {
     PolicyRule::new("walled garden", says, "walled_garden.hosts", config.written.place("walled_garden.hosts"))
 }
 
-fn relay_port(config: &Config, tenant: &Tenant, direction: Direction) -> String {
+fn relay_port(policy: &TenantPolicy<'_>, direction: Direction) -> String {
+    let config = policy.config();
     let covers = |exempt: Direction| match direction {
         Direction::In => exempt.covers_in(),
         _ => exempt.covers_out(),
     };
-    let is_exempt = tenant.smtp_exemptions.iter().any(|exemption| covers(exemption.direction));
+    let is_exempt = policy.exemptions().any(|exemption| covers(exemption.direction));
     match config.smtp.default {
         PortRule::Allow => "open".to_owned(),
         PortRule::Block if is_exempt => {
@@ -125,13 +150,16 @@ fn relay_port(config: &Config, tenant: &Tenant, direction: Direction) -> String 
     }
 }
 
-fn submission(config: &Config, tenant: &Tenant) -> PolicyRule {
-    let says = match tenant.submission {
+fn submission(policy: &TenantPolicy<'_>) -> PolicyRule {
+    let says = match policy.configured().submission {
         PortRule::Allow => "open".to_owned(),
-        PortRule::Block => closed(config.smtp.refuse, Direction::Both),
+        PortRule::Block => closed(policy.config().smtp.refuse, Direction::Both),
     };
-    let (key, place) = own_or(config, &tenant.written, "submission", "smtp.submission");
-    PolicyRule::new("TCP 465, 587, 2525", says, &key, place)
+    PolicyRule::by(
+        "TCP 465, 587, 2525",
+        says,
+        policy.own_or("submission", "tenant.submission", "smtp.submission"),
+    )
 }
 
 fn closed_port(port: &ClosedPort, tenant: &Tenant) -> PolicyRule {
@@ -159,14 +187,6 @@ fn closed(refuse: Refuse, direction: Direction) -> String {
     match refuse {
         Refuse::Reset if direction.covers_out() => "closed, and the tenant is told so".to_owned(),
         _ => "closed".to_owned(),
-    }
-}
-
-/// The tenant's own key if it is written, else the main file's.
-fn own_or<'c>(config: &'c Config, own: &'c Written, key: &str, general: &str) -> (String, Option<&'c Place>) {
-    match own.place(key) {
-        Some(place) => (format!("tenant.{key}"), Some(place)),
-        None => (general.to_owned(), config.written.place(general)),
     }
 }
 

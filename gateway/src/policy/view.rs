@@ -1,22 +1,22 @@
-//! The effective policy as JSON: what is in force, defaults filled in, in the config's own notation.
+//! The policy as JSON: what holds of the configuration, defaults filled in, in its own notation.
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::enforcement::hours_and_minutes;
-use super::network::port_range_text;
-use super::units::{DurationText, SizeText};
-use super::{
-    Allowance, ClosedPort, Config, DetectClass, Detection, Enforcement, Interface, Ladder, Rule,
-    SmtpExemption, Tenant,
+use super::{Effective, Exemption, TenantPolicy};
+use crate::config::{
+    Allowance, ClosedPort, DetectClass, Detection, DurationText, Enforcement, Interface, Ladder, Rule,
+    SizeText, hours_and_minutes, port_range_text,
 };
 
 /// Version of the JSON; raised whenever a key changes its meaning or goes away.
 const VERSION: u32 = 1;
 
-/// The policy of `config`. Interfaces, closed ports and tenants are keyed by what identifies them, so
-/// that two views can be compared; where something was written is left out, and so is what has expired at `now`.
-pub fn view(config: &Config, now: Timestamp) -> Value {
+/// What the files give every tenant, as far as it holds. Suspensions and lowered caps are left out, since they
+/// stay whatever the files say. Interfaces, closed ports and tenants are keyed by what identifies them, so
+/// that two views can be compared; where something was written is left out.
+#[must_use]
+pub fn view(policy: &Effective) -> Value {
+    let config = policy.config();
     let gateway = &config.gateway;
     json!({
         "version": VERSION,
@@ -45,7 +45,7 @@ pub fn view(config: &Config, now: Timestamp) -> Value {
         },
         "closed_ports": keyed(&config.closed_ports, |port| &port.name, view_closed_port),
         "walled_garden": texts(&config.walled_garden),
-        "detect": view_detection(&config.detection, now),
+        "detect": view_detection(&config.detection, policy.allowances()),
         "enforcement": view_enforcement(&config.enforcement),
         "evidence": {
             "max_size": SizeText(config.evidence.max_bytes).to_string(),
@@ -55,7 +55,10 @@ pub fn view(config: &Config, now: Timestamp) -> Value {
             "listen": metrics.listen.to_string(),
             "top_tenants": metrics.top_tenants,
         })),
-        "tenants": keyed(&config.tenants, |tenant| &tenant.id, |tenant| view_tenant(tenant, now)),
+        "tenants": policy
+            .tenants()
+            .map(|tenant| (tenant.configured().id.clone(), view_tenant(&tenant)))
+            .collect::<Map<_, _>>(),
     })
 }
 
@@ -73,8 +76,9 @@ fn view_closed_port(port: &ClosedPort) -> Value {
     json!({ "protocol": port.protocol, "ports": ports, "direction": port.direction, "refuse": port.refuse })
 }
 
-fn view_tenant(tenant: &Tenant, now: Timestamp) -> Value {
-    let exemptions = tenant.smtp_exemptions.iter().filter(|exemption| exemption.holds_at(now));
+fn view_tenant(policy: &TenantPolicy<'_>) -> Value {
+    let tenant = policy.configured();
+    let exemptions = policy.exemptions().filter(|exemption| exemption.is_configured());
     json!({
         "name": tenant.name,
         "prefixes": texts(&tenant.prefixes),
@@ -88,23 +92,22 @@ fn view_tenant(tenant: &Tenant, now: Timestamp) -> Value {
         "relay": tenant.relay,
         "open": tenant.open,
         "detect_class": tenant.detect_class,
-        "smtp_exemptions": exemptions.map(view_exemption).collect::<Vec<_>>(),
+        "smtp_exemptions": exemptions.map(|exemption| view_exemption(&exemption)).collect::<Vec<_>>(),
     })
 }
 
-fn view_exemption(exemption: &SmtpExemption) -> Value {
+fn view_exemption(exemption: &Exemption<'_>) -> Value {
     json!({
         "ticket": exemption.ticket,
         "direction": exemption.direction,
-        "peers": texts(&exemption.peers),
+        "peers": texts(exemption.peers),
         "approved_by": exemption.approved_by,
         "expires": exemption.expires.to_string(),
     })
 }
 
 /// What drop lists hold is left out: it is the files' own, and may be long.
-fn view_detection(detection: &Detection, now: Timestamp) -> Value {
-    let allow = detection.allow.iter().filter(|allowance| allowance.holds_at(now));
+fn view_detection<'p>(detection: &Detection, allow: impl Iterator<Item = &'p Allowance>) -> Value {
     json!({
         "sources": detection.sources,
         "contacts": detection.contacts,
