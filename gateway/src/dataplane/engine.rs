@@ -203,6 +203,13 @@ impl Engine {
         self.tables.confirm(now_ns);
     }
 
+    /// What a controller does every second: looks after sources that send nothing any more, at each of these
+    /// moments, then takes the offences. Moments are as [`Self::now_ns`] tells them.
+    pub fn look(&mut self, moments_ns: impl IntoIterator<Item = u64>) -> Vec<Offence> {
+        moments_ns.into_iter().for_each(|now_ns| self.confirm(now_ns));
+        self.take_offences()
+    }
+
     /// Offences since the last call, each with what it rests on.
     pub fn take_offences(&mut self) -> Vec<Offence> {
         let (reports, lost) = self.tables.detection.reports();

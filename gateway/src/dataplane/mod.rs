@@ -249,8 +249,7 @@ impl Dataplane {
 
     /// Offences that the programs saw, and acted on by themselves, since the last call.
     pub fn take_offences(&mut self) -> Vec<Offence> {
-        self.engine.confirm(self.engine.now_ns());
-        self.engine.take_offences()
+        self.engine.look([self.engine.now_ns()])
     }
 
     /// Takes measures that still hold, after a start.

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod rise;
+mod second;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use breaker::{BREAKER_EVERY, Breaker, ContactTotals, Turn};
 pub use rise::{Baseline, KEEP_EVERY, Learned, RiseDetector, SAMPLE_EVERY};
+pub use second::{Look, Second};
 pub use tally::OffenceTally;
 
 pub use crate::domain::{LoweredCap, MeasureInForce};

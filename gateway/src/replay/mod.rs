@@ -19,6 +19,7 @@ mod report;
 mod tally;
 
 use std::io::BufRead;
+use std::time::Duration;
 
 use gateway_ebpf::detect::rules::CONFIRM_NS;
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ pub use report::{
 
 use crate::config::{Config, Enforcement, Side};
 use crate::dataplane::{DataplaneError, Engine, ProgramClock};
-use crate::detect::Offence;
+use crate::detect::{Offence, Second};
 use crate::policy::Effective;
 use link::Framer;
 use networks::Networks;
@@ -61,16 +62,12 @@ pub struct Replay {
     match_vlan: MatchVlan,
     framer: Framer,
     now_ns: u64,
-    /// When the controller last looked, as it does every second.
-    looked_ns: u64,
+    second: Second,
     offences: Vec<Offence>,
     tally: Tally,
     config_digest: String,
     enforcement: Enforcement,
 }
-
-/// How often the controller looks after sources that went quiet.
-const LOOK_EVERY_NS: u64 = 1_000_000_000;
 
 impl Replay {
     /// Loads the programs under a policy, with the clock at `start`. With `per_packet`, the
@@ -92,7 +89,7 @@ impl Replay {
             match_vlan: MatchVlan::of(config),
             framer: Framer::default(),
             now_ns: u64::try_from(start.as_nanosecond()).unwrap_or(0),
-            looked_ns: 0,
+            second: Second::default(),
             offences: Vec::new(),
             tally: Tally::new(per_packet),
             config_digest: config.digest.to_string(),
@@ -137,32 +134,26 @@ impl Replay {
 
     /// Does what the controller does every second, up to the present.
     fn look(&mut self) {
-        if self.now_ns < self.looked_ns + LOOK_EVERY_NS {
-            return;
+        let looks = self.second.looks_after_quiet_sources(Duration::from_nanos(self.now_ns));
+        if !looks.is_empty() {
+            self.offences.extend(self.engine.look(looks.into_iter().map(nanoseconds)));
         }
-        // What was due since then was due at the first look after it, if a pause in the traffic hid it.
-        if self.looked_ns > 0 {
-            let confirmed_ns = self.looked_ns + CONFIRM_NS + LOOK_EVERY_NS;
-            if confirmed_ns < self.now_ns {
-                self.engine.confirm(confirmed_ns);
-            }
-        }
-        self.engine.confirm(self.now_ns);
-        self.offences.extend(self.engine.take_offences());
-        self.looked_ns = self.now_ns;
     }
 
     /// What became of all packets.
     pub fn report(mut self) -> Report {
         // What the last packets led to is still seen.
-        self.engine.confirm(self.now_ns + CONFIRM_NS);
-        self.offences.extend(self.engine.take_offences());
+        self.offences.extend(self.engine.look([self.now_ns + CONFIRM_NS]));
         // An offence may be certain after the last packet.
         let last = self.tally.last_ns.map(timestamp);
         let end = self.offences.iter().map(|offence| offence.at).chain(last).max();
         let judged = ladders::judge(&self.offences, &self.enforcement, end);
         report::report(self.tally, &self.engine, self.offences, judged, self.config_digest)
     }
+}
+
+fn nanoseconds(moment: Duration) -> u64 {
+    u64::try_from(moment.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Judges every packet of a capture by each of the policies. If the capture is broken, what is before

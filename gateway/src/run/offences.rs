@@ -10,25 +10,17 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use crate::controller::Controller;
-use crate::detect::{BREAKER_EVERY, Breaker, KEEP_EVERY, Offence, RiseDetector, SAMPLE_EVERY, Turn};
-
-/// Short enough for an operator who watches the log, long enough to cost nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How often the store, the controller and the kernel are compared.
-const COMPARE_EVERY: Duration = Duration::from_secs(60);
+use crate::detect::{Breaker, Look, Offence, RiseDetector, Second, Turn};
 
 /// Goes on until the sender of `stop` is dropped.
 pub(super) async fn follow(controller: Arc<Controller>, mut stop: oneshot::Receiver<()>) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::new(controller);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            () = sleep(watch.next_look_in()) => {}
             _ = &mut stop => break,
         }
         let controller = Arc::clone(&watch.controller);
@@ -47,48 +39,53 @@ pub(super) async fn follow(controller: Arc<Controller>, mut stop: oneshot::Recei
 /// What is remembered between looks.
 struct Watch {
     controller: Arc<Controller>,
+    /// What the second's clock counts from.
+    started_at: Instant,
+    second: Second,
     rises: RiseDetector,
-    looked_for_rises: Every,
     /// Whether what an earlier controller had learned is in `rises`: it must not be replaced before.
     has_resumed: bool,
-    kept_baselines: Every,
     breaker: Breaker,
-    looked_for_outage: Every,
-    compared: Every,
 }
 
 impl Watch {
     fn new(controller: Arc<Controller>) -> Self {
         Self {
             controller,
+            started_at: Instant::now(),
+            second: Second::default(),
             rises: RiseDetector::default(),
-            looked_for_rises: Every::new(SAMPLE_EVERY),
             has_resumed: false,
-            kept_baselines: Every::new(KEEP_EVERY),
             breaker: Breaker::default(),
-            looked_for_outage: Every::new(BREAKER_EVERY),
-            compared: Every::new(COMPARE_EVERY),
         }
     }
 
+    fn next_look_in(&self) -> Duration {
+        self.second.next_deadline().saturating_sub(self.started_at.elapsed())
+    }
+
     fn look(&mut self) {
-        self.controller.take_offences().iter().for_each(tell);
-        if self.kept_baselines.elapsed().is_some() {
-            self.keep_baselines();
-            self.resume_baselines();
-        }
-        if self.compared.elapsed().is_some()
-            && let Err(error) = self.controller.compare()
-        {
-            tracing::warn!("{error}. What is in force cannot be compared with it");
-        }
-        if let Some(elapsed) = self.looked_for_outage.elapsed() {
-            let turn = self.controller.look_for_outage(&mut self.breaker, elapsed);
-            turn.into_iter().for_each(tell_turn);
-        }
-        if let Some(elapsed) = self.looked_for_rises.elapsed() {
-            for offence in self.look_for_rises(elapsed) {
-                tell(&self.controller.offended(offence));
+        for look in self.second.due(self.started_at.elapsed()) {
+            match look {
+                Look::Offences => self.controller.take_offences().iter().for_each(tell),
+                Look::Baselines => {
+                    self.keep_baselines();
+                    self.resume_baselines();
+                }
+                Look::Comparison => {
+                    if let Err(error) = self.controller.compare() {
+                        tracing::warn!("{error}. What is in force cannot be compared with it");
+                    }
+                }
+                Look::Outage(elapsed) => {
+                    let turn = self.controller.look_for_outage(&mut self.breaker, elapsed);
+                    turn.into_iter().for_each(tell_turn);
+                }
+                Look::Rises(elapsed) => {
+                    for offence in self.look_for_rises(elapsed) {
+                        tell(&self.controller.offended(offence));
+                    }
+                }
             }
         }
     }
@@ -118,27 +115,6 @@ impl Watch {
     fn look_for_rises(&mut self, elapsed: Duration) -> Vec<Offence> {
         self.controller.observe().map_or_else(Vec::new, |observation| {
             self.rises.sample(&observation.policy.effective, &observation.snapshot, elapsed, Timestamp::now())
-        })
-    }
-}
-
-/// Something that is to be done now and then.
-struct Every {
-    period: Duration,
-    done_at: Option<Instant>,
-}
-
-impl Every {
-    fn new(period: Duration) -> Self {
-        Self { period, done_at: None }
-    }
-
-    /// If it is time to do it: how long ago it was done last (the first time, one period).
-    fn elapsed(&mut self) -> Option<Duration> {
-        let elapsed = self.done_at.map_or(self.period, |at| at.elapsed());
-        (elapsed >= self.period).then(|| {
-            self.done_at = Some(Instant::now());
-            elapsed
         })
     }
 }

@@ -3,12 +3,14 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::Result;
 use fairway_tests::bench;
 use fairway_tests::bench::in_force;
 use gateway::config::{OffenceKind, Side};
 use gateway::dataplane::{Engine, Outcome, ProgramClock};
+use gateway::detect::{Look, Offence, Second};
 
 use crate::wire::{Answer, End, Over, Peer, Wire};
 
@@ -39,6 +41,11 @@ pub(crate) enum Fate {
 pub(crate) struct Verdict {
     pub(crate) kind: OffenceKind,
     pub(crate) at_ns: u64,
+}
+
+fn first(offences: &[Offence]) -> Option<Verdict> {
+    let first = offences.first()?;
+    Some(Verdict { kind: first.kind, at_ns: u64::try_from(first.at.as_nanosecond()).unwrap_or(0) })
 }
 
 /// What is to come of a contact.
@@ -88,7 +95,7 @@ pub(crate) struct World {
     engine: Engine,
     wire: Wire,
     now_ns: u64,
-    looked_ns: u64,
+    second: Second,
     due: BinaryHeap<Reverse<Due>>,
     order: u64,
     next_source: u32,
@@ -104,7 +111,7 @@ impl World {
             engine,
             wire: Wire::new(),
             now_ns: 1_000 * SECOND_NS,
-            looked_ns: 0,
+            second: Second::default(),
             due: BinaryHeap::new(),
             order: 0,
             next_source: Ipv4Addr::new(10, 0, 0, 1).to_bits(),
@@ -129,8 +136,7 @@ impl World {
         self.due.clear();
         self.now_ns += 2 * 3_600 * SECOND_NS;
         // What is still to be said of an earlier source is not this one's.
-        self.engine.confirm(self.now_ns);
-        self.engine.take_offences();
+        drop(self.engine.look([self.now_ns]));
         self.next_source += 1;
         Ipv4Addr::from_bits(self.next_source)
     }
@@ -159,18 +165,16 @@ impl World {
 
     fn look(&mut self, at_ns: u64, verdict: &mut Option<Verdict>) {
         self.now_ns = self.now_ns.max(at_ns);
-        if self.now_ns >= self.looked_ns + SECOND_NS {
-            self.engine.confirm(self.now_ns);
-            self.looked_ns = self.now_ns;
-            *verdict = verdict.or(self.verdict());
+        let looks = self.second.due(Duration::from_nanos(self.now_ns));
+        if looks.contains(&Look::Offences) {
+            let offences = self.engine.look([self.now_ns]);
+            *verdict = verdict.or(first(&offences));
         }
     }
 
     /// A verdict that came since the last time.
     pub(crate) fn verdict(&mut self) -> Option<Verdict> {
-        let offences = self.engine.take_offences();
-        let first = offences.first()?;
-        Some(Verdict { kind: first.kind, at_ns: u64::try_from(first.at.as_nanosecond()).unwrap_or(0) })
+        first(&self.engine.take_offences())
     }
 
     /// Sends the first packet of a contact now.
