@@ -17,6 +17,7 @@ use super::detection::{self, DetectionCounters};
 use super::error::DataplaneError;
 use super::events::Event;
 use super::image::Image;
+use super::kernel;
 use super::probe::possible_cpus;
 use super::programs::{self, not_loaded, program_of, xdp};
 use super::registration::Registered;
@@ -73,6 +74,7 @@ impl Engine {
         clock: ProgramClock,
         pins: Option<&Path>,
     ) -> Result<Self, DataplaneError> {
+        kernel::require(&kernel::release())?;
         let ns_per_jiffy = clock.ns_per_jiffy()?;
         // On a clock that is set by hand packets are judged, and sent nowhere.
         let forwarding = if clock == ProgramClock::Virtual { Forwarding::Stack } else { forwarding };

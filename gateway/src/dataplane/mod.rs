@@ -21,6 +21,7 @@ mod events;
 mod grace;
 mod image;
 mod index;
+pub mod kernel;
 mod links;
 mod mapped;
 mod pins;

@@ -66,5 +66,5 @@ pub fn possible_cpus() -> Result<u32, DataplaneError> {
 }
 
 fn refused(what: &str, error: &dyn std::error::Error) -> DataplaneError {
-    DataplaneError::new(what, chain(error), "Fairway needs root and Linux 5.18 or later")
+    DataplaneError::new(what, chain(error), "Fairway needs root, and a kernel that is not locked down")
 }

@@ -1,12 +1,14 @@
 //! The programs in the object: loaded, and found by their names.
 
-use std::thread;
+use std::error::Error;
+use std::{io, thread};
 
 use aya::Ebpf;
 use aya::programs::Xdp;
 use gateway_ebpf::abi::program;
 
 use super::error::{DataplaneError, chain};
+use super::kernel;
 use crate::config::Side;
 
 /// The program for one side.
@@ -59,10 +61,56 @@ pub(super) fn missing(program: &str) -> DataplaneError {
     )
 }
 
-pub(super) fn not_loaded(what: &str, error: &dyn std::error::Error) -> DataplaneError {
+/// What the kernel said to an attempt to load something, and what that calls for.
+pub(super) fn not_loaded(what: &str, error: &(dyn Error + 'static)) -> DataplaneError {
+    let release = kernel::release();
     DataplaneError::new(
-        format!("loading {what} into the kernel"),
+        format!("loading {what} into the kernel (Linux {release})"),
         chain(error),
-        "Fairway needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON) and Linux 5.18 or later on x86-64 or arm64",
+        remedy(os_error(error)),
     )
+}
+
+/// The number of the system error among the causes.
+fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut causes = std::iter::successors(Some(error), |error| Error::source(*error));
+    causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+}
+
+fn remedy(os_error: Option<i32>) -> String {
+    match os_error {
+        Some(libc::EPERM) => {
+            "Fairway needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and a kernel that is not locked down".into()
+        }
+        Some(libc::ENOMEM) => "The kernel is short of memory: free some, or lower [gateway] limits".into(),
+        // Its verifier refuses with these: an access it cannot prove, an instruction, more work than it does.
+        Some(libc::EACCES | libc::EINVAL | libc::E2BIG) => format!(
+            "The kernel cannot follow the programs, which is a defect of Fairway: please report these lines and the \
+             kernel's release. Fairway was tried on Linux {}",
+            kernel::tried_phrase()
+        ),
+        _ => format!(
+            "If the kernel is one of Linux {}, on which Fairway was tried, please report this",
+            kernel::tried_phrase()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_advised_on_by_its_cause() {
+        let advice = |code| {
+            let error = io::Error::from_raw_os_error(code);
+            not_loaded("tenant_side", &aya::programs::ProgramError::IOError(error)).to_string()
+        };
+        assert!(advice(libc::EPERM).contains("needs root"));
+        assert!(advice(libc::ENOMEM).contains("short of memory"));
+        for refused in [libc::EACCES, libc::EINVAL, libc::E2BIG] {
+            let advice = advice(refused);
+            assert!(advice.contains("please report") && !advice.contains("needs root"), "{advice}");
+        }
+    }
 }

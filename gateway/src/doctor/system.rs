@@ -9,9 +9,8 @@ use jiff::tz::TimeZone;
 use super::Finding;
 use super::facts::{Clocks, Forwarding, System};
 use crate::dataplane::PinPlace;
+use crate::dataplane::kernel::{self, version};
 
-/// XDP programs for frames in several buffers; without them jumbo frames could not be policed.
-const OLDEST_KERNEL: (u32, u32) = (5, 18);
 /// Since then maps are charged to control groups, not to RLIMIT_MEMLOCK.
 const MEMLOCK_UNTIL: (u32, u32) = (5, 11);
 /// Enough for the tables of a thousand tenants.
@@ -25,7 +24,7 @@ const ABSENT_CPUS_WORTH_A_WORD: u32 = 64;
 
 pub(super) fn findings(system: &System) -> Vec<Finding> {
     let System { clocks, .. } = system;
-    let mut findings = vec![kernel(&system.kernel, &system.machine)];
+    let mut findings = vec![release(&system.kernel, &system.machine)];
     findings.extend(system.capabilities.map(privileges));
     findings.extend(programs(system));
     findings.extend(system.pins.as_ref().map(|(dir, place)| pins(&dir.to_string_lossy(), *place)));
@@ -38,15 +37,10 @@ pub(super) fn findings(system: &System) -> Vec<Finding> {
     findings
 }
 
-fn version(kernel: &str) -> Option<(u32, u32)> {
-    let mut numbers = kernel.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-fn kernel(release: &str, machine: &str) -> Finding {
-    let (major, minor) = OLDEST_KERNEL;
+fn release(release: &str, machine: &str) -> Finding {
+    let (major, minor) = kernel::OLDEST;
     match version(release) {
-        Some(version) if version < OLDEST_KERNEL => Finding::problem(
+        Some(version) if version < kernel::OLDEST => Finding::problem(
             "kernel",
             format!("Linux {release}"),
             format!(
@@ -54,6 +48,14 @@ fn kernel(release: &str, machine: &str) -> Finding {
             ),
             "install a newer kernel and reboot; on Debian: apt install linux-image-$(dpkg --print-architecture)",
         ),
+        Some(version) if kernel::tried().filter_map(kernel::version).all(|tried| version < tried) => {
+            Finding::warning(
+                "kernel",
+                format!("Linux {release} on {machine}"),
+                format!("Fairway was tried on Linux {}, and on none before", kernel::tried_phrase()),
+                "watch the first day closely, or boot one of those",
+            )
+        }
         Some(_) if matches!(machine, "x86_64" | "aarch64") => {
             Finding::ok("kernel", format!("Linux {release} on {machine}"))
         }
@@ -274,7 +276,8 @@ mod tests {
     #[test]
     fn kernels_and_machines() {
         assert_eq!(complaints(|s| s.kernel = "5.17.9".into()), [("kernel", Problem)]);
-        assert_eq!(complaints(|s| s.kernel = "5.18.0-rc1".into()), []);
+        assert_eq!(complaints(|s| s.kernel = "5.18.0-rc1".into()), [("kernel", Warning)]);
+        assert_eq!(complaints(|s| s.kernel = "6.1.0-57-cloud-amd64".into()), []);
         assert_eq!(complaints(|s| s.kernel = "mine".into()), [("kernel", Warning)]);
         assert_eq!(complaints(|s| s.machine = "riscv64".into()), [("kernel", Warning)]);
         assert_eq!(complaints(|s| s.kernel = "5.10.0-8".into()), [("kernel", Problem), ("memlock", Problem)]);
