@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Data goes to stdout, messages to stderr.
 
+mod cases;
 mod check;
 mod detach;
 mod doctor;
@@ -64,6 +65,10 @@ enum Command {
     History(history::HistoryArgs),
     /// Check that nobody changed the ledger, or copy it with its proof
     Ledger(ledger::LedgerArgs),
+    /// Show the cases that are open: who misbehaved, what followed
+    Cases(cases::CasesArgs),
+    /// Show all that was decided on a case; write something down in it, or close it
+    Case(cases::CaseArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),
     /// Bypass: switch policing off at once, with or without a running controller; traffic flows
@@ -147,6 +152,8 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => suspend::restore(&args),
         Command::History(args) => history::history(&args),
         Command::Ledger(args) => ledger::ledger(&args),
+        Command::Cases(args) => cases::cases(&args),
+        Command::Case(args) => cases::case(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -5,6 +5,7 @@
 //! version of the interface; objects carry the version of their shape.
 
 pub mod api;
+mod cases;
 mod client;
 pub mod explain;
 mod history;
@@ -12,6 +13,7 @@ mod peer;
 mod server;
 mod socket;
 
+pub use cases::{CloseCase, NoteCase, OpenCases, ShownCase};
 pub use client::{CallError, Client};
 pub use history::History;
 pub use peer::Access;

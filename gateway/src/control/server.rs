@@ -23,6 +23,7 @@ use super::api::{
     Acknowledge, Acknowledged, Failure, ReloadDone, Restore, Restored, RunningConfig, Status, Suspend,
     Suspended, Tenants, VERSION,
 };
+use super::cases;
 use super::explain::Explanation;
 use super::history::history;
 use super::peer::{Access, name_of};
@@ -64,6 +65,10 @@ pub async fn serve(
         .route("/v1/tenants/{id}/suspend", post(suspend))
         .route("/v1/tenants/{id}/restore", post(restore))
         .route("/v1/tenants/{id}/history", get(history))
+        .route("/v1/cases", get(cases::list))
+        .route("/v1/cases/{id}", get(cases::show))
+        .route("/v1/cases/{id}/note", post(cases::note))
+        .route("/v1/cases/{id}/close", post(cases::close))
         .route("/v1/ledger/acknowledge", post(acknowledge))
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
@@ -78,7 +83,7 @@ pub async fn serve(
 
 /// Who asks, by name.
 #[derive(Clone)]
-struct Operator(String);
+pub(super) struct Operator(pub(super) String);
 
 /// Lets requests of peers through that the socket is for.
 async fn admit(access: Access, peer: Option<UCred>, mut request: Request, next: Next) -> Response {

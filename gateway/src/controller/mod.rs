@@ -4,6 +4,7 @@
 //! is remembered until a reload succeeds. Exemptions lapse by themselves, without their file being read
 //! again (policy rule M2), and caps that were lowered for a sudden rise (S3) are as configured again.
 
+mod cases;
 mod comparison;
 mod explain;
 mod fixed;
@@ -14,6 +15,7 @@ mod reload;
 mod samples;
 mod suspects;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +23,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+pub use cases::CaseError;
 pub use explain::{Explained, Owner};
 pub use fixed::FixedSettings;
 pub use headers::Headers;
@@ -29,7 +32,7 @@ pub use policy::Policy;
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
 
-use crate::config::{Config, Loaded};
+use crate::config::{CaseClass, CaseSeverity, Config, Loaded};
 use crate::dataplane::{
     DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, InterfaceCounters, Plane,
     Snapshot, TableMemory,
@@ -38,6 +41,7 @@ use crate::detect::OffenceTally;
 use crate::policy::{Effective, Lapsed, Overrides};
 use crate::store::{self, Acknowledged, Actor, Expired, Fact, Health, Moment, Record, Store, StoreError};
 use crate::suspension::{Scope, Suspension};
+use cases::Cases;
 use suspects::Suspects;
 
 /// The running gateway. All methods may block on the kernel: async code calls them through
@@ -48,6 +52,8 @@ pub struct Controller {
     /// Held by whoever decides, from the look at what is to the effect of the decision: what is written in
     /// between takes as long as the disk does, and nobody else waits for that.
     deciding: Mutex<()>,
+    /// Of its own, so that nobody who looks at cases waits for the data plane.
+    cases: Mutex<Cases>,
     state: Mutex<State>,
     /// Woken when a suspension or a lowered cap changes, and with it perhaps what lapses next.
     changed: Notify,
@@ -104,6 +110,8 @@ pub struct Observation {
     pub are_measures_held: bool,
     /// How writing the ledger goes.
     pub ledger: Health,
+    /// How many cases are open, by class and severity.
+    pub cases: BTreeMap<(CaseClass, CaseSeverity), u64>,
     /// How detection fares; none without detectors.
     pub detection: Option<DetectionCounters>,
     /// Its counters, in the order of the policy's tenants and interfaces.
@@ -145,6 +153,7 @@ impl Controller {
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
         let recalled = offences::recall(&store, &store::now());
+        let cases = Cases::recall(&store);
         let offences = OffenceTally::resume(
             recalled.counts,
             offences::of_their_tenants(recalled.measures, &loaded.config),
@@ -163,6 +172,7 @@ impl Controller {
             changed,
             store,
             deciding: Mutex::new(()),
+            cases: Mutex::new(cases),
             state: Mutex::new(State {
                 plane: Some(plane),
                 policy,
@@ -185,6 +195,7 @@ impl Controller {
 
     /// Policy and counters of this moment; none once stopped.
     pub fn observe(&self) -> Option<Observation> {
+        let cases = self.cases().counts();
         let state = self.state();
         let plane = state.plane.as_ref()?;
         Some(Observation {
@@ -196,6 +207,7 @@ impl Controller {
             offences: Arc::clone(&state.offences),
             are_measures_held: state.are_measures_held,
             ledger: self.store.health(),
+            cases,
             last_reload: state.last_reload.clone(),
             started_at: self.started_at,
         })
@@ -368,6 +380,10 @@ impl Controller {
     /// The right to decide. Taken before the state, and released after it.
     fn decide(&self) -> MutexGuard<'_, ()> {
         self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cases(&self) -> MutexGuard<'_, Cases> {
+        self.cases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic elsewhere must not end policing: each method leaves the state whole at every step, so a

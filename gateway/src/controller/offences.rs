@@ -123,14 +123,18 @@ impl Controller {
             until: offence.until.map(store::to_microsecond),
             ..offence
         };
-        match offence.taken().filter(|measure| measure.lowered_cap.is_some()) {
+        let offence = match offence.taken().filter(|measure| measure.lowered_cap.is_some()) {
             Some(measure) => self.decide_to_lower(offence, measure, &now, digest),
             None => {
                 self.state().count(&offence);
                 self.store.observe(offence.clone(), &now, digest);
                 offence
             }
+        };
+        if let Some(fact) = crate::enforcement::Fact::of(&offence) {
+            self.cases().add(fact);
         }
+        offence
     }
 
     /// A lower cap is the controller's own decision: on the disk before it takes effect.

@@ -121,6 +121,23 @@ pub enum Act {
 }
 
 impl Act {
+    /// As JSON writes it.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Signalled { .. } => "signalled",
+            Self::Opened { .. } => "opened",
+            Self::Collected { .. } => "collected",
+            Self::Waits { .. } => "waits",
+            Self::Struck { .. } => "struck",
+            Self::Noticed { .. } => "noticed",
+            Self::Asked { .. } => "asked",
+            Self::Declined { .. } => "declined",
+            Self::Noted { .. } => "noted",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
     /// The case that it is about; none: it is about a tenant.
     #[must_use]
     pub const fn case(&self) -> Option<CaseId> {

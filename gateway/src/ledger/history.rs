@@ -102,7 +102,8 @@ pub fn history(
          LEFT JOIN measures ON measures.entry = entries.number
          LEFT JOIN entries AS ending ON ending.number = measures.ended_by
          LEFT JOIN bodies AS why ON why.entry = measures.ended_by
-         WHERE entries.tenant = ? ORDER BY entries.at DESC, entries.number DESC LIMIT ?";
+         WHERE entries.tenant = ? AND entries.kind NOT LIKE 'case.%'
+         ORDER BY entries.at DESC, entries.number DESC LIMIT ?";
     let entries = reader.rows(query, params![tenant, limit], |row| {
         let entry = stored(row)?;
         let fact = entry.fact().map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;

@@ -30,6 +30,10 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
     let held = u64::from(observation.are_measures_held);
     let help = "1 while an outage upstream holds new measures back.";
     Family::new("fairway_measures_held", help, "gauge").sample(out, &[], held)?;
+    let mut cases = Family::new("fairway_cases", "Cases that are open.", "gauge");
+    for ((class, severity), count) in &observation.cases {
+        cases.sample(out, &[("class", class.label()), ("severity", severity.label())], *count)?;
+    }
     if let Some(counters) = &observation.detection {
         write_detection(out, counters)?;
     }

@@ -88,6 +88,7 @@ impl Watch {
                 }
             }
         }
+        self.controller.decide_cases();
     }
 
     fn keep_baselines(&self) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::{DetectMode, Digest, Measure, OffenceKind};
 use crate::detect::{LoweredCap, Offence, Target};
+use crate::enforcement::Act;
 use crate::suspension::Scope;
 
 /// A moment by both clocks. The wall clock may be set; the boot clock only runs, but starts anew at a boot.
@@ -143,6 +144,8 @@ pub enum Fact {
     Imported(Imported),
     /// Bodies whose time is over were removed.
     BodiesRemoved(BodiesRemoved),
+    /// Something was decided on a case, or a signal remembered.
+    Case(Box<Act>),
 }
 
 /// An offence, and the measure that was taken.
@@ -267,6 +270,7 @@ pub struct BodiesRemoved {
 }
 
 const OFFENCE: &str = "offence.";
+const CASE: &str = "case.";
 
 impl Fact {
     /// What it is, in a word; of an offence with its kind, which outlasts the body.
@@ -283,6 +287,7 @@ impl Fact {
             Self::Acknowledged(_) => "acknowledged",
             Self::Imported(_) => "imported",
             Self::BodiesRemoved(_) => "bodies_removed",
+            Self::Case(act) => return format!("{CASE}{}", act.label()),
         };
         kind.to_owned()
     }
@@ -299,6 +304,7 @@ impl Fact {
             Self::Acknowledged(body) => serde_json::to_value(body),
             Self::Imported(body) => serde_json::to_value(body),
             Self::BodiesRemoved(body) => serde_json::to_value(body),
+            Self::Case(body) => serde_json::to_value(body),
         }
     }
 
@@ -306,6 +312,7 @@ impl Fact {
     pub fn read(kind: &str, body: &str) -> serde_json::Result<Option<Self>> {
         Ok(Some(match kind {
             _ if kind.starts_with(OFFENCE) => Self::Offence(serde_json::from_str(body)?),
+            _ if kind.starts_with(CASE) => Self::Case(serde_json::from_str(body)?),
             "suspended" => Self::Suspended(serde_json::from_str(body)?),
             "restored" => Self::Restored(serde_json::from_str(body)?),
             "expired" => Self::Expired(serde_json::from_str(body)?),

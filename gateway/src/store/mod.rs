@@ -12,6 +12,7 @@
 //! Policing never waits for it. A decision is committed before it takes effect, and is refused if it cannot
 //! be; what the data plane did by itself is observed, and may wait.
 
+mod cases;
 mod chain;
 mod clock;
 mod columns;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+pub use cases::CaseEntry;
 pub use chain::{Hash, Head, Header, body_digest, hex, link, time, unhex};
 pub use clock::{now, to_microsecond};
 pub(crate) use columns::{needed_time, time as time_column};

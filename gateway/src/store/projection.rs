@@ -10,9 +10,9 @@ use super::fact::{BootTime, Expired, Fact, Moment, OffenceFact, Record, Restored
 use super::reader;
 
 /// Of `schema/projections.sql`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-const TABLES: [&str; 5] = ["suspensions", "measures", "offence_counts", "losses", "imports"];
+const TABLES: [&str; 6] = ["suspensions", "measures", "offence_counts", "losses", "imports", "case_entries"];
 
 /// Makes the projections anew if they are not of this release's shape.
 pub(super) fn update(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -101,6 +101,10 @@ fn apply_fact(
             .execute("INSERT OR IGNORE INTO imports VALUES (?, ?)", params![imported.digest, entry])
             .map(drop),
         Fact::BodiesRemoved(_) => Ok(()),
+        Fact::Case(act) => transaction
+            .prepare_cached("INSERT INTO case_entries VALUES (?, ?)")?
+            .execute(params![entry, act.case().map(|case| case.to_string())])
+            .map(drop),
     }
 }
 

@@ -2,6 +2,7 @@
 //! attaches to nothing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cases;
 mod commands;
 mod explain;
 mod fake;

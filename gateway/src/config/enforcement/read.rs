@@ -132,9 +132,9 @@ fn read_mode(table: &mut Table<'_>, default: EnforcementMode) -> EnforcementMode
     let Some(mode) = table.optional("mode", &MODE) else { return default };
     if mode.value == EnforcementMode::Enforce {
         table.report(
-            Diagnostic::warning("`fairway run` does not climb ladders yet")
-                .at(&mode.span, "this is what `fairway replay` judges by, and nothing else")
-                .help("suspend and restore tenants by hand meanwhile"),
+            Diagnostic::warning("nothing is restricted by ladders yet")
+                .at(&mode.span, "`fairway run` takes it for \"watch\": cases are decided, recorded and shown")
+                .help("suspend and restore tenants by hand; `fairway cases` shows who is due"),
         );
     }
     mode.value

@@ -47,3 +47,9 @@ CREATE TABLE imports (
     digest TEXT PRIMARY KEY,
     entry  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE case_entries (
+    entry   INTEGER PRIMARY KEY,
+    case_id TEXT                     -- NULL: a signal, which belongs to no case
+) STRICT;
+CREATE INDEX case_entries_of_case ON case_entries (case_id);
