@@ -1,4 +1,4 @@
-//! Makes the Debian package: `packaging/Cargo.toml` says what is in it.
+//! Makes the Debian package: `xtask/packaging/Cargo.toml` says what is in it.
 //!
 //! What cargo-deb packs is staged in `target/dist`, so that one recipe serves packages of every profile: the
 //! tests' hold the programs that are built for all other tests, and take seconds.
