@@ -105,6 +105,7 @@ fn owner(name: &str) -> Option<u32> {
 /// # Errors
 /// If there is none in time; says what was waited for.
 pub fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
+    let timeout = timeout * patience();
     let deadline = Instant::now() + timeout;
     // Short at first, since most waits are for programs that end at once.
     let mut pause = Duration::from_millis(1);
@@ -116,6 +117,12 @@ pub fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -> Optio
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// How many times longer things take here than on a machine: `FAIRWAY_PATIENCE`, which the guests of `cargo xtask vm`
+/// set, as their processors are emulated.
+fn patience() -> u32 {
+    std::env::var("FAIRWAY_PATIENCE").map_or(1, |text| text.parse().expect("FAIRWAY_PATIENCE is a number"))
 }
 
 #[cfg(test)]

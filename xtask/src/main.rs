@@ -13,8 +13,10 @@ mod eval;
 mod lab;
 mod machines;
 mod setup;
+mod summary;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -59,6 +61,8 @@ enum Task {
         #[arg(long)]
         for_tests: bool,
     },
+    /// Boot the kernels that Fairway is tested on in virtual machines, and run tests in each
+    Vm(vm::Options),
     /// Measure how well scans are detected, and who is detected wrongly (needs root)
     Eval {
         /// Arguments of the evaluation itself, such as --runs 10
@@ -75,6 +79,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Build { release } => build::all(build::Profile::of(release))?,
         Task::Test(options) => return Ok(test::run(&options)),
         Task::Bench { arguments } => bench::run(&arguments)?,
+        Task::Vm(options) => vm::run(&options)?,
         Task::Lab { arguments } => lab::run(&arguments)?,
         Task::Eval { arguments } => eval::run(&arguments)?,
         Task::Dist { for_tests } => dist::run(for_tests)?,

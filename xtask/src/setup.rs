@@ -23,15 +23,23 @@ pub(crate) struct Scope {
     pub(crate) packaging: bool,
     /// The Debian systems that the package is tried on.
     pub(crate) machines: bool,
+    /// The emulator that other kernels are tried in.
+    pub(crate) kernels: bool,
 }
 
 impl Scope {
     /// Compilers alone.
-    pub(crate) const BUILD: Self =
-        Self { lints: false, traffic: false, fuzzer: false, packaging: false, machines: false };
+    pub(crate) const BUILD: Self = Self {
+        lints: false,
+        traffic: false,
+        fuzzer: false,
+        packaging: false,
+        machines: false,
+        kernels: false,
+    };
     /// Everything.
     pub(crate) const ALL: Self =
-        Self { lints: true, traffic: true, fuzzer: true, packaging: true, machines: true };
+        Self { lints: true, traffic: true, fuzzer: true, packaging: true, machines: true, kernels: true };
 }
 
 /// What the eBPF side is built with.
@@ -84,6 +92,18 @@ const PACKAGING_PROGRAMS: &[(&str, &str, &str)] = &[
     ("strip", "binutils", "takes the debug information out of the packaged program"),
     ("dpkg-shlibdeps", "dpkg-dev", "finds the libraries that the package depends on"),
     ("lintian", "lintian", "checks the package against Debian's policy"),
+];
+
+/// The same, for the kernels that the tests boot.
+const KERNEL_PROGRAMS: &[(&str, &str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86", "virtual machines with other kernels"),
+    ("busybox", "busybox-static", "the shell in them"),
+    ("cpio", "cpio", "packs their file system"),
+    ("xz", "xz-utils", "unpacks kernel modules"),
+    ("strip", "binutils", "makes the programs in them small"),
+    ("ip", "iproute2", "network namespaces, links and addresses"),
+    ("setpriv", "util-linux", "ends the programs in a namespace with the one that started them"),
+    ("ethtool", "ethtool", "switches the offloads of virtual links off"),
 ];
 
 /// The same, for the Debian systems that the tests boot.
@@ -178,6 +198,7 @@ fn missing_packages(scope: Scope, toolchain: &Result<Toolchain, Vec<String>>, ha
         (scope.traffic, TRAFFIC_PROGRAMS),
         (scope.packaging, PACKAGING_PROGRAMS),
         (scope.machines, MACHINE_PROGRAMS),
+        (scope.kernels, KERNEL_PROGRAMS),
     ];
     let wanted = wanted.into_iter().filter(|(is_wanted, _)| *is_wanted).flat_map(|(_, programs)| programs);
     let absent = wanted.filter(|(program, ..)| command::find(program).is_none());

@@ -16,7 +16,9 @@ use crate::build::{self, Profile};
 use crate::command::{self, cargo, program};
 use crate::dist;
 use crate::setup::{self, BpfTools, Scope};
+use crate::summary::Summary;
 use crate::toolchain;
+use crate::vm;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -25,18 +27,6 @@ pub(crate) struct Options {
     quick: bool,
     /// Run only tests whose name contains this, and no checks
     filter: Option<String>,
-}
-
-/// Results of all test binaries together.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Summary {
-    passed: u32,
-    failed: u32,
-    skipped: u32,
-    /// What the failed tests printed and their names, as their binaries tell it before their closing lines.
-    failures: Vec<String>,
-    /// Whether the binary that runs is telling that.
-    tells_failures: bool,
 }
 
 /// Runs all of it. The summary is the last line, whatever happened before; where tests failed, what they
@@ -65,6 +55,8 @@ fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
         fuzzer: with_root,
         packaging: with_root,
         machines: with_root,
+        // Only root can install an emulator; anybody can run one that is there.
+        kernels: checks && with_root && command::find("apt-get").is_some(),
     };
     let tools = stage("set-up", || setup::prepare(scope))?;
     if checks {
@@ -90,9 +82,15 @@ fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
         stage("Debian packages", dist::for_tests)?;
     }
     stage("tests", || tests(options, with_root, summary))?;
+    if checks && !options.quick {
+        stage("other kernels", || kernels(summary))?;
+    }
     if summary.skipped > 0 && !options.quick {
         ensure!(!is_ci(), "{} tests were skipped, and CI is here to run them", summary.skipped);
-        eprintln!("\nSKIPPED: {} tests that need root: network namespaces, BPF programs", summary.skipped);
+        eprintln!(
+            "\nSKIPPED: {} tests that need root (network namespaces, BPF programs) or QEMU (other kernels)",
+            summary.skipped
+        );
     }
     if checks {
         stage("Miri", miri)?;
@@ -159,6 +157,16 @@ fn miri() -> Result<()> {
     command::run(miri.args(["test", "--package", "gateway-ebpf", "--lib", "--locked"]))
 }
 
+/// Runs the tests on the oldest and the newest kernel that Fairway is tested on.
+fn kernels(summary: &mut Summary) -> Result<()> {
+    if let Some(lack) = vm::lack() {
+        eprintln!("SKIPPED: other kernels: {lack}");
+        summary.skipped += 1;
+        return Ok(());
+    }
+    vm::test(summary)
+}
+
 fn tests(options: &Options, with_root: bool, summary: &mut Summary) -> Result<()> {
     let mut test = cargo();
     test.args(["test", "--workspace", "--locked", "--no-fail-fast", "--"]);
@@ -182,53 +190,6 @@ fn tee(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
     Ok(child.wait()?.success())
 }
 
-impl Summary {
-    /// Adds a line of a test binary: the closing one with its numbers, and those that tell of failures.
-    fn add(&mut self, line: &str) {
-        // The outputs of failed tests stand between this word and, once more, their names.
-        self.tells_failures |= line == "failures:";
-        let Some(result) = line.strip_prefix("test result: ") else {
-            if self.tells_failures {
-                self.failures.push(line.to_owned());
-            }
-            return;
-        };
-        self.tells_failures = false;
-        let count = |label: &str| {
-            let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
-            let at = words.iter().position(|word| *word == label)?;
-            words.get(at.checked_sub(1)?)?.parse::<u32>().ok()
-        };
-        self.passed += count("passed").unwrap_or(0);
-        self.failed += count("failed").unwrap_or(0);
-        self.skipped += count("ignored").unwrap_or(0);
-    }
-}
-
 fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value == "true")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_the_closing_lines_of_test_binaries() {
-        let mut summary = Summary::default();
-        for line in [
-            "running 3 tests",
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
-            "test one ... FAILED",
-            "failures:",
-            "---- one stdout ----",
-            "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.20s",
-            "note: 9 passed; 9 failed",
-        ] {
-            summary.add(line);
-        }
-        let failures = ["failures:", "---- one stdout ----"].map(String::from).to_vec();
-        let expected = Summary { passed: 5, failed: 4, skipped: 1, failures, tells_failures: false };
-        assert_eq!(summary, expected);
-    }
 }

@@ -1,6 +1,7 @@
 //! End to end: real programs in network namespaces, with the gateway between them. One module a promise.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fall over as the test itself may")]
 
+mod anywhere;
 mod attaching;
 mod bed;
 mod caps;
