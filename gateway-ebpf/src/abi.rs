@@ -16,11 +16,12 @@ use crate::counter::{Carried, Carries, Counter};
 use crate::lookup::{v4, v6};
 use crate::parse::{Protocol, Tags};
 use crate::policer::Cap;
+use crate::policer::fair::Fair;
 use crate::port::{Actions, PortClasses, PortFilter, ServiceClass};
 use crate::{Direction, REASON_SLOTS};
 
 /// Raised with every incompatible change; see the module's docs.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;
 
 /// Banks of policy values.
 pub const BANKS: u32 = 2;
@@ -44,6 +45,8 @@ pub mod map {
     pub const BANK_HEADERS: &str = "BANK_HEADERS";
     /// `[TenantState; 2 x tenants]`, by direction, then slot. Outlives reloads.
     pub const TENANTS: &str = "TENANTS";
+    /// `[policer::fair::Fair; 2 x tenants]`, as [`TENANTS`]. Outlives reloads.
+    pub const FAIR: &str = "FAIR";
     /// `[Assignments; BANKS x tenants / 16]`, bank-major: which policy each tenant has.
     pub const ASSIGNMENTS: &str = "ASSIGNMENTS";
     /// `[Policy; BANKS x policies]`, bank-major.
@@ -224,6 +227,25 @@ impl Policy {
     pub const DETECTS: u32 = 2;
     /// Its tenants have VLAN tags, which are checked where the interface asks for it.
     pub const HAS_TAGS: u32 = 4;
+
+    /// Where the [unit](crate::policer::fair::unit_bits) of the phantom queues begins; 0 there: the caps are plain
+    /// buckets.
+    const FAIR_UNIT_SHIFT: u32 = 8;
+    const FAIR_UNIT_MASK: u32 = 0x1f << Self::FAIR_UNIT_SHIFT;
+
+    /// The same with fair caps, whose queues count in units of 2^`unit_bits` ns.
+    #[must_use]
+    pub const fn with_fair_caps(self, unit_bits: u32) -> Self {
+        let unit = unit_bits << Self::FAIR_UNIT_SHIFT & Self::FAIR_UNIT_MASK;
+        Self { flags: self.flags & !Self::FAIR_UNIT_MASK | unit, ..self }
+    }
+
+    /// The unit of its phantom queues; 0: it has none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fair_unit_bits(&self) -> u32 {
+        (self.flags & Self::FAIR_UNIT_MASK) >> Self::FAIR_UNIT_SHIFT
+    }
 
     /// Whether every fragment is dropped.
     #[inline(always)]
@@ -466,6 +488,7 @@ const _: () = {
     assert!(size_of::<Policy>() == 64);
     assert!(size_of::<TagPair>() == 8);
     assert!(size_of::<TenantState>() == 16);
+    assert!(size_of::<Fair>() == 128);
     assert!(size_of::<Assignments>() == 64);
     assert!(size_of::<Counter>() == 8);
     assert!(size_of::<Carried>() == 8);

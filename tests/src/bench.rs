@@ -7,6 +7,7 @@ use gateway::config::{self, Config, Interface, Side};
 use gateway::dataplane::{self, Engine, Judgement, ProgramClock, Verdict};
 use gateway::policy::Effective;
 
+use crate::outcome;
 pub use crate::outcome::Outcome as Expected;
 
 /// One row of a fixture table.
@@ -147,6 +148,7 @@ impl Bench {
         let counted = expected.map(|id| position(id).expect("a configured tenant"));
         counted.count(&mut wanted, *side, frame.len());
         let found = self.engine.snapshot();
+        outcome::take_queue_drops(&mut wanted, &found);
         assert_eq!(
             (verdict, &found),
             (if expected.passes() { Verdict::Pass } else { Verdict::Drop }, &wanted),

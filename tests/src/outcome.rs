@@ -69,6 +69,15 @@ impl Outcome<usize> {
     }
 }
 
+/// Takes over what queues dropped: how many packets are over the cap is compared, which state of it they met is
+/// not.
+pub fn take_queue_drops(snapshot: &mut Snapshot, from: &Snapshot) {
+    for (tenant, from) in snapshot.tenants.iter_mut().zip(&from.tenants) {
+        tenant.up.queue_drops = from.up.queue_drops;
+        tenant.down.queue_drops = from.down.queue_drops;
+    }
+}
+
 fn of_tenant(tenant: &mut TenantCounters, side: Side) -> &mut DirectionCounters {
     match side {
         Side::Tenant => &mut tenant.up,

@@ -6,17 +6,17 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::maps::lpm_trie::Key;
 use gateway_ebpf::abi::{BankHeader, PeerKey};
 use gateway_ebpf::detect::sighting::Sign;
-use gateway_ebpf::gcra;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::{self, Address, Fragment, Ip, Opening, Transport};
 use gateway_ebpf::port::{self, Action, Rule, ServiceClass};
 use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, DropReason};
 
+use super::charge::{Flow, charge};
 use super::identify::{self, Tenant};
 use super::maps::{BANK_HEADERS, PEERS, PORT_CLASSES};
 use super::packet::{self, Packet};
-use super::{atomic, clock, detect};
+use super::{clock, detect};
 
 /// Why a tenant's packet is dropped.
 pub struct Denied {
@@ -87,7 +87,8 @@ pub fn decide(
             return Err(Denied { reason, tell: is_refused(tenant, rule.class) });
         }
     }
-    charge(tenant, direction, packet.length())?;
+    let flow = Flow { packet, network, ip, payload: &payload };
+    charge(tenant, direction, packet.length(), &flow)?;
     Ok(detect::sign(packet, direction, ip, &payload, transport, tenant))
 }
 
@@ -178,33 +179,4 @@ pub fn is_listed(scope: PeerScope, peer: Address) -> bool {
         Some(grant) => clock::boot_ns() < grant.expires_ns,
         None => false,
     }
-}
-
-/// Attempts at the compare-and-swap before the packet is charged without a look at the backlog.
-const CHARGE_ATTEMPTS: usize = 8;
-
-/// Charges `bytes` to the tenant's bucket (policy rule B1).
-#[inline(always)]
-fn charge(tenant: &Tenant, direction: Direction, bytes: u32) -> Result<(), DropReason> {
-    let cap = tenant.policy.cap(direction);
-    let (cost_ns, burst_ns) = (cap.cost_ns(bytes), cap.burst_ns());
-    let now_ns = clock::coarse_ns();
-    // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
-    let word = unsafe { &raw mut (*tenant.state).arrival_ns };
-    for _ in 0..CHARGE_ATTEMPTS {
-        // SAFETY: as above; an aligned 64-bit load is atomic.
-        let arrival_ns = unsafe { word.read_volatile() };
-        let Some(next_ns) = gcra::admit(arrival_ns, now_ns, cost_ns, burst_ns) else {
-            return Err(DropReason::OverCap);
-        };
-        // SAFETY: as above.
-        if unsafe { atomic::replace(word, arrival_ns, next_ns) } {
-            return Ok(());
-        }
-    }
-    // Other CPUs won every time. The packet conformed a moment ago: let it pass, and charge it all the
-    // same, so that the long-run rate stays exact.
-    // SAFETY: as above.
-    unsafe { atomic::add(word, cost_ns) };
-    Ok(())
 }

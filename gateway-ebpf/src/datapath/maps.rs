@@ -20,6 +20,7 @@ use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::lookup::v6::Answer;
 use gateway_ebpf::lookup::{Slot, v4, v6};
+use gateway_ebpf::policer::fair::Fair;
 use gateway_ebpf::port::PortClasses;
 
 #[map]
@@ -28,6 +29,8 @@ pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 pub static BANK_HEADERS: Array<BankHeader> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 #[map]
 pub static TENANTS: Array<TenantState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static FAIR: Array<Fair> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static ASSIGNMENTS: Array<Assignments> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -136,7 +139,7 @@ pub fn assignment(bank: u32, slot: Slot) -> Option<*mut Assignment> {
     Some(unsafe { assignments.cast::<Assignment>().add(within) })
 }
 
-/// Where a tenant's state in one direction is in [`TENANTS`], and what was carried from it in [`PASSED_CARRIED`].
+/// Where a tenant's state in one direction is in [`TENANTS`] and [`FAIR`], and what was carried from it in [`PASSED_CARRIED`].
 #[inline(always)]
 pub fn state_index(slot: Slot, direction: Direction) -> u32 {
     let first = if direction == Direction::Up { 0 } else { tenant_capacity() };

@@ -1,6 +1,7 @@
 //! From a packet to a verdict: parse, identify, decide, count; and forward what may pass, where the programs do that.
 
 mod atomic;
+mod charge;
 mod clock;
 mod count;
 mod decide;

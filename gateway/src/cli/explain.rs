@@ -1,5 +1,6 @@
 //! `fairway explain`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -126,9 +127,14 @@ fn traffic(owner: &OwnerStatus) -> String {
     let row = |direction: &str, usage: &UsageStatus| {
         let counters = &usage.counters;
         let cap = BitRate::from_bits_per_sec(counters.cap_bits_per_second);
-        let now = usage.bucket.map(|bucket| {
+        let now = usage.bucket.as_ref().map(|bucket| {
             let state = if bucket.over_cap { "OVER IT" } else { "within it" };
-            format!("{state}, {} of {} ms ahead", bucket.backlog_ms, bucket.burst_ms)
+            let queues = match bucket.queues_ms.len() {
+                0 => String::new(),
+                1 => " in 1 queue".to_owned(),
+                queues => format!(" in {queues} queues"),
+            };
+            format!("{state}, {} of {} ms ahead{queues}", bucket.backlog_ms, bucket.burst_ms)
         });
         vec![
             direction.to_owned(),
@@ -141,7 +147,22 @@ fn traffic(owner: &OwnerStatus) -> String {
             reasons(&counters.by_reason),
         ]
     };
-    table(&header, [row("up", &owner.up), row("down", &owner.down)], &[1, 3, 4, 5, 6])
+    let mut text = table(&header, [row("up", &owner.up), row("down", &owner.down)], &[1, 3, 4, 5, 6]);
+    for (direction, usage) in [("up", &owner.up), ("down", &owner.down)] {
+        text.push_str(&over_cap(direction, &usage.counters.over_cap));
+    }
+    text
+}
+
+/// What packets over the cap met: one line, or nothing.
+fn over_cap(direction: &str, by_state: &BTreeMap<String, u64>) -> String {
+    let met = |(state, packets): (&String, &u64)| match state.as_str() {
+        "signal" => format!("{packets} as early signals"),
+        "queue_full" => format!("{packets} because their flow's queue was full"),
+        _ => format!("{packets} because the credit was used up"),
+    };
+    let met: Vec<_> = by_state.iter().map(met).collect();
+    if met.is_empty() { String::new() } else { format!("over_cap {direction}: {}\n", met.join(", ")) }
 }
 
 fn dropped(heading: &str, samples: &[&SampleStatus]) -> String {

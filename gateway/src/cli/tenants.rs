@@ -52,7 +52,7 @@ fn held(tenant: &TenantStatus) -> String {
 }
 
 fn row(leading: [&str; 3], direction: &DirectionStatus) -> Vec<String> {
-    let DirectionStatus { cap_bits_per_second, passed, dropped, by_reason } = direction;
+    let DirectionStatus { cap_bits_per_second, passed, dropped, by_reason, .. } = direction;
     let cap = BitRate::from_bits_per_sec(*cap_bits_per_second)
         .map_or_else(|| format!("{cap_bits_per_second} bit/s"), |cap| cap.to_string());
     let figures = [

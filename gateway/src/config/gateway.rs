@@ -1,5 +1,5 @@
-//! The main file's sections about the gateway itself: `[gateway]`, `[limits]`, `[[interface]]`,
-//! `[fair_use]` `[evidence]` and `[metrics]`.
+//! The main file's sections about the gateway itself: `[gateway]`, `[limits]`, `[[interface]]`, `[cap]`,
+//! `[fair_use]`, `[evidence]` and `[metrics]`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,8 +19,8 @@ use super::value::{
     ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Kind, NumberWithin, Refusal, Scalar, TEXT, text,
 };
 use super::{
-    EvidenceLimits, FairUse, Forwarding, Fragments, Gateway, Interface, Limits, Metrics, Mode, OnStop, Paths,
-    Side, UnknownSources,
+    CapAlgorithm, EvidenceLimits, FairUse, Forwarding, Fragments, Gateway, Interface, Limits, Metrics, Mode,
+    OnStop, Paths, Side, UnknownSources,
 };
 
 const STATE_DIR: &str = "/var/lib/fairway";
@@ -34,6 +34,8 @@ const UNKNOWN_SOURCES: Choice<UnknownSources> =
     Choice(&[("drop", UnknownSources::Drop), ("count", UnknownSources::Count)]);
 pub(super) const FRAGMENTS: Choice<Fragments> =
     Choice(&[("allow", Fragments::Allow), ("drop", Fragments::Drop)]);
+pub(super) const CAP_ALGORITHM: Choice<CapAlgorithm> =
+    Choice(&[("fair", CapAlgorithm::Fair), ("bucket", CapAlgorithm::Bucket)]);
 const SIDE: Choice<Side> = Choice(&[("tenant", Side::Tenant), ("uplink", Side::Uplink)]);
 const MODE: Choice<Mode> =
     Choice(&[("native", Mode::Native), ("generic", Mode::Generic), ("offload", Mode::Offload)]);
@@ -195,7 +197,7 @@ fn report_partial_capacity(root: &mut Table<'_>, interfaces: &[Interface], names
     }
 }
 
-/// `[fair_use]`, and where the ceiling is written.
+/// `[cap]` and `[fair_use]`, and where the ceiling is written.
 pub(super) struct FairUseSection {
     pub(super) settings: FairUse,
     /// None if it is left out, or not valid.
@@ -205,11 +207,17 @@ pub(super) struct FairUseSection {
 }
 
 pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
+    let algorithm =
+        root.table("cap", |table| table.or("algorithm", &CAP_ALGORITHM, FairUse::DEFAULT.algorithm));
     root.table("fair_use", |table| {
         let written = table.optional("ceiling", &RATE);
         let ceiling = written.as_ref().map_or(FairUse::DEFAULT.ceiling, |written| written.value);
         FairUseSection {
-            settings: FairUse { ceiling, burst: table.or("burst", &BURST, FairUse::DEFAULT.burst) },
+            settings: FairUse {
+                ceiling,
+                algorithm,
+                burst: table.or("burst", &BURST, FairUse::DEFAULT.burst),
+            },
             is_ceiling_known: written.is_some() || !table.has("ceiling"),
             ceiling_span: written.map(|written| written.span),
         }

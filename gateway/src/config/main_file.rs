@@ -30,11 +30,12 @@ pub(super) struct MainFile {
 
 impl MainFile {
     /// Keys that only the main file has.
-    pub(super) const SECTIONS: [&str; 12] = [
+    pub(super) const SECTIONS: [&str; 13] = [
         "gateway",
         "csv",
         "limits",
         "interface",
+        "cap",
         "fair_use",
         "smtp",
         "closed_port",
@@ -46,9 +47,10 @@ impl MainFile {
     ];
 
     /// Keys whose places are remembered, for whoever asks which rule decides.
-    const KEYS_TOLD: [&str; 8] = [
+    const KEYS_TOLD: [&str; 9] = [
         "gateway.unknown_sources",
         "gateway.fragments",
+        "cap.algorithm",
         "fair_use.ceiling",
         "smtp.default",
         "smtp.submission",

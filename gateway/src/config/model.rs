@@ -170,14 +170,38 @@ pub struct Interface {
 pub struct FairUse {
     /// No tenant's cap exceeds it.
     pub ceiling: BitRate,
+    /// How caps are enforced (`[cap] algorithm`).
+    pub algorithm: CapAlgorithm,
     /// How long a tenant may send at line rate before the cap holds it, as time at the cap's rate.
     pub burst: Duration,
+}
+
+/// `cap.algorithm`: what decides which packets exceed a cap. See docs/caps.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapAlgorithm {
+    /// A token bucket: exact, and shared by nobody's rule.
+    Bucket,
+    /// Phantom queues: exact, shared evenly among flows, with early signals to their senders.
+    Fair,
+}
+
+impl CapAlgorithm {
+    /// As the configuration spells it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Bucket => "bucket",
+            Self::Fair => "fair",
+        }
+    }
 }
 
 impl FairUse {
     /// "Always on" bandwidth up to 10 Mbit/s is what providers promise. With a burst of 50 ms instead of
     /// 250 ms, bbr got a quarter of its cap.
-    pub const DEFAULT: Self = Self { ceiling: BitRate::TEN_MBIT, burst: Duration::from_millis(250) };
+    pub const DEFAULT: Self =
+        Self { ceiling: BitRate::TEN_MBIT, algorithm: CapAlgorithm::Fair, burst: Duration::from_millis(250) };
 }
 
 /// `[smtp]`.
@@ -317,6 +341,8 @@ pub struct Tenant {
     pub cap_up: BitRate,
     /// Cap from the Internet to the tenant.
     pub cap_down: BitRate,
+    /// As [`FairUse::algorithm`], if the tenant has its own.
+    pub cap_algorithm: CapAlgorithm,
     /// As [`FairUse::burst`], if the tenant has its own.
     pub burst: Duration,
     /// Its fragments.

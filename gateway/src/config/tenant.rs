@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::contact::{CONTACT, report_unreachable};
 use super::diagnostic::Diagnostic;
 use super::exemption::read_exemption;
-use super::gateway::FRAGMENTS;
+use super::gateway::{CAP_ALGORITHM, FRAGMENTS};
 use super::main_file::MainFile;
 use super::network::{DOMAIN, PREFIX, VLAN};
 use super::ports::PORT_RULE;
@@ -17,8 +17,8 @@ use super::value::{FLAG, IDENTIFIER, TENANT_ID, TEXT};
 use super::{BitRate, Tenant};
 
 /// Keys whose places are remembered, for whoever asks which rule decides.
-const KEYS_TOLD: [&str; 8] =
-    ["prefixes", "vlan", "cap.up", "cap.down", "fragments", "submission", "relay", "open"];
+const KEYS_TOLD: [&str; 9] =
+    ["prefixes", "vlan", "cap.up", "cap.down", "cap.algorithm", "fragments", "submission", "relay", "open"];
 
 /// The same of a tenant with one rate for both directions.
 const KEYS_WITH_ONE_CAP: [&str; 7] = ["prefixes", "vlan", "cap", "fragments", "submission", "relay", "open"];
@@ -66,11 +66,15 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
         ),
     }
     let is_one_cap = table.is_text("cap");
-    let (cap_up, cap_down) = if is_one_cap {
+    let general = main.fair_use.settings.algorithm;
+    let (cap_up, cap_down, cap_algorithm) = if is_one_cap {
         let cap = read_cap(table, "cap", main, &title);
-        (cap, cap)
+        (cap, cap, general)
     } else {
-        table.table("cap", |cap| (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title)))
+        table.table("cap", |cap| {
+            let algorithm = cap.or("algorithm", &CAP_ALGORITHM, general);
+            (read_cap(cap, "up", main, &title), read_cap(cap, "down", main, &title), algorithm)
+        })
     };
     let exemptions = table.tables("smtp_exemption", |exemption| read_exemption(exemption, &title));
     let written = table.written(if is_one_cap { &KEYS_WITH_ONE_CAP[..] } else { &KEYS_TOLD });
@@ -92,6 +96,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
         domains,
         cap_up,
         cap_down,
+        cap_algorithm,
     };
     WrittenTenant { tenant: Arc::new(tenant), id: id_span, prefixes: prefix_spans }
 }

@@ -207,6 +207,9 @@ pub struct DirectionStatus {
     pub dropped: Count,
     /// `dropped`, by reason; only reasons that occurred.
     pub by_reason: BTreeMap<String, Count>,
+    /// Packets with the reason `over_cap`, by what they met: `signal`, `queue_full` or `credit_used`; only what
+    /// occurred.
+    pub over_cap: BTreeMap<String, u64>,
 }
 
 /// `POST /v1/tenants/ID/suspend` takes this.
@@ -435,6 +438,7 @@ impl DirectionStatus {
             passed: counters.passed.into(),
             dropped: counters.dropped_total().into(),
             by_reason: by_reason(&counters.dropped),
+            over_cap: over_cap(counters),
         }
     }
 }
@@ -480,6 +484,11 @@ impl From<Tally> for Count {
     fn from(tally: Tally) -> Self {
         Self { packets: tally.packets, bytes: tally.bytes }
     }
+}
+
+fn over_cap(counters: &DirectionCounters) -> BTreeMap<String, u64> {
+    let states = counters.over_cap().by_state().into_iter().filter(|(_, packets)| *packets > 0);
+    states.map(|(state, packets)| (state.to_owned(), packets)).collect()
 }
 
 fn by_reason(dropped: &[(DropReason, Tally)]) -> BTreeMap<String, Count> {

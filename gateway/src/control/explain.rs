@@ -1,15 +1,18 @@
 //! What `fairway explain` answers: `GET /v1/explain/ADDRESS`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use gateway_ebpf::Direction;
+use gateway_ebpf::policer::fair;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::{DirectionStatus, VERSION};
-use crate::config::{BitRate, Measure};
+use crate::config::{BitRate, CapAlgorithm, Measure, Tenant};
 use crate::controller::{Explained, Owner, Sample};
 use crate::detect::{Count, MeasureInForce, Watched};
+use crate::domain::Backlog;
 use crate::link::name_of;
 use crate::policy::{self, Cause, Exemption, PolicyRule, TenantPolicy};
 use crate::suspension::Suspension;
@@ -130,16 +133,20 @@ pub struct UsageStatus {
 }
 
 /// A cap's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketStatus {
+    /// `fair` or `bucket`.
+    pub algorithm: String,
     /// How far the tenant is ahead of its cap, as time at the cap's rate.
     pub backlog_ms: u64,
     /// The same in bytes.
     pub backlog_bytes: u64,
     /// How far it may be.
     pub burst_ms: u64,
-    /// Whether its next packet would be dropped.
+    /// Whether its next packet would be dropped, whatever its flow.
     pub over_cap: bool,
+    /// With `fair`: how far each phantom queue that is not empty is ahead, the longest first. Empty far below the cap.
+    pub queues_ms: Vec<u64>,
 }
 
 /// One rule.
@@ -212,8 +219,12 @@ impl OwnerStatus {
         let tenant = policy.configured();
         let usage = |direction: Direction, counters| {
             let cap = policy.cap(direction).value;
-            let bucket = |backlogs: [_; 2]| BucketStatus::of(backlogs[direction.index()], tenant.burst, cap);
-            UsageStatus { counters: DirectionStatus::of(cap, counters), bucket: owner.backlogs.map(bucket) }
+            let bucket =
+                |backlogs: &[Backlog; 2]| BucketStatus::of(&backlogs[direction.index()], tenant, cap);
+            UsageStatus {
+                counters: DirectionStatus::of(cap, counters),
+                bucket: owner.backlogs.as_ref().map(bucket),
+            }
         };
         Self {
             id: tenant.id.clone(),
@@ -234,16 +245,29 @@ impl OwnerStatus {
 }
 
 impl BucketStatus {
-    fn of(backlog: std::time::Duration, burst: std::time::Duration, cap: BitRate) -> Self {
-        let bytes = backlog.as_nanos() * u128::from(cap.bits_per_sec()) / 8_000_000_000;
-        let milliseconds = |duration: std::time::Duration| u64::try_from(duration.as_millis());
+    fn of(backlog: &Backlog, tenant: &Tenant, cap: BitRate) -> Self {
+        let Backlog { total, queues } = backlog;
+        let (algorithm, burst) = (tenant.cap_algorithm, tenant.burst);
+        let limit = match algorithm {
+            CapAlgorithm::Bucket => burst,
+            CapAlgorithm::Fair => Duration::from_nanos(fair::credit_ns(nanoseconds(burst))),
+        };
+        let mut queues_ms: Vec<u64> = queues.iter().map(|queue| nanoseconds(*queue) / 1_000_000).collect();
+        queues_ms.sort_unstable_by_key(|backlog_ms| std::cmp::Reverse(*backlog_ms));
+        let bytes = total.as_nanos() * u128::from(cap.bits_per_sec()) / 8_000_000_000;
         Self {
-            backlog_ms: milliseconds(backlog).unwrap_or(u64::MAX),
+            algorithm: algorithm.label().to_owned(),
+            backlog_ms: nanoseconds(*total) / 1_000_000,
             backlog_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
-            burst_ms: milliseconds(burst).unwrap_or(u64::MAX),
-            over_cap: backlog > burst,
+            burst_ms: nanoseconds(burst) / 1_000_000,
+            over_cap: *total > limit,
+            queues_ms,
         }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl From<Exemption<'_>> for ExemptionStatus {

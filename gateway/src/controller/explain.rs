@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use super::{Policy, Sample, Samples};
 use crate::config::Config;
 use crate::dataplane::Plane;
 use crate::detect::Watched;
-use crate::domain::TenantCounters;
+use crate::domain::{Backlog, TenantCounters};
 
 /// Why the packets of an address pass or are dropped.
 #[derive(Clone, Debug)]
@@ -38,8 +37,8 @@ pub struct Owner {
     pub prefix: IpNetwork,
     /// What it sent and received.
     pub counters: TenantCounters,
-    /// How much of its burst it has used up, up and down; none if that cannot be read.
-    pub backlogs: Option<[Duration; 2]>,
+    /// Where its caps stand, up and down; none if that cannot be read.
+    pub backlogs: Option<[Backlog; 2]>,
     /// What detection knows of the address; none if nothing.
     pub watched: Option<Watched>,
 }

@@ -13,6 +13,7 @@ use gateway_ebpf::detect::sighting::Sighting;
 use gateway_ebpf::detect::source::Source;
 use gateway_ebpf::detect::{contact, place};
 use gateway_ebpf::lookup::{v4, v6};
+use gateway_ebpf::policer::fair::Fair;
 use gateway_ebpf::port::PortClasses;
 
 use super::image::Image;
@@ -93,11 +94,12 @@ impl Capacity {
     }
 
     /// `max_entries` of every map, with the size of a value as the kernel stores it.
-    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 30] {
+    pub(super) fn maps(&self) -> [(&'static str, u32, usize); 31] {
         [
             (map::CONTROL, 1, size_of::<Control>()),
             (map::BANK_HEADERS, BANKS, size_of::<BankHeader>()),
             (map::TENANTS, 2 * self.tenants, size_of::<TenantState>()),
+            (map::FAIR, 2 * self.tenants, size_of::<Fair>()),
             (map::ASSIGNMENTS, (BANKS * self.tenants) >> ASSIGNMENTS_BITS, size_of::<Assignments>()),
             (map::POLICIES, BANKS * self.policies, size_of::<Policy>()),
             (map::TAGS, BANKS * self.tenants, size_of::<TagPair>()),
@@ -170,7 +172,14 @@ mod tests {
             stripes: 3,
         };
         let bytes = capacity.bytes();
-        assert!(bytes < 220 << 20, "{} MiB", bytes >> 20);
+        assert!(bytes < 270 << 20, "{} MiB", bytes >> 20);
+        // The phantom queues, of that: two of 128 bytes for each of 200,000 slots.
+        let queues = capacity
+            .maps()
+            .iter()
+            .find(|(map, ..)| *map == map::FAIR)
+            .map(|(_, entries, size)| *entries as usize * size);
+        assert_eq!(queues, Some(51_200_000));
         // Detection, of that.
         let detection = |(map, entries, size): &(&str, u32, usize)| {
             let is_of_detection = [map::SOURCES, map::CONTACTS, map::REPORTS, map::RULES].contains(map);

@@ -26,7 +26,7 @@ use super::tables::Tables;
 use super::{Applied, Restrictions, TableMemory};
 use crate::config::{Config, Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
-use crate::domain::{Snapshot, TenantCounters};
+use crate::domain::{Backlog, Snapshot, TenantCounters};
 use crate::policy::Effective;
 
 /// Compiled by `cargo xtask build`.
@@ -304,15 +304,14 @@ impl Engine {
         Snapshot { tenants: tenants.collect(), interfaces: self.interface_counters() }
     }
 
-    /// How much of its burst a tenant has used up in each direction: the time until it has sent nothing.
-    /// None if there is no such tenant.
+    /// Where a tenant's caps stand, by direction; none if there is no such tenant.
     ///
     /// # Errors
     /// If the kernel does not run the program that reads the clock.
-    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Backlog; 2]>, DataplaneError> {
         let Some(slot) = self.slots.get(tenant) else { return Ok(None) };
         let now_ns = self.read_clock()?;
-        Ok(Some(Direction::ALL.map(|direction| self.tables.tenants.backlog(slot, direction, now_ns))))
+        Ok(self.tables.backlogs(slot, now_ns))
     }
 
     /// Size of the tables.

@@ -8,7 +8,7 @@ use gateway_ebpf::abi::{BankHeader, PeerKey, Policy};
 use gateway_ebpf::detect::Kind;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::Tags;
-use gateway_ebpf::policer::Cap;
+use gateway_ebpf::policer::{Cap, fair};
 use gateway_ebpf::port::{Action, Actions, PortClasses, ServiceClass};
 use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, parse};
@@ -16,7 +16,7 @@ use ipnetwork::IpNetwork;
 
 use super::detection::{self, DetectionImage};
 use super::index::{Index, Networks};
-use crate::config::{Config, Fragments, PortRule, Protocol, Refuse, Tenant, UnknownSources};
+use crate::config::{CapAlgorithm, Config, Fragments, PortRule, Protocol, Refuse, Tenant, UnknownSources};
 use crate::policy::{Effective, Exemption, TenantPolicy};
 
 /// TCP ports of mail submission (RFC 8314, RFC 6409; 2525 by custom).
@@ -128,9 +128,14 @@ fn policy(config: &Config, in_force: &TenantPolicy<'_>, detects: bool) -> Policy
         (detects, Policy::DETECTS),
         (tenant.vlan.is_some(), Policy::HAS_TAGS),
     ];
+    let fair_unit_bits = match tenant.cap_algorithm {
+        CapAlgorithm::Bucket => 0,
+        CapAlgorithm::Fair => fair::unit_bits(nanoseconds(tenant.burst)),
+    };
     let flags = flags.into_iter().filter(|(applies, _)| *applies).fold(0, |flags, (_, flag)| flags | flag);
     Policy::new(Direction::ALL.map(cap), Direction::ALL.map(|direction| actions(config, in_force, direction)))
         .with_flags(flags)
+        .with_fair_caps(fair_unit_bits)
         .with_class(config.detection.class_index(tenant.detect_class.as_deref()) as u32)
 }
 

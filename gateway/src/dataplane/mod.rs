@@ -39,7 +39,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use crate::domain::{DirectionCounters, InterfaceCounters, Snapshot, Tally, TenantCounters};
+pub use crate::domain::{
+    Backlog, DirectionCounters, InterfaceCounters, OverCap, QueueDrops, Snapshot, Tally, TenantCounters,
+};
 pub use attachment::Followed;
 pub use clock::ProgramClock;
 pub use detection::DetectionCounters;
@@ -297,11 +299,11 @@ impl Dataplane {
         self.interfaces.iter().map(counters).collect()
     }
 
-    /// How much of its burst a tenant has used up in each direction; none if there is no such tenant.
+    /// Where a tenant's caps stand, by direction; none if there is no such tenant.
     ///
     /// # Errors
     /// If the kernel does not run the program that reads the clock.
-    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+    pub fn backlogs(&self, tenant: &str) -> Result<Option<[Backlog; 2]>, DataplaneError> {
         self.engine.backlogs(tenant)
     }
 

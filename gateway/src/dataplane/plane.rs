@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Applied, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed, InterfaceCounters,
-    Restrictions, Snapshot, TableMemory,
+    Applied, Backlog, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed,
+    InterfaceCounters, Restrictions, Snapshot, TableMemory,
 };
 use crate::config::OnStop;
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
@@ -53,8 +53,8 @@ pub trait Plane: Send {
     fn take_events(&mut self) -> Vec<Event>;
     /// How many events never arrived.
     fn event_counters(&self) -> EventCounters;
-    /// How much of its burst a tenant has used up in each direction.
-    fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError>;
+    /// Where a tenant's caps stand, by direction.
+    fn backlogs(&self, tenant: &str) -> Result<Option<[Backlog; 2]>, DataplaneError>;
     /// Size of the tables.
     fn memory(&self) -> TableMemory;
     /// Orderly end.
@@ -118,7 +118,7 @@ impl Plane for Dataplane {
         Self::event_counters(self)
     }
 
-    fn backlogs(&self, tenant: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
+    fn backlogs(&self, tenant: &str) -> Result<Option<[Backlog; 2]>, DataplaneError> {
         Self::backlogs(self, tenant)
     }
 

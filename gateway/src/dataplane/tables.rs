@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use aya::Ebpf;
 use aya::maps::{LpmTrie, Map, MapData, RingBuf, lpm_trie::Key};
 use bytemuck::Zeroable as _;
+use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     self, ABI_VERSION, BankHeader, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
     LastVerdict, MAGIC, PeerKey, map,
@@ -27,6 +28,7 @@ use super::mapped::MappedArray;
 use super::tenants::TenantTables;
 use super::{grace, reading, slots};
 use crate::detect::MeasureInForce;
+use crate::domain::Backlog;
 
 /// Index among the 64-bit words of [`Control`] of the one that holds [`Control::active_bank`] (its lower
 /// half: the kernel's programs are little-endian) and [`Control::live`].
@@ -138,6 +140,12 @@ impl Tables {
         word.store(u64::from(bank) | word.load(Relaxed) & LIVE, Release);
         grace::wait();
         Ok(())
+    }
+
+    /// Where a tenant's cap stands in each direction.
+    pub(super) fn backlogs(&self, slot: Slot, now_ns: u64) -> Option<[Backlog; 2]> {
+        let policy = self.tenants.policy(self.active_bank(), slot)?;
+        Some(Direction::ALL.map(|direction| self.tenants.backlog(slot, direction, &policy, now_ns)))
     }
 
     /// Changes a tenant's restriction in the active bank.

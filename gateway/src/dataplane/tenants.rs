@@ -10,6 +10,7 @@ use gateway_ebpf::abi::{BANKS, Policy, TagPair, TenantId, TenantState, map};
 use gateway_ebpf::assignment::{ASSIGNMENTS_BITS, Assignment, Assignments};
 use gateway_ebpf::counter::{Carried, Carries, Counter};
 use gateway_ebpf::lookup::Slot;
+use gateway_ebpf::policer::fair::{self, Fair};
 use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, REASON_SLOTS};
 
@@ -20,7 +21,7 @@ use super::image::{Assigned, Image};
 use super::mapped::MappedArray;
 use super::tables::Maps;
 use super::{reading, slots};
-use crate::domain::DirectionCounters;
+use crate::domain::{Backlog, DirectionCounters, QueueDrops};
 
 /// Indexes among the 64-bit words of [`TenantState`].
 const ARRIVAL: usize = std::mem::offset_of!(TenantState, arrival_ns) / 8;
@@ -35,6 +36,7 @@ pub(super) struct TenantTables {
     slots: u32,
     policies_per_bank: u32,
     states: MappedArray<TenantState>,
+    fair: MappedArray<Fair>,
     assignments: MappedArray<Assignments>,
     policies: MappedArray<Policy>,
     tags: MappedArray<TagPair>,
@@ -54,6 +56,7 @@ impl TenantTables {
             slots: capacity.tenants,
             policies_per_bank: capacity.policies,
             states: maps.array(map::TENANTS)?,
+            fair: maps.array(map::FAIR)?,
             assignments: maps.array(map::ASSIGNMENTS)?,
             policies: maps.array(map::POLICIES)?,
             tags: maps.array(map::TAGS)?,
@@ -129,6 +132,7 @@ impl TenantTables {
     pub(super) fn wipe(&self, slot: Slot) {
         for direction in Direction::ALL {
             self.state(slot, direction).iter().for_each(|word| word.store(0, Relaxed));
+            self.fair.clear(self.state_index(slot, direction));
             self.passed_carried.clear(self.state_index(slot, direction));
             for reason in 0..REASON_SLOTS {
                 let index = self.dropped_index(reason, slot, direction);
@@ -164,6 +168,10 @@ impl TenantTables {
         for direction in Direction::ALL {
             let arrival_ns = from.state(from_slot, direction)[ARRIVAL].load(Relaxed);
             self.state(slot, direction)[ARRIVAL].store(arrival_ns, Relaxed);
+            let queues = from.fair.get(from.state_index(from_slot, direction));
+            // What was counted is moved later, when nobody counts there any more.
+            let queues = Fair { signals: 0, queue_full: 0, ..queues };
+            self.fair.set(self.state_index(slot, direction), &queues);
         }
         self.refusals.set(slot.0, &from.refusals.get(from_slot.0));
         self.set_measures_end(slot.0, from.measures_end.get(from_slot.0));
@@ -174,6 +182,11 @@ impl TenantTables {
     pub(super) fn move_counters(&self, slot: Slot, from: &Self, from_slot: Slot) {
         for direction in Direction::ALL {
             self.passed(slot, direction).add(from.passed(from_slot, direction).take());
+            let from_queues = from.fair.words(from.state_index(from_slot, direction));
+            let queues = self.fair.words(self.state_index(slot, direction));
+            for counter in [fair::word::SIGNALS, fair::word::QUEUE_FULL] {
+                queues[counter].fetch_add(from_queues[counter].swap(0, Relaxed), Relaxed);
+            }
             for reason in 0..REASON_SLOTS {
                 let taken = from.dropped(reason, from_slot, direction).take();
                 self.dropped(reason, slot, direction).add(taken);
@@ -186,6 +199,7 @@ impl TenantTables {
         let read = || DirectionCounters {
             passed: reading::tally(self.passed(slot, direction).total()),
             dropped: reading::by_reason(|reason| self.dropped(reason, slot, direction).total()),
+            queue_drops: self.queue_drops(slot, direction),
         };
         let [begun, ended] = self.carries.words(0) else { return read() };
         for _ in 1..READ_ATTEMPTS {
@@ -199,10 +213,33 @@ impl TenantTables {
         read()
     }
 
-    /// How far a direction of a slot is ahead of its cap at `now_ns` of the programs' clock.
-    pub(super) fn backlog(&self, slot: Slot, direction: Direction, now_ns: u64) -> Duration {
+    fn queue_drops(&self, slot: Slot, direction: Direction) -> QueueDrops {
+        let words = self.fair.words(self.state_index(slot, direction));
+        let [signals, full] =
+            [fair::word::SIGNALS, fair::word::QUEUE_FULL].map(|word| words[word].load(Relaxed));
+        QueueDrops { signals, full }
+    }
+
+    /// How far a direction of a slot is ahead of its cap at `now_ns` of the programs' clock, `policy` being its own.
+    pub(super) fn backlog(&self, slot: Slot, direction: Direction, policy: &Policy, now_ns: u64) -> Backlog {
         let arrival_ns = self.state(slot, direction)[ARRIVAL].load(Relaxed);
-        Duration::from_nanos(arrival_ns.saturating_sub(now_ns))
+        let total_ns = arrival_ns.saturating_sub(now_ns);
+        let unit_bits = policy.fair_unit_bits();
+        let is_near = unit_bits != 0 && total_ns > fair::near_ns(policy.cap(direction).burst_ns());
+        // Farther from the cap the queues are not drained: what they hold is of the past.
+        let fair = if is_near { self.fair.get(self.state_index(slot, direction)) } else { Fair::default() };
+        let queues = fair.queues().filter(|units| *units > 0);
+        Backlog {
+            total: Duration::from_nanos(total_ns),
+            queues: queues.map(|units| Duration::from_nanos(units << unit_bits)).collect(),
+        }
+    }
+
+    /// The policy that a slot has in a bank.
+    pub(super) fn policy(&self, bank: u32, slot: Slot) -> Option<Policy> {
+        let (word, shift) = self.assignment(bank, slot);
+        let policy = Assignment::from_number((word.load(Relaxed) >> shift) as u32).policy();
+        (policy < self.policies_per_bank).then(|| self.policies.get(bank * self.policies_per_bank + policy))
     }
 
     /// The detection class of a tenant; 0, the default one, if there is no such tenant or policy.
@@ -210,13 +247,7 @@ impl TenantTables {
         if slot >= self.slots {
             return 0;
         }
-        let (word, shift) = self.assignment(bank, Slot(slot));
-        let policy = Assignment::from_number((word.load(Relaxed) >> shift) as u32).policy();
-        if policy < self.policies_per_bank {
-            self.policies.get(bank * self.policies_per_bank + policy).class()
-        } else {
-            0
-        }
+        self.policy(bank, Slot(slot)).map_or(0, |policy| policy.class())
     }
 
     /// Says that a measure against a source of the tenant holds until then, at least.

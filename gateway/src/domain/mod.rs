@@ -18,5 +18,7 @@ pub use offence::{DetectMode, Measure, OffenceKind};
 pub use principal::{Principal, Role, Way};
 pub use rate::{BitRate, LineRate};
 pub use restriction::{Restriction, Scope};
-pub use snapshot::{DirectionCounters, InterfaceCounters, Snapshot, Tally, TenantCounters};
+pub use snapshot::{
+    Backlog, DirectionCounters, InterfaceCounters, OverCap, QueueDrops, Snapshot, Tally, TenantCounters,
+};
 pub use tenant_id::{NoTenantId, TenantId};

@@ -1,5 +1,7 @@
 //! What a data plane has counted, at one moment.
 
+use std::time::Duration;
+
 use gateway_ebpf::DropReason;
 
 use super::{Mode, Side};
@@ -49,9 +51,66 @@ pub struct DirectionCounters {
     pub passed: Tally,
     /// Dropped, per reason that occurred, in the order of [`DropReason::ALL`].
     pub dropped: Vec<(DropReason, Tally)>,
+    /// Those over the cap that a queue of `cap.algorithm = "fair"` dropped.
+    pub queue_drops: QueueDrops,
+}
+
+/// Packets over the cap that one flow's queue dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDrops {
+    /// As signals to their senders.
+    pub signals: u64,
+    /// Because the queue was full.
+    pub full: u64,
+}
+
+/// Wrapping, as the programs count.
+impl std::ops::AddAssign for QueueDrops {
+    fn add_assign(&mut self, other: Self) {
+        self.signals = self.signals.wrapping_add(other.signals);
+        self.full = self.full.wrapping_add(other.full);
+    }
+}
+
+/// Where a tenant's cap stands in one direction, as time at the cap's rate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How far it is ahead, all flows together.
+    pub total: Duration,
+    /// Backlog of each phantom queue that is not empty; none with plain buckets, or far below the cap.
+    pub queues: Vec<Duration>,
+}
+
+/// Packets over the cap, by the state that they met. Plain buckets only know the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OverCap {
+    /// Dropped early, one for many, so that the sender slows down.
+    pub signals: u64,
+    /// The queue of their flow was full.
+    pub queue_full: u64,
+    /// The credit of all flows together was used up.
+    pub credit_used: u64,
+}
+
+impl OverCap {
+    /// Each state's label, and how many packets met it.
+    #[must_use]
+    pub const fn by_state(self) -> [(&'static str, u64); 3] {
+        [("signal", self.signals), ("queue_full", self.queue_full), ("credit_used", self.credit_used)]
+    }
 }
 
 impl DirectionCounters {
+    /// Packets over the cap, by the state that they met.
+    pub fn over_cap(&self) -> OverCap {
+        let all = self.dropped.iter().find(|(reason, _)| *reason == DropReason::OverCap);
+        let all = all.map_or(0, |(_, tally)| tally.packets);
+        let QueueDrops { signals, full } = self.queue_drops;
+        // A packet is counted by its queue just before it is counted as dropped.
+        let credit_used = all.saturating_sub(signals.saturating_add(full));
+        OverCap { signals, queue_full: full, credit_used }
+    }
+
     /// Everything dropped, whatever the reason.
     pub fn dropped_total(&self) -> Tally {
         let mut total = Tally::default();

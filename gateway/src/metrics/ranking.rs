@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::domain::{DirectionCounters, Tally, TenantCounters};
+use crate::domain::{DirectionCounters, QueueDrops, Tally, TenantCounters};
 
 /// The label `tenant` of the sum; no tenant's id holds an underscore.
 const OTHERS: &str = "_other";
@@ -73,6 +73,11 @@ fn grow(sum: &mut DirectionCounters, now: &DirectionCounters, before: Option<&Di
     let nothing = DirectionCounters::default();
     let before = before.unwrap_or(&nothing);
     sum.passed += growth(now.passed, before.passed);
+    let QueueDrops { signals, full } = before.queue_drops;
+    sum.queue_drops += QueueDrops {
+        signals: now.queue_drops.signals.saturating_sub(signals),
+        full: now.queue_drops.full.saturating_sub(full),
+    };
     for (reason, tally) in &now.dropped {
         let growth = growth(*tally, tally_of(&before.dropped, *reason));
         match sum.dropped.binary_search_by_key(reason, |(reason, _)| *reason) {
@@ -101,7 +106,7 @@ mod tests {
     fn counters(id: &str, passed: u64, dropped: u64) -> TenantCounters {
         let tally = |bytes: u64| Tally { packets: bytes / 100, bytes };
         let dropped = if dropped > 0 { vec![(DropReason::OverCap, tally(dropped))] } else { vec![] };
-        let up = DirectionCounters { passed: tally(passed), dropped };
+        let up = DirectionCounters { passed: tally(passed), dropped, ..Default::default() };
         TenantCounters { id: id.into(), up, down: DirectionCounters::default() }
     }
 

@@ -37,6 +37,7 @@ pub(super) fn write(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()
     passed(out, shown, "bytes", "Bytes of the tenant that were let through, as Ethernet frames.", bytes)?;
     dropped(out, shown, "packets", "Packets of the tenant that were dropped.", packets)?;
     dropped(out, shown, "bytes", "Bytes of the tenant that were dropped, as Ethernet frames.", bytes)?;
+    over_cap(out, shown)?;
     caps(out, shown)?;
     restrictions(out, shown)
 }
@@ -80,6 +81,28 @@ fn dropped(
     Ok(())
 }
 
+/// Packets with the reason `over_cap`, by the state of the cap that they met.
+fn over_cap(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
+    let name = "fairway_tenant_over_cap_packets_total";
+    let help = "Packets of the tenant dropped as over_cap, by what they met.";
+    let mut family = Family::new(name, help, "counter");
+    for series in shown {
+        for (direction, counters) in directions(series.counters) {
+            for (state, packets) in counters.over_cap().by_state() {
+                let id = series.counters.id.as_str();
+                if packets > 0 {
+                    family.sample(
+                        out,
+                        &[("tenant", id), ("direction", direction), ("state", state)],
+                        packets,
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn caps(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
     let name = "fairway_tenant_cap_bytes_per_second";
     let mut family = Family::new(name, "The cap in force, in bytes of Ethernet frames.", "gauge");
@@ -117,6 +140,8 @@ fn directions(counters: &TenantCounters) -> [(&'static str, &DirectionCounters);
 mod tests {
     use gateway_ebpf::DropReason;
 
+    use crate::dataplane::QueueDrops;
+
     use super::*;
 
     fn text(shown: &[Series<'_>]) -> String {
@@ -137,15 +162,16 @@ mod tests {
                 passed: tally(5, 500),
                 dropped: vec![
                     (DropReason::SmtpBlocked, tally(2, 120)),
-                    (DropReason::OverCap, tally(1, 1500)),
+                    (DropReason::OverCap, tally(7, 1500)),
                 ],
+                queue_drops: QueueDrops { signals: 1, full: 4 },
             },
-            down: DirectionCounters { passed: tally(7, 700), dropped: vec![] },
+            down: DirectionCounters { passed: tally(7, 700), ..DirectionCounters::default() },
         };
         let beta = TenantCounters {
             id: "beta".into(),
             up: DirectionCounters::default(),
-            down: DirectionCounters { passed: tally(u64::MAX, 0), dropped: vec![] },
+            down: DirectionCounters { passed: tally(u64::MAX, 0), ..DirectionCounters::default() },
         };
         let restriction = Restriction::NO_MAIL.with(Restriction::NOTHING);
         let shown = [
@@ -169,11 +195,16 @@ fairway_tenant_bytes_total{tenant="beta",direction="down"} 0
 # HELP fairway_tenant_dropped_packets_total Packets of the tenant that were dropped.
 # TYPE fairway_tenant_dropped_packets_total counter
 fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="smtp_blocked"} 2
-fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="over_cap"} 1
+fairway_tenant_dropped_packets_total{tenant="acme",direction="up",reason="over_cap"} 7
 # HELP fairway_tenant_dropped_bytes_total Bytes of the tenant that were dropped, as Ethernet frames.
 # TYPE fairway_tenant_dropped_bytes_total counter
 fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="smtp_blocked"} 120
 fairway_tenant_dropped_bytes_total{tenant="acme",direction="up",reason="over_cap"} 1500
+# HELP fairway_tenant_over_cap_packets_total Packets of the tenant dropped as over_cap, by what they met.
+# TYPE fairway_tenant_over_cap_packets_total counter
+fairway_tenant_over_cap_packets_total{tenant="acme",direction="up",state="signal"} 1
+fairway_tenant_over_cap_packets_total{tenant="acme",direction="up",state="queue_full"} 4
+fairway_tenant_over_cap_packets_total{tenant="acme",direction="up",state="credit_used"} 2
 # HELP fairway_tenant_cap_bytes_per_second The cap in force, in bytes of Ethernet frames.
 # TYPE fairway_tenant_cap_bytes_per_second gauge
 fairway_tenant_cap_bytes_per_second{tenant="acme",direction="up"} 1250000

@@ -61,6 +61,8 @@ pub fn rules(policy: &TenantPolicy<'_>) -> Vec<PolicyRule> {
     rules.push(submission(policy));
     rules.extend(config.closed_ports.iter().map(|closed| closed_port(closed, tenant)));
     rules.extend(Way::ALL.map(|way| cap(policy, way)));
+    let written = policy.own_or("cap.algorithm", "tenant.cap.algorithm", "cap.algorithm");
+    rules.push(PolicyRule::by("cap algorithm", tenant.cap_algorithm.label(), written));
     rules
 }
 

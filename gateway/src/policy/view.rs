@@ -33,6 +33,7 @@ pub fn view(policy: &Effective) -> Value {
         },
         "limits": { "tenants": gateway.limits.tenants },
         "interfaces": keyed(&config.interfaces, |interface| &interface.name, view_interface),
+        "cap": { "algorithm": config.fair_use.algorithm },
         "fair_use": {
             "ceiling": config.fair_use.ceiling.to_string(),
             "burst": DurationText(config.fair_use.burst).to_string(),
@@ -85,7 +86,11 @@ fn view_tenant(policy: &TenantPolicy<'_>) -> Value {
         "vlan": tenant.vlan.map(|vlan| vlan.to_string()),
         "domains": tenant.domains,
         "contact": tenant.contact,
-        "cap": { "up": tenant.cap_up.to_string(), "down": tenant.cap_down.to_string() },
+        "cap": {
+            "up": tenant.cap_up.to_string(),
+            "down": tenant.cap_down.to_string(),
+            "algorithm": tenant.cap_algorithm,
+        },
         "burst": DurationText(tenant.burst).to_string(),
         "fragments": tenant.fragments,
         "submission": tenant.submission,

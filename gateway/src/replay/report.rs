@@ -217,7 +217,7 @@ pub(super) fn report(
 }
 
 fn direction(counters: &DirectionCounters) -> DirectionReport {
-    let DirectionCounters { passed, dropped } = counters;
+    let DirectionCounters { passed, dropped, .. } = counters;
     let dropped_total = counters.dropped_total();
     DirectionReport {
         packets: passed.packets + dropped_total.packets,

@@ -180,12 +180,14 @@ fn tenants_as_json() {
                     "smtp_blocked": { "packets": 3, "bytes": 180 },
                     "over_cap": { "packets": 40, "bytes": 60_000 },
                 },
+                "over_cap": { "signal": 3, "queue_full": 30, "credit_used": 7 },
             },
             "down": {
                 "cap_bits_per_second": 10_000_000,
                 "passed": { "packets": 2_000, "bytes": 2_900_000 },
                 "dropped": { "packets": 0, "bytes": 0 },
                 "by_reason": {},
+                "over_cap": {},
             },
         })
     );

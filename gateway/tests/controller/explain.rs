@@ -112,6 +112,7 @@ fn every_rule_is_told_with_its_place() {
         rule("UDP 11211 in", "closed (memcached)", "closed_port", closed("memcached")),
         rule("cap up", "2 Mbit/s", "tenant.cap.up", own("7:9")),
         rule("cap down", "10 Mbit/s", "fair_use.ceiling", default()),
+        rule("cap algorithm", "fair", "cap.algorithm", default()),
     ];
     assert_eq!(told, expected);
 
@@ -129,10 +130,20 @@ fn every_rule_is_told_with_its_place() {
             "configured_at": own("13:1"),
         }])
     );
-    // 100 ms of 2 Mbit/s, and 251 ms of 10 Mbit/s, which is one too many.
-    let bucket = |ms, bytes, over| json!({ "backlog_ms": ms, "backlog_bytes": bytes, "burst_ms": 250, "over_cap": over });
-    assert_eq!(tenant["up"]["bucket"], bucket(100, 25_000, false));
-    assert_eq!(tenant["down"]["bucket"], bucket(251, 313_750, true));
+    // 100 ms of 2 Mbit/s, and 376 ms of 10 Mbit/s, which is one more than 1.5 bursts.
+    let bucket = |ms, bytes, over, queues: Value| {
+        json!({
+            "algorithm": "fair",
+            "backlog_ms": ms,
+            "backlog_bytes": bytes,
+            "burst_ms": 250,
+            "over_cap": over,
+            "queues_ms": queues,
+        })
+    };
+    assert_eq!(tenant["up"]["bucket"], bucket(100, 25_000, false, json!([])));
+    assert_eq!(tenant["down"]["bucket"], bucket(376, 470_000, true, json!([366, 10])));
+    assert_eq!(tenant["up"]["over_cap"], json!({ "signal": 3, "queue_full": 30, "credit_used": 7 }));
     assert_eq!(tenant["up"]["by_reason"]["smtp_blocked"], json!({ "packets": 3, "bytes": 180 }));
 }
 
@@ -176,7 +187,8 @@ fn dropped_packets_are_told_to_whom_they_concern() {
     for part in [
         "198.51.100.1 is a server of acme (acme Ltd).\n\n restriction none\n network     198.51.100.1/32\n",
         "\nTraffic of acme\n",
-        " down  10 Mbit/s  OVER IT, 251 of 250 ms ahead ",
+        " down  10 Mbit/s  OVER IT, 376 of 250 ms ahead in 2 queues ",
+        "\nover_cap up: 7 because the credit was used up, 30 because their flow's queue was full, 3 as early signals\n",
         "over_cap 40, smtp_blocked 3\n",
         "\nLast dropped packets of 198.51.100.1\n",
         " 1970-01-01T00:16:40.000Z  acme  up  smtp_blocked  tcp 198.51.100.1:4000 > 192.0.2.25:25 opening     60  lo\n",

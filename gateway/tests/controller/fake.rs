@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use gateway::config::{Config, OnStop};
 use gateway::controller::Controller;
 use gateway::dataplane::{
-    Applied, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
-    InterfaceCounters, Plane, Restrictions, Snapshot, TableMemory, Tally, TenantCounters,
+    Applied, Backlog, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
+    InterfaceCounters, Plane, QueueDrops, Restrictions, Snapshot, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{Lift, MeasureInForce, Offence};
 use gateway::policy::Effective;
@@ -155,8 +155,9 @@ impl Plane for Fake {
                     (DropReason::SmtpBlocked, tally(3, 180)),
                     (DropReason::OverCap, tally(40, 60_000)),
                 ],
+                queue_drops: QueueDrops { signals: 3, full: 30 },
             },
-            down: DirectionCounters { passed: tally(2_000, 2_900_000), dropped: vec![] },
+            down: DirectionCounters { passed: tally(2_000, 2_900_000), ..Default::default() },
         };
         Snapshot {
             tenants: self.config.tenants.iter().map(|configured| tenant(&configured.id)).collect(),
@@ -187,8 +188,12 @@ impl Plane for Fake {
         EventCounters { lost: 8, suppressed: 9 }
     }
 
-    fn backlogs(&self, _: &str) -> Result<Option<[Duration; 2]>, DataplaneError> {
-        Ok(Some([Duration::from_millis(100), Duration::from_millis(251)]))
+    fn backlogs(&self, _: &str) -> Result<Option<[Backlog; 2]>, DataplaneError> {
+        let backlog = |total, queues: &[u64]| Backlog {
+            total: Duration::from_millis(total),
+            queues: queues.iter().map(|queue| Duration::from_millis(*queue)).collect(),
+        };
+        Ok(Some([backlog(100, &[]), backlog(376, &[10, 366])]))
     }
 
     fn memory(&self) -> TableMemory {

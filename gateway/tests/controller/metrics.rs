@@ -50,8 +50,8 @@ fn long_answers_arrive_whole() {
     files.write("tenants.d/many.toml", &tenants);
     let gateway = Gateway::start(files);
     let text = gateway.scrape();
-    // Two directions of packets, bytes and caps; two reasons of dropped packets and bytes.
-    assert_eq!(text.lines().filter(|line| line.contains("tenant=\"t")).count(), 2_000 * 10);
+    // Two directions of packets, bytes and caps; two reasons of dropped packets and bytes; three states of the cap.
+    assert_eq!(text.lines().filter(|line| line.contains("tenant=\"t")).count(), 2_000 * 13);
     assert!(text.len() > 1_000_000, "more than the pieces that may wait: {}", text.len());
     assert!(
         text.ends_with("fairway_tenant_cap_bytes_per_second{tenant=\"t999\",direction=\"down\"} 1250000\n")

@@ -13,6 +13,8 @@ use etherparse::{
 };
 use gateway::config::Protocol;
 use gateway_ebpf::DropReason;
+use gateway_ebpf::parse::Address;
+use gateway_ebpf::policer::flow;
 
 use super::Judged;
 
@@ -152,6 +154,22 @@ pub(super) fn transport(frame: &[u8], readable: usize, ip: &Ip) -> Judged<Option
         },
         _ => Ok(None),
     }
+}
+
+/// The phantom queue of a packet whose [`transport`] is known: by its ports too, unless it is a fragment or has extension headers.
+pub(super) fn queue(frame: &[u8], readable: usize, ip: &Ip, transport: Option<Transport>) -> u32 {
+    let Ok(Ip { protocol, part, .. }) = behind_extensions(frame, readable, ip) else { return 0 };
+    let ports = match transport {
+        Some(Transport { source, destination, .. }) if part == Part::Whole && protocol == ip.protocol => {
+            u32::from(source) << 16 | u32::from(destination)
+        }
+        _ => 0,
+    };
+    let address = |address| match address {
+        IpAddr::V4(v4) => Address::V4(v4.to_bits()),
+        IpAddr::V6(v6) => Address::V6((v6.to_bits() >> 64) as u64, v6.to_bits() as u64),
+    };
+    flow::queue(address(ip.source), address(ip.destination), protocol.0, ports)
 }
 
 /// The same packet as if it had no extension headers.

@@ -25,12 +25,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use gateway::config::{Config, Fragments, Side, Tenant, UnknownSources, Vlan};
+use gateway::dataplane::QueueDrops;
 use gateway::suspension::Scope;
 use gateway_ebpf::{Direction, DropReason};
 use jiff::Timestamp;
 
 use crate::outcome::Outcome;
-use cap::Bucket;
+use cap::Cap;
 use ip::Ip;
 use link::Link;
 use suspension::Suspended;
@@ -40,7 +41,7 @@ use suspension::Suspended;
 pub struct Model {
     config: Config,
     /// By tenant, then by direction.
-    buckets: Vec<[Bucket; 2]>,
+    caps: Vec<[Cap; 2]>,
     /// By tenant id.
     suspensions: HashMap<String, Vec<Scope>>,
 }
@@ -79,8 +80,8 @@ impl Model {
     /// Knows the policy and who is suspended; every bucket is empty.
     #[must_use]
     pub fn new(config: Config, suspensions: HashMap<String, Vec<Scope>>) -> Self {
-        let buckets = vec![Default::default(); config.tenants.len()];
-        Self { config, buckets, suspensions }
+        let caps = vec![Default::default(); config.tenants.len()];
+        Self { config, caps, suspensions }
     }
 
     /// Judges a packet, and charges it to its tenant if it passes. The tenant is named by its place in
@@ -122,6 +123,11 @@ impl Model {
         }
     }
 
+    /// What the phantom queues of each tenant dropped, by direction.
+    pub fn queue_drops(&self) -> impl Iterator<Item = [QueueDrops; 2]> {
+        self.caps.iter().map(|caps| caps.each_ref().map(|cap| cap.drops))
+    }
+
     /// Tags and IP header; none for control traffic of the link.
     fn dissect(arrival: &Arrival<'_>) -> Judged<Option<(Option<Vlan>, Ip)>> {
         match link::dissect(arrival.frame)? {
@@ -161,8 +167,9 @@ impl Model {
             Direction::Up => tenant.cap_up,
             Direction::Down => tenant.cap_down,
         };
-        let bucket = &mut self.buckets[index][direction.index()];
-        bucket.charge(rate, tenant.burst, arrival.now_ns, arrival.bytes())
+        let cap = &mut self.caps[index][direction.index()];
+        let queue = ip::queue(arrival.frame, arrival.readable, ip, transport);
+        cap.charge((tenant, rate), arrival.now_ns, arrival.bytes(), queue)
     }
 }
 

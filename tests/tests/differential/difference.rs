@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fairway_tests::model::Arrival;
-use fairway_tests::outcome::Outcome;
+use fairway_tests::outcome::{Outcome, take_queue_drops};
 use gateway::dataplane::Snapshot;
 use gateway_ebpf::DropReason;
 
@@ -52,6 +52,7 @@ pub(crate) fn counted(before: &Snapshot, after: &Snapshot, packet: &Arrival<'_>)
     let refused = reasons.clone().map(Outcome::Refused);
     of_tenants.chain(of_nobody).chain(refused).find(|outcome| {
         let mut moved = before.clone();
+        take_queue_drops(&mut moved, after);
         outcome.count(&mut moved, packet.side, packet.bytes());
         moved == *after
     })

@@ -95,7 +95,7 @@ id = "renter"
 prefixes = ["203.0.113.96/28", "2001:db8:70::/64"]
 contact = "admin@renter.example"
 relay = true
-cap = { up = "1 Gbit/s", down = "100 Mbit/s" }
+cap = { up = "1 Gbit/s", down = "100 Mbit/s", algorithm = "bucket" }
 burst = "10ms"
 "#;
 
@@ -114,7 +114,12 @@ pub(crate) fn all() -> Vec<Policy> {
     vec![
         Policy { suspends: true, ..suspending },
         policy("strict", &format!("[smtp]\n{relays}"), true, EARLY_NS),
-        policy("any tag", &format!("[smtp]\n{relays}"), false, EARLY_NS),
+        policy(
+            "any tag, plain buckets",
+            &format!("[cap]\nalgorithm = \"bucket\"\n[smtp]\n{relays}"),
+            false,
+            EARLY_NS,
+        ),
         policy("exemptions expired", &format!("[smtp]\n{relays}"), true, LATE_NS),
         policy(
             "counting, without fragments",

@@ -7,7 +7,7 @@ use fairway_tests::bench::{self, Bench};
 use fairway_tests::model::{Arrival, Model};
 use fairway_tests::outcome::Outcome;
 use gateway::config::{Config, Side};
-use gateway::dataplane::{Restrictions, Verdict};
+use gateway::dataplane::{QueueDrops, Restrictions, Verdict};
 use gateway::suspension::Scope;
 use gateway_ebpf::DropReason;
 use gateway_ebpf::restriction::Restriction;
@@ -120,11 +120,21 @@ impl World {
     pub(crate) fn compare(&mut self, packets: &[Packet]) -> Result<(), Box<Difference>> {
         let before = self.bench.engine().snapshot();
         let mut wanted = before.clone();
+        let queue_drops: Vec<_> = self.model.queue_drops().collect();
         let mut verdicts_agree = true;
         for packet in packets {
             let (outcome, verdict) = self.judge(packet);
             outcome.count(&mut wanted, packet.side, packet.arrival(self.match_vlan).bytes());
             verdicts_agree &= outcome.passes() == (verdict == Verdict::Pass);
+        }
+        // The model counts from its beginning, the programs from theirs.
+        for ((tenant, was), is) in wanted.tenants.iter_mut().zip(queue_drops).zip(self.model.queue_drops()) {
+            for (counters, (was, is)) in
+                [&mut tenant.up, &mut tenant.down].into_iter().zip(was.into_iter().zip(is))
+            {
+                counters.queue_drops +=
+                    QueueDrops { signals: is.signals - was.signals, full: is.full - was.full };
+            }
         }
         if verdicts_agree && self.bench.engine().snapshot() == wanted {
             self.compared += Compared::between(&before, &wanted);

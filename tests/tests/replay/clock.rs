@@ -8,8 +8,8 @@ use crate::writer::{SECOND_NS, START_NS, at, pcap};
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn caps_hold_on_the_captures_clock() {
-    let files =
-        Files::new(&TENANTS.replacen("id = \"acme\"", "id = \"acme\"\ncap = { up = \"10 Mbit/s\" }", 1));
+    let own = "id = \"acme\"\ncap = { up = \"10 Mbit/s\", algorithm = \"bucket\" }";
+    let files = Files::new(&TENANTS.replacen("id = \"acme\"", own, 1));
     // 20 Mbit/s for ten seconds: 1,250 bytes every half millisecond.
     let frame = datagram("203.0.113.1", "192.0.2.1", (4_000, 53), 1_208).frame();
     let times = (START_NS..START_NS + 10 * SECOND_NS).step_by(500_000);

@@ -6,6 +6,7 @@
 mod caps;
 mod counters;
 mod detection;
+mod fair;
 mod fragments;
 mod identity;
 mod loading;

@@ -45,14 +45,15 @@ fn counters_stay_with_their_tenants() {
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn an_exhausted_bucket_stays_exhausted() {
-    let mut bench = Bench::new(TENANTS);
+    let bucket = format!("[cap]\nalgorithm = \"bucket\"\n{TENANTS}");
+    let mut bench = Bench::new(&bucket);
     let frame = datagram("203.0.113.1", "192.0.2.1", (1, 2), 1_400).frame();
     let mut offered = 0;
     while bench.engine().run(Side::Tenant, &frame).unwrap() == Verdict::Pass {
         offered += 1;
         assert!(offered < 1_000, "the cap never bites");
     }
-    bench.engine().apply(&in_force(&config(TENANTS))).unwrap();
+    bench.engine().apply(&in_force(&config(&bucket))).unwrap();
     bench.check(&up("after a reload", frame, Dropped("acme", OverCap)));
 }
 
