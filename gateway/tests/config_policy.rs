@@ -218,8 +218,10 @@ fn what_is_left_out_has_its_default() {
         },
     });
     let mut view = view(&taken(&file));
-    // `config_detection.rs` looks at it.
-    assert!(view.as_object_mut().unwrap().remove("detect").is_some());
+    // `config_detection.rs` and `config_enforcement.rs` look at them.
+    for elsewhere in ["detect", "enforcement"] {
+        assert!(view.as_object_mut().unwrap().remove(elsewhere).is_some(), "{elsewhere}");
+    }
     assert_eq!(view, expected);
 }
 

@@ -49,7 +49,7 @@ pub struct Fair {
     pub queue_full: u64,
     /// Zero.
     pub reserved: u64,
-    /// By queue: the next signal is at this backlog, in [`LEVEL_UNITS`].
+    /// By queue: the next signal is at this backlog, in `LEVEL_UNITS`.
     pub levels: [u8; QUEUES as usize],
     /// By queue: its backlog in units, four in a word.
     pub backlogs: [u64; WORDS],

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::{io, thread};
 
 use aya::Ebpf;
-use aya::programs::Xdp;
+use aya::programs::{ProgramError, Xdp};
 use gateway_ebpf::abi::program;
 
 use super::error::{DataplaneError, chain};
@@ -74,7 +74,14 @@ pub(super) fn not_loaded(what: &str, error: &(dyn Error + 'static)) -> Dataplane
 /// The number of the system error among the causes.
 fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
     let mut causes = std::iter::successors(Some(error), |error| Error::source(*error));
-    causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+    causes.find_map(|cause| {
+        // aya 0.14 shows this one as if it were the system error itself, which then is no cause of its own.
+        let plain = match cause.downcast_ref::<ProgramError>() {
+            Some(ProgramError::IOError(error)) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        plain?.raw_os_error()
+    })
 }
 
 fn remedy(os_error: Option<i32>) -> String {
@@ -104,7 +111,7 @@ mod tests {
     fn a_refusal_is_advised_on_by_its_cause() {
         let advice = |code| {
             let error = io::Error::from_raw_os_error(code);
-            not_loaded("tenant_side", &aya::programs::ProgramError::IOError(error)).to_string()
+            not_loaded("tenant_side", &ProgramError::IOError(error)).to_string()
         };
         assert!(advice(libc::EPERM).contains("needs root"));
         assert!(advice(libc::ENOMEM).contains("short of memory"));

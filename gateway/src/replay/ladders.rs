@@ -108,6 +108,14 @@ impl Judgement {
         // Facts and time are never refused.
         let Ok(acts) = crate::enforcement::decide(state, input, at, rules) else { return };
         for act in &acts {
+            // A notice belongs to the decision before it, which may have closed its case.
+            if let Act::Noticed { notice, .. } = act {
+                state.apply(act, at);
+                if let Some(decision) = self.decisions.last_mut() {
+                    decision.notice = Some(*notice);
+                }
+                continue;
+            }
             // A case that is closed is known before the act, one that is opened after it.
             let before = act.case().and_then(|id| state.case(id)).cloned();
             state.apply(act, at);
@@ -126,12 +134,6 @@ impl Judgement {
                     release: step.release,
                 },
                 Act::Closed { resolution, .. } => Decided::Closed { resolution: *resolution },
-                Act::Noticed { notice, .. } => {
-                    if let Some(decision) = self.decisions.last_mut() {
-                        decision.notice = Some(*notice);
-                    }
-                    continue;
-                }
                 _ => continue,
             };
             let (tenant, class) = (case.tenant.clone(), case.class);
