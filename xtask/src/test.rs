@@ -79,7 +79,11 @@ fn stages(options: &Options, summary: &mut Summary) -> Result<()> {
         stage("licences, bans, sources", deny)?;
     }
     if with_root {
-        stage("Debian packages", dist::for_tests)?;
+        // Building the tests links the program anew, with what they need of its libraries: that one is packed.
+        stage("Debian packages", || {
+            command::run(cargo().args(["test", "--workspace", "--locked", "--no-run"]))?;
+            dist::for_tests()
+        })?;
     }
     stage("tests", || tests(options, with_root, summary))?;
     if checks && !options.quick {

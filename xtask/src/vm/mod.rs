@@ -36,7 +36,7 @@ pub(crate) struct Options {
 
 /// Emulated, one load of the programs takes some seconds; the short form does without most.
 const SHORT: [Run; 3] = [
-    Run { program: "verdicts", filters: &["other_verifiers", "identity::", "malformed::"], environment: &[] },
+    Run { program: "verdicts", filters: &["other_verifiers", "malformed::"], environment: &[] },
     Run { program: "evasion", filters: &[], environment: &[] },
     Run { program: "e2e", filters: &["anywhere::"], environment: &[] },
 ];
