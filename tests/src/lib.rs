@@ -31,6 +31,7 @@ pub mod probes;
 pub mod process;
 pub mod prometheus;
 pub mod run;
+pub mod soak;
 pub mod topology;
 pub mod vlan;
 pub mod web;

@@ -13,6 +13,7 @@ mod eval;
 mod lab;
 mod machines;
 mod setup;
+mod soak;
 mod summary;
 mod test;
 mod toolchain;
@@ -55,6 +56,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill the controller at random moments under load: is anything lost that was answered? (needs root)
+    Soak {
+        /// Arguments of the soak itself, such as --rounds 100
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Make the Debian package, target/dist/fairway_VERSION_ARCHITECTURE.deb, and check it against Debian's policy
     Dist {
         /// Make the packages that tests install instead, of an unoptimised build
@@ -83,6 +90,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Lab { arguments } => lab::run(&arguments)?,
         Task::Eval { arguments } => eval::run(&arguments)?,
         Task::Dist { for_tests } => dist::run(for_tests)?,
+        Task::Soak { arguments } => soak::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use crate::config::BitRate;
 use crate::control::explain::{
     ExemptionStatus, Explanation, OwnerStatus, SampleStatus, UsageStatus, WatchedStatus,
 };
-use crate::detect::Count;
+use crate::detect::{Count, kind_label};
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -79,7 +79,11 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
     });
     let held = owner.lowered_cap.iter().map(|held| {
         let cap = held.lowered_cap.map(|cap| cap.to_string()).unwrap_or_default();
-        format!("UNDER A MEASURE for {}: cap {cap}, for another {}", held.kind.label(), left(held.until, now))
+        format!(
+            "UNDER A MEASURE for {}: cap {cap}, for another {}",
+            kind_label(held.kind),
+            left(held.until, now)
+        )
     });
     let mut restrictions: Vec<_> = suspended.chain(held).map(|fact| ("restriction", fact)).collect();
     if restrictions.is_empty() {

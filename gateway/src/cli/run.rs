@@ -24,7 +24,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(async {
         let signals = run::signals()?;
-        let start = |policy: &_| Ok(Box::new(Dataplane::start(policy)?) as Box<dyn Plane>);
+        let start = |policy: &_, foreign| Ok(Box::new(Dataplane::start(policy, foreign)?) as Box<dyn Plane>);
         run::run(&args.config.config, start, signals).await.map_err(CommandError::from)
     });
     runtime.shutdown_timeout(LEFTOVERS);

@@ -8,7 +8,7 @@ use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::DurationText;
 use crate::control::api::{Restore, Restored, Suspend, Suspended};
-use crate::detect::MeasureInForce;
+use crate::detect::{MeasureInForce, kind_label};
 use crate::suspension::{Scope, Suspension};
 
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
         eprintln!("restored {tenant}: it was suspended ({scope}){by} since {since:.0} for: {reason}");
     }
     for MeasureInForce { source, kind, measure, since, .. } in lifted {
-        let (measure, kind) = (measure.label(), kind.label());
+        let (measure, kind) = (measure.label(), kind_label(*kind));
         let what = source.map_or(tenant.clone(), |source| format!("{source} of {tenant}"));
         eprintln!("restored {what}: {measure} since {since:.0} for {kind}");
     }

@@ -34,8 +34,8 @@ pub use samples::{Sample, Samples};
 
 use crate::config::{CaseClass, CaseSeverity, Config, Loaded};
 use crate::dataplane::{
-    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, InterfaceCounters, Plane,
-    Snapshot, TableMemory,
+    DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, Foreign, InterfaceCounters,
+    Plane, Snapshot, TableMemory,
 };
 use crate::detect::OffenceTally;
 use crate::policy::{Effective, Lapsed, Overrides};
@@ -63,8 +63,11 @@ struct State {
     /// None once stopped.
     plane: Option<Box<dyn Plane>>,
     policy: Arc<Policy>,
-    /// What was decided at run time; all of it is on the disk.
+    /// What was decided at run time; all of it is on the disk, unless it is provisional.
     overrides: Overrides,
+    /// Whether `overrides` have suspensions that only a backup or the kernel knows: the store could not be read,
+    /// or has lost something that was not adopted yet.
+    is_provisional: bool,
     samples: Samples,
     suspects: Suspects,
     offences: Arc<OffenceTally>,
@@ -149,20 +152,23 @@ impl Controller {
     pub fn start(
         loaded: Loaded,
         store: Store,
-        start: impl FnOnce(&Effective) -> Result<Box<dyn Plane>, DataplaneError>,
+        start: impl FnOnce(&Effective, Foreign) -> Result<Box<dyn Plane>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
         let loaded_at = Timestamp::now();
-        let recalled = offences::recall(&store, &store::now());
+        let now = store::now();
+        let (recalled, is_readable) = offences::recall(&store, &now);
         let cases = Cases::recall(&store);
         let offences = OffenceTally::resume(
-            recalled.counts,
-            offences::of_their_tenants(recalled.measures, &loaded.config),
+            recalled.counts.clone(),
+            offences::of_their_tenants(recalled.measures.clone(), &loaded.config),
         );
         let in_force: Vec<_> = offences.in_force(loaded_at).cloned().collect();
-        let mut overrides = Overrides::of(recalled.suspensions, &in_force);
+        let mut overrides = Overrides::of(recalled.suspensions.iter().cloned(), &in_force);
         let over = overrides.take_suspensions_over_at(loaded_at);
         let policy = Arc::new(Policy::new(loaded, &overrides, loaded_at));
-        let mut plane = start(&policy.effective)?;
+        let is_provisional = !is_readable || recalled.is_to_adopt;
+        let foreign = if is_provisional { Foreign::Kept } else { Foreign::Ended };
+        let mut plane = start(&policy.effective, foreign)?;
         plane.impose(&in_force);
         let at = Timestamp::now();
         let last_reload = LastReload { at, error: None, succeeded_at: at };
@@ -177,6 +183,7 @@ impl Controller {
                 plane: Some(plane),
                 policy,
                 overrides,
+                is_provisional,
                 offences: Arc::new(offences),
                 samples: Samples::default(),
                 suspects: Suspects::default(),
@@ -184,7 +191,13 @@ impl Controller {
                 last_reload,
             }),
         };
-        controller.record_ends(&store::now(), &over);
+        controller.record_ends(&now, &over);
+        if is_provisional {
+            controller.state().hold_to_what_is_seen(&now);
+        }
+        if is_readable && let Err(error) = controller.put_right(recalled, &now) {
+            tracing::error!("{error}. What the kernel enforces is compared with it in a minute");
+        }
         Ok(controller)
     }
 
@@ -194,16 +207,21 @@ impl Controller {
     }
 
     /// Policy and counters of this moment; none once stopped.
+    ///
+    /// Which suspensions and measures hold is what the kernel says.
     pub fn observe(&self) -> Option<Observation> {
         let cases = self.cases().counts();
-        let state = self.state();
+        let mut state = self.state();
+        let now = store::now();
+        state.see_measures(&now);
+        let policy = state.seen_policy(&now);
         let plane = state.plane.as_ref()?;
         Some(Observation {
             snapshot: plane.snapshot(),
             events: plane.event_counters(),
             detection: plane.detection_counters(),
             memory: plane.memory(),
-            policy: Arc::clone(&state.policy),
+            policy,
             offences: Arc::clone(&state.offences),
             are_measures_held: state.are_measures_held,
             ledger: self.store.health(),
@@ -232,8 +250,9 @@ impl Controller {
         let mut state = self.state();
         // Whoever asks has often just tried.
         state.read_events();
+        let policy = state.seen_policy(&store::now());
         let plane = state.plane.as_ref()?;
-        Some(Explained::new(address, &state.policy, &state.samples, plane.as_ref()))
+        Some(Explained::new(address, &policy, &state.samples, plane.as_ref()))
     }
 
     /// Refuses a configuration that only a restart can bring in.

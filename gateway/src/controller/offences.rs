@@ -64,19 +64,23 @@ pub enum HistoryError {
 }
 
 /// What holds, as the store has it. Policing does not wait for one that cannot be read: then restrictions are
-/// those of the newest backup, and measures those that the kernel remembers.
-pub(super) fn recall(store: &Store, now: &Moment) -> Recalled {
+/// those of the newest backup and of the kernel, and measures those that the kernel remembers.
+/// Returns too whether it could be read.
+pub(super) fn recall(store: &Store, now: &Moment) -> (Recalled, bool) {
     let error = match store.read().and_then(|reader| reader.recall(now)) {
-        Ok(recalled) => return recalled,
+        Ok(recalled) => return (recalled, true),
         Err(error) => error,
     };
     let backup = store.read_backup().and_then(|backup| backup.suspensions().ok());
+    let known_from = match backup {
+        Some(_) => "the newest backup and the kernel",
+        None => "the kernel alone: there is no backup",
+    };
     tracing::error!(
         "{error}. Until it can be read, offences are counted from zero, measures from before a reboot do not hold, \
-         nor do lowered caps; who is suspended is known {}",
-        if backup.is_some() { "as of the newest backup" } else { "of nobody: there is no backup" },
+         nor do lowered caps; who is suspended is known from {known_from}"
     );
-    Recalled { suspensions: backup.unwrap_or_default(), ..Recalled::default() }
+    (Recalled { suspensions: backup.unwrap_or_default(), ..Recalled::default() }, false)
 }
 
 /// Of these measures, those whose source still is the tenant's.
@@ -199,9 +203,11 @@ impl Controller {
         let lift = Lift { tenant: tenant.to_owned(), source, at: now.wall, by, reason };
         let measures = !matches!(of, Released::Scope(_));
         let (suspensions, records) = {
-            let state = self.state();
+            let mut state = self.state();
             state.must_run()?;
-            let mut suspensions = state.overrides.suspensions(tenant).to_vec();
+            // What the kernel enforces can be ended, whoever knows of it.
+            state.see_measures(&now);
+            let mut suspensions = state.seen_overrides(&now).suspensions(tenant).to_vec();
             suspensions.retain(|suspension| ends(suspension.scope));
             let holds = measures && state.offences.in_force(now.wall).any(|held| lift.covers(held));
             if suspensions.is_empty() && !holds {

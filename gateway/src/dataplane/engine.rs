@@ -10,10 +10,11 @@ use aya::{Ebpf, EbpfLoader};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::constant;
 use gateway_ebpf::lookup::Slot;
+use gateway_ebpf::restriction::Restriction;
 
 use super::capacity::Capacity;
 use super::clock::{Clock, ProgramClock};
-use super::detection::{self, DetectionCounters};
+use super::detection::{self, DetectionCounters, HeldBySource};
 use super::error::DataplaneError;
 use super::events::Event;
 use super::image::Image;
@@ -26,7 +27,7 @@ use super::tables::Tables;
 use super::{Applied, Restrictions, TableMemory};
 use crate::config::{Config, Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
-use crate::domain::{Backlog, Snapshot, TenantCounters};
+use crate::domain::{Backlog, HeldMeasure, Snapshot, TenantCounters};
 use crate::policy::Effective;
 
 /// Compiled by `cargo xtask build`.
@@ -243,6 +244,28 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// Measures that hold against sources of tenants that are policed.
+    pub fn held_measures(&self) -> Vec<HeldMeasure> {
+        let held = self.tables.detection.held(self.now_ns());
+        let ids: HashMap<u32, &str> = match held.is_empty() {
+            true => HashMap::new(),
+            false => self.tenants.iter().map(|(tenant, slot)| (slot.0, tenant.id.as_str())).collect(),
+        };
+        let measure = |held: &HeldBySource| {
+            Some(detection::held_measure(held, ids.get(&held.slot)?, self.coarse_clock))
+        };
+        held.iter().filter_map(measure).collect()
+    }
+
+    /// What the tables forbid tenants, those aside that are forbidden nothing.
+    pub fn restrictions_in_force(&self) -> Restrictions {
+        let restricted = |(id, slot): (&str, Slot)| {
+            let restriction = self.tables.restriction(slot);
+            (restriction != Restriction::NONE).then(|| (id.to_owned(), restriction))
+        };
+        self.slots.all().filter_map(restricted).collect()
     }
 
     /// Ends measures: the sources that they are against are forgotten, and start anew.

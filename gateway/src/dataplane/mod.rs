@@ -56,7 +56,7 @@ pub use test_run::{Judgement, MAX_FRAME_BYTES, MIN_FRAME_BYTES, Outcome, Verdict
 use gateway_ebpf::restriction::Restriction;
 
 use crate::config::{Interface, OnStop};
-use crate::detect::{Lift, MeasureInForce, Offence, Watched};
+use crate::detect::{HeldMeasure, Lift, MeasureInForce, Offence, Watched};
 use crate::link::name_of;
 use crate::policy::Effective;
 use attachment::Target;
@@ -73,6 +73,15 @@ pub struct Dataplane {
 
 /// What tenants are forbidden, by id. Ids that no tenant has are ignored.
 pub type Restrictions = HashMap<String, Restriction>;
+
+/// What becomes, at a start, of restrictions that live tables hold and the policy does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// They end: the policy has all that was decided.
+    Ended,
+    /// They stay in force beside the policy's: the controller may not know all decisions.
+    Kept,
+}
 
 /// What an [`Dataplane::apply`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +112,7 @@ impl Dataplane {
     /// # Errors
     /// All or nothing: every interface is left as it was found. One that does not exist is an error here:
     /// a misspelt name must not go unnoticed.
-    pub fn start(policy: &Effective) -> Result<Self, DataplaneError> {
+    pub fn start(policy: &Effective, foreign: Foreign) -> Result<Self, DataplaneError> {
         let config = policy.config();
         let target = |interface: &Interface| {
             Ok(Target { interface: interface.clone(), ifindex: links::ifindex(interface)? })
@@ -131,7 +140,12 @@ impl Dataplane {
                 );
                 let interfaces = config.interfaces.clone();
                 let mut dataplane = Self { engine, generation, pins, interfaces };
-                dataplane.apply(policy)?;
+                match foreign {
+                    Foreign::Ended => dataplane.apply(policy)?,
+                    Foreign::Kept => {
+                        dataplane.apply(&policy.and_found(&dataplane.restrictions_in_force()))?
+                    }
+                };
                 dataplane
             }
             None => Self::fresh(policy, pins, &found, &targets)?,
@@ -253,6 +267,16 @@ impl Dataplane {
     /// Offences that the programs saw, and acted on by themselves, since the last call.
     pub fn take_offences(&mut self) -> Vec<Offence> {
         self.engine.look([self.engine.now_ns()])
+    }
+
+    /// What tenants are forbidden in fact, those aside that are forbidden nothing.
+    pub fn restrictions_in_force(&self) -> Restrictions {
+        self.engine.restrictions_in_force()
+    }
+
+    /// Measures that hold against sources in fact.
+    pub fn held_measures(&self) -> Vec<HeldMeasure> {
+        self.engine.held_measures()
     }
 
     /// Takes measures that still hold, after a start.

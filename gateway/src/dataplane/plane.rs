@@ -7,7 +7,7 @@ use super::{
     InterfaceCounters, Restrictions, Snapshot, TableMemory,
 };
 use crate::config::OnStop;
-use crate::detect::{Lift, MeasureInForce, Offence, Watched};
+use crate::detect::{HeldMeasure, Lift, MeasureInForce, Offence, Watched};
 use crate::policy::Effective;
 
 /// The attached data plane; tests put one in its place that attaches to nothing.
@@ -18,6 +18,14 @@ pub trait Plane: Send {
     fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError>;
     /// What tenants are forbidden, from this moment until the next policy, which says so itself.
     fn set_restrictions(&mut self, restrictions: &Restrictions);
+    /// What tenants are forbidden in fact, those aside that are forbidden nothing; none: it cannot be asked.
+    fn restrictions_in_force(&self) -> Option<Restrictions> {
+        None
+    }
+    /// Measures that hold against sources in fact; none: it cannot be asked.
+    fn held_measures(&self) -> Option<Vec<HeldMeasure>> {
+        None
+    }
     /// Offences that the data plane saw, and acted on by itself, since the last call.
     ///
     /// A data plane without detectors sees none, and has no measures to take or to end.
@@ -68,6 +76,14 @@ impl Plane for Dataplane {
 
     fn set_restrictions(&mut self, restrictions: &Restrictions) {
         Self::set_restrictions(self, restrictions);
+    }
+
+    fn restrictions_in_force(&self) -> Option<Restrictions> {
+        Some(Self::restrictions_in_force(self))
+    }
+
+    fn held_measures(&self) -> Option<Vec<HeldMeasure>> {
+        Some(Self::held_measures(self))
     }
 
     fn take_offences(&mut self) -> Vec<Offence> {

@@ -38,6 +38,11 @@ impl Slots {
         self.by_id.get(id).copied()
     }
 
+    /// Every tenant with its slot.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Slot)> {
+        self.by_id.iter().map(|(id, slot)| (id.as_str(), *slot))
+    }
+
     /// The free slots, in the order in which they are to be taken.
     pub(super) fn free(&self) -> impl Iterator<Item = Slot> {
         self.free.iter().rev().copied()

@@ -148,6 +148,11 @@ impl Tables {
         Some(Direction::ALL.map(|direction| self.tenants.backlog(slot, direction, &policy, now_ns)))
     }
 
+    /// A tenant's restriction in the active bank.
+    pub(super) fn restriction(&self, slot: Slot) -> Restriction {
+        self.tenants.restriction(self.active_bank(), slot)
+    }
+
     /// Changes a tenant's restriction in the active bank.
     pub(super) fn set_restriction(&self, slot: Slot, restriction: Restriction) {
         self.tenants.set_restriction(self.active_bank(), slot, restriction);

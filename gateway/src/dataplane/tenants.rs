@@ -79,6 +79,12 @@ impl TenantTables {
         }
     }
 
+    /// A tenant's restriction in a bank.
+    pub(super) fn restriction(&self, bank: u32, slot: Slot) -> Restriction {
+        let (word, shift) = self.assignment(bank, slot);
+        Assignment::from_number((word.load(Relaxed) >> shift) as u32).restriction()
+    }
+
     /// Changes a tenant's restriction in a bank.
     pub(super) fn set_restriction(&self, bank: u32, slot: Slot, restriction: Restriction) {
         self.reassign(bank, slot, |assignment| assignment.with(assignment.policy(), restriction));

@@ -21,7 +21,7 @@ pub use rise::{Baseline, KEEP_EVERY, Learned, RiseDetector, SAMPLE_EVERY};
 pub use second::{Look, Second};
 pub use tally::OffenceTally;
 
-pub use crate::domain::{LoweredCap, MeasureInForce};
+pub use crate::domain::{HeldMeasure, LoweredCap, MeasureInForce, kind_label};
 
 use crate::domain::{DetectMode, Measure, OffenceKind};
 
@@ -143,7 +143,7 @@ impl Offence {
         Some(MeasureInForce {
             tenant: self.tenant.clone(),
             source: self.source,
-            kind: self.kind,
+            kind: Some(self.kind),
             measure: self.measure,
             lowered_cap: self.lowered_cap,
             since: self.at,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ipnetwork::IpNetwork;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{BitRate, Measure, OffenceKind};
@@ -40,8 +40,8 @@ pub struct MeasureInForce {
     pub tenant: String,
     /// The IPv4 address (/32) or the IPv6 /64; none: the tenant as a whole.
     pub source: Option<IpNetwork>,
-    /// The offence that it was taken for.
-    pub kind: OffenceKind,
+    /// The offence that it was taken for; none: the kernel holds it, and does not say.
+    pub kind: Option<OffenceKind>,
     /// What is done.
     pub measure: Measure,
     /// What the tenant is held to, if that is the measure.
@@ -56,7 +56,42 @@ pub struct MeasureInForce {
 impl MeasureInForce {
     /// What a repeated offence prolongs: the same against the same source, for the same.
     #[must_use]
-    pub fn identity(&self) -> (String, Option<IpNetwork>, OffenceKind, Measure) {
+    pub fn identity(&self) -> (String, Option<IpNetwork>, Option<OffenceKind>, Measure) {
         (self.tenant.clone(), self.source, self.kind, self.measure)
+    }
+}
+
+/// A measure against a source as the kernel holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldMeasure {
+    /// Id of the tenant.
+    pub tenant: String,
+    /// The IPv4 address (/32) or the IPv6 /64.
+    pub source: IpNetwork,
+    /// The offence that it was taken for; none: that is forgotten.
+    pub kind: Option<OffenceKind>,
+    /// What is done.
+    pub measure: Measure,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What a measure was taken for, for people and metrics.
+#[must_use]
+pub fn kind_label(kind: Option<OffenceKind>) -> &'static str {
+    kind.map_or("unknown", OffenceKind::label)
+}
+
+impl HeldMeasure {
+    /// How far clocks that are read one after the other may seem to differ.
+    pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
+    /// Whether it is this one, however long that holds.
+    #[must_use]
+    pub fn is(&self, measure: &MeasureInForce) -> bool {
+        measure.tenant == self.tenant
+            && measure.source == Some(self.source)
+            && measure.measure == self.measure
+            && (self.kind.is_none() || measure.kind.is_none() || self.kind == measure.kind)
     }
 }

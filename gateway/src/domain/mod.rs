@@ -12,7 +12,7 @@ mod tenant_id;
 
 pub use gateway_ebpf::{Direction, DropReason};
 pub use interface::{Mode, Side};
-pub use measure::{LoweredCap, MeasureInForce};
+pub use measure::{HeldMeasure, LoweredCap, MeasureInForce, kind_label};
 pub use now::Now;
 pub use offence::{DetectMode, Measure, OffenceKind};
 pub use principal::{Principal, Role, Way};

@@ -9,7 +9,7 @@ use super::family::Family;
 use crate::config::{Config, DetectMode, Measure, OffenceKind};
 use crate::controller::Observation;
 use crate::dataplane::DetectionCounters;
-use crate::detect::OffenceTally;
+use crate::detect::{OffenceTally, kind_label};
 use crate::store::hex;
 
 /// Only tenants that offended have series, so there are few whatever `metrics.top_tenants` says.
@@ -25,7 +25,7 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
     let mut measures =
         Family::new("fairway_measures", "Measures in force against sources and tenants.", "gauge");
     for ((kind, measure), count) in in_force(config, tally, now) {
-        measures.sample(out, &[("kind", kind.label()), ("measure", measure.label())], count)?;
+        measures.sample(out, &[("kind", kind_label(kind)), ("measure", measure.label())], count)?;
     }
     let held = u64::from(observation.are_measures_held);
     let help = "1 while an outage upstream holds new measures back.";
@@ -115,10 +115,14 @@ fn write_detection(out: &mut impl Write, counters: &DetectionCounters) -> io::Re
 }
 
 /// How many measures hold, with a zero for each that could.
-fn in_force(config: &Config, tally: &OffenceTally, now: Timestamp) -> BTreeMap<(OffenceKind, Measure), u64> {
+fn in_force(
+    config: &Config,
+    tally: &OffenceTally,
+    now: Timestamp,
+) -> BTreeMap<(Option<OffenceKind>, Measure), u64> {
     let rules = config.detection.classes.iter().flat_map(|class| class.rules());
     let acting = rules.filter(|(_, rule)| rule.mode == DetectMode::Enforce && rule.measure != Measure::None);
-    let mut measures: BTreeMap<_, _> = acting.map(|(kind, rule)| ((kind, rule.measure), 0)).collect();
+    let mut measures: BTreeMap<_, _> = acting.map(|(kind, rule)| ((Some(kind), rule.measure), 0)).collect();
     measures.extend(tally.measures(now));
     measures
 }

@@ -3,12 +3,14 @@
 //! It points to the configuration's tenants and holds an overlay only for those about which something was
 //! decided, so that it costs next to nothing beside the configuration, however many tenants there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use gateway_ebpf::restriction::Restriction;
 use jiff::Timestamp;
 
+use super::found::found;
 use super::overrides::{Overlay, Overrides};
 use super::tenant::TenantPolicy;
 use crate::config::{Allowance, Config};
@@ -54,6 +56,20 @@ impl Effective {
         let is_same = self.at <= now && self.ends.next().is_none_or(|end| now < end);
         let ends = if is_same { self.ends } else { Ends::of(&self.config, now) };
         Self::assemble(&self.config, ends, overrides, now)
+    }
+
+    /// The same, with what these restrictions forbid beside it.
+    #[must_use]
+    pub fn and_found(&self, held: &HashMap<String, Restriction>) -> Self {
+        let mut effective = self.clone();
+        let decided =
+            |tenant: &str| self.tenant(tenant).map_or(Restriction::NONE, |policy| policy.restriction());
+        for (tenant, suspension) in found(held, decided, self.at) {
+            if let Some(index) = index_of(&self.config, &tenant) {
+                effective.overlays.entry(index).or_default().suspend(suspension);
+            }
+        }
+        effective
     }
 
     fn assemble(config: &Arc<Config>, ends: Ends, overrides: &Overrides, now: Timestamp) -> Self {

@@ -12,6 +12,7 @@
 
 mod changes;
 mod effective;
+mod found;
 mod overrides;
 mod rules;
 mod tenant;

@@ -1,11 +1,12 @@
 //! What was decided at run time and is in force beside the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use gateway_ebpf::restriction::Restriction;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
+use super::found::found;
 use crate::config::Direction;
 use crate::domain::MeasureInForce;
 use crate::domain::Scope;
@@ -49,6 +50,12 @@ impl Overlay {
         self.suspensions.is_empty() && self.lowered_caps.is_empty() && self.grants.is_empty()
     }
 
+    pub(super) fn suspend(&mut self, suspension: Suspension) {
+        self.suspensions.retain(|held| held.scope != suspension.scope);
+        self.suspensions.push(suspension);
+        self.suspensions.sort_by_key(|held| held.scope);
+    }
+
     /// What its suspensions forbid together.
     pub(super) fn restriction(&self) -> Restriction {
         let scopes = self.suspensions.iter().map(|suspension| Restriction::from(suspension.scope));
@@ -89,11 +96,7 @@ impl Overrides {
 
     /// Suspends a tenant, in the place of any suspension of the same scope.
     pub fn suspend(&mut self, tenant: &str, suspension: Suspension) {
-        self.change(tenant, |overlay| {
-            overlay.suspensions.retain(|held| held.scope != suspension.scope);
-            overlay.suspensions.push(suspension);
-            overlay.suspensions.sort_by_key(|held| held.scope);
-        });
+        self.change(tenant, |overlay| overlay.suspend(suspension));
     }
 
     /// Ends a tenant's suspensions of some scopes.
@@ -136,6 +139,14 @@ impl Overrides {
     pub fn restrictions(&self) -> impl Iterator<Item = (String, Restriction)> {
         let suspended = self.by_tenant.iter().filter(|(_, overlay)| !overlay.suspensions.is_empty());
         suspended.map(|(tenant, overlay)| (tenant.clone(), overlay.restriction()))
+    }
+
+    /// What of these restrictions was not decided, as suspensions, each with its tenant.
+    #[must_use]
+    pub fn found_in(&self, held: &HashMap<String, Restriction>, at: Timestamp) -> Vec<(String, Suspension)> {
+        let decided =
+            |tenant: &str| self.by_tenant.get(tenant).map_or(Restriction::NONE, Overlay::restriction);
+        found(held, decided, at)
     }
 
     /// When the next suspension ends by itself, also of a tenant that is not configured.

@@ -7,6 +7,7 @@ use crate::config::{
     ClosedPort, Config, Direction, Fragments, Interface, Place, PortRule, Protocol, Refuse, Side, Tenant,
     UnknownSources, port_range_text,
 };
+use crate::domain::kind_label;
 
 /// One rule, as it applies to one tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ fn cap(policy: &TenantPolicy<'_>, way: Way) -> PolicyRule {
             configured.value,
             in_force.value,
             measure.until,
-            measure.kind.label()
+            kind_label(measure.kind)
         ),
         Cause::Config { .. } | Cause::Grant(_) => in_force.value.to_string(),
     };

@@ -1,5 +1,6 @@
 //! What comes of composing files, decisions and time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,7 +68,7 @@ fn lowered(kind: OffenceKind, up_bits_per_second: u64, until: Timestamp) -> Meas
     MeasureInForce {
         tenant: "acme".into(),
         source: None,
-        kind,
+        kind: Some(kind),
         measure: Measure::LowerCap,
         lowered_cap: Some(LoweredCap {
             up_bits_per_second: Some(up_bits_per_second),
@@ -102,6 +103,24 @@ fn what_has_expired_is_not_in_force_and_stays_in_the_configuration() {
     assert_eq!(during.lapsed_at(after.at()).len(), 2);
     // A replay may go back: the configuration still has all.
     assert_eq!(tickets(&after.with(&overrides, day("2026-09-01")), "acme"), ["SMTP-1", "SMTP-2"]);
+}
+
+#[test]
+fn what_the_kernel_forbids_and_nobody_decided_is_found_once() {
+    let config = config_of(TENANTS);
+    let now = day("2026-09-01");
+    let mut overrides = Overrides::of([("acme".to_owned(), suspension(Scope::Mail, None))], &[]);
+    let both = Restriction::NO_MAIL.with(Restriction::NOTHING);
+    // Who is not configured may be suspended, but has no place in the tables.
+    let held = HashMap::from([("acme".to_owned(), both), ("gone".to_owned(), Restriction::NO_OUTBOUND)]);
+    let policy = compose(&config, &overrides, now).and_found(&held);
+    assert_eq!(policy.tenant("acme").unwrap().restriction(), both);
+    assert_eq!(policy.tenant("acme").unwrap().suspensions()[0], suspension(Scope::Mail, None));
+    let found = overrides.found_in(&held, now);
+    let scopes: Vec<_> = found.iter().map(|(tenant, found)| (tenant.as_str(), found.scope)).collect();
+    assert_eq!(scopes, [("acme", Scope::Everything), ("gone", Scope::Outbound)]);
+    found.into_iter().for_each(|(tenant, found)| overrides.suspend(&tenant, found));
+    assert_eq!(overrides.found_in(&held, now), []);
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub use signals::{Signal, signals};
 use crate::config::{Diagnostics, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, listen_remedy};
-use crate::dataplane::{DataplaneError, Plane};
+use crate::dataplane::{DataplaneError, Foreign, Plane};
 use crate::metrics::Endpoint;
 use crate::policy::Effective;
 use crate::store::Store;
@@ -71,7 +71,7 @@ pub enum RunError {
 /// Runs the gateway that `file` describes until a [`Signal::Stop`]. `start` brings up the data plane.
 pub async fn run(
     file: &Path,
-    start: impl FnOnce(&Effective) -> Result<Box<dyn Plane>, DataplaneError> + Send + 'static,
+    start: impl FnOnce(&Effective, Foreign) -> Result<Box<dyn Plane>, DataplaneError> + Send + 'static,
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
     let loader = SharedLoader::default();

@@ -95,7 +95,7 @@ impl Reader {
             let measure = MeasureInForce {
                 tenant: row.get("tenant")?,
                 source: source(row)?,
-                kind: labelled(row, "kind")?,
+                kind: Some(labelled(row, "kind")?),
                 measure: labelled(row, "measure")?,
                 lowered_cap: lowered_cap(row)?,
                 since: needed_time(row, "starts_at")?,

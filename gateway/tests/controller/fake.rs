@@ -13,9 +13,10 @@ use gateway::config::{Config, OnStop};
 use gateway::controller::Controller;
 use gateway::dataplane::{
     Applied, Backlog, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
-    InterfaceCounters, Plane, QueueDrops, Restrictions, Snapshot, TableMemory, Tally, TenantCounters,
+    Foreign, InterfaceCounters, Plane, QueueDrops, Restrictions, Snapshot, TableMemory, Tally,
+    TenantCounters,
 };
-use gateway::detect::{Lift, MeasureInForce, Offence};
+use gateway::detect::{HeldMeasure, Lift, MeasureInForce, Offence};
 use gateway::policy::Effective;
 use gateway::run::{RunError, Signal, run};
 use gateway::store::Store;
@@ -33,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) refusal: Option<&'static str>,
     /// What tenants are forbidden.
     pub(crate) restrictions: Restrictions,
+    /// Measures that hold in fact; none: it is not to be asked.
+    pub(crate) held: Option<Vec<HeldMeasure>>,
     /// What its programs report next.
     pub(crate) events: Vec<Event>,
     /// What it will say that it saw.
@@ -84,10 +87,13 @@ fn restrictions(policy: &Effective) -> Restrictions {
 }
 
 impl Fake {
-    pub(crate) fn start(record: Arc<Mutex<Record>>, policy: &Effective) -> Box<dyn Plane> {
+    pub(crate) fn start(record: Arc<Mutex<Record>>, policy: &Effective, foreign: Foreign) -> Box<dyn Plane> {
         let mut recorded = record.lock().unwrap();
         recorded.policies.push(Policy::of(policy));
-        recorded.restrictions = restrictions(policy);
+        recorded.restrictions = match foreign {
+            Foreign::Ended => restrictions(policy),
+            Foreign::Kept => restrictions(&policy.and_found(&recorded.restrictions)),
+        };
         drop(recorded);
         Box::new(Self { record, config: Arc::clone(policy.config()) })
     }
@@ -120,6 +126,16 @@ impl Plane for Fake {
         self.record.lock().unwrap().restrictions.clone_from(restrictions);
     }
 
+    fn restrictions_in_force(&self) -> Option<Restrictions> {
+        let mut held = self.record.lock().unwrap().restrictions.clone();
+        held.retain(|tenant, _| self.config.tenants.iter().any(|policed| policed.id == *tenant));
+        Some(held)
+    }
+
+    fn held_measures(&self) -> Option<Vec<HeldMeasure>> {
+        self.record.lock().unwrap().held.clone()
+    }
+
     fn take_offences(&mut self) -> Vec<Offence> {
         std::mem::take(&mut self.record.lock().unwrap().offences)
     }
@@ -129,7 +145,12 @@ impl Plane for Fake {
     }
 
     fn lift(&mut self, lift: &Lift) {
-        self.record.lock().unwrap().lifts.push(lift.clone());
+        let mut record = self.record.lock().unwrap();
+        record.lifts.push(lift.clone());
+        let is_ended = |held: &HeldMeasure| lift.source.is_none_or(|source| source == held.source);
+        if let Some(held) = &mut record.held {
+            held.retain(|held| held.tenant != lift.tenant || !is_ended(held));
+        }
     }
 
     fn detection_counters(&self) -> Option<DetectionCounters> {
@@ -288,17 +309,22 @@ pub(crate) fn serve(
     record: Arc<Mutex<Record>>,
     signals: impl FnOnce() -> mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
-    let start = |policy: &Effective| Ok(Fake::start(record, policy));
+    let start = |policy: &Effective, foreign| Ok(Fake::start(record, policy, foreign));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async { run(config, start, signals()).await })
 }
 
 /// A controller that no service runs.
 pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
-    let record = Arc::new(Mutex::new(Record::default()));
+    controller_over(files, Record::default())
+}
+
+/// The same over a data plane that an earlier one left.
+pub(crate) fn controller_over(files: &Files, left: Record) -> (Controller, Arc<Mutex<Record>>) {
+    let record = Arc::new(Mutex::new(left));
     let loaded = gateway::config::load(&files.config()).unwrap();
     let store = Store::open(&files.path("state"), loaded.config.evidence);
-    let start = |policy: &Effective| Ok(Fake::start(Arc::clone(&record), policy));
+    let start = |policy: &Effective, foreign| Ok(Fake::start(Arc::clone(&record), policy, foreign));
     (Controller::start(loaded, store, start).unwrap(), record)
 }
 

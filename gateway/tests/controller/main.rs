@@ -4,6 +4,7 @@
 
 mod cases;
 mod commands;
+mod comparison;
 mod explain;
 mod fake;
 mod lowered_caps;

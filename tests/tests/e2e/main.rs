@@ -13,6 +13,7 @@ mod forwarding;
 mod fragments;
 mod handover;
 mod interfaces;
+mod killing;
 mod lifecycle;
 mod mail;
 mod ports;

@@ -9,7 +9,8 @@ mod offences;
 mod sources;
 
 pub(super) use compile::{DetectionImage, left_alone};
-pub(super) use offences::{offence, watched};
+pub(super) use offences::{held_measure, offence, watched};
+pub(super) use sources::HeldBySource;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::mem::offset_of;

@@ -8,10 +8,10 @@ use gateway_ebpf::detect::window::WINDOWS_S;
 use gateway_ebpf::detect::{Kind, Measure};
 use ipnetwork::IpNetwork;
 
-use super::sources::{address, address_of};
+use super::sources::{HeldBySource, address, address_of};
 use crate::dataplane::clock::Clock;
 use crate::detect::{Count, Offence, Target, Watched, source_of};
-use crate::domain::{self, DetectMode, OffenceKind};
+use crate::domain::{self, DetectMode, HeldMeasure, OffenceKind};
 
 /// A report as an offence of `tenant`; none if it is not one that this controller knows.
 pub(in crate::dataplane) fn offence(report: &Report, tenant: &str, clock: Clock) -> Option<Offence> {
@@ -53,6 +53,19 @@ pub(in crate::dataplane) fn watched(source: &Source, clock: Clock, now_ns: u64) 
             .collect(),
         counts: counts(source, clock, now_ns),
         targets: targets_of(&source.targets),
+    }
+}
+
+/// A measure of `tenant`'s source.
+pub(in crate::dataplane) fn held_measure(held: &HeldBySource, tenant: &str, clock: Clock) -> HeldMeasure {
+    let measure = domain::Measure::OF_SOURCES.into_iter();
+    let measure = measure.zip(Measure::ALL.iter().copied()).find(|(_, measure)| *measure == held.measure);
+    HeldMeasure {
+        tenant: tenant.to_owned(),
+        source: held.source,
+        kind: held.kind.and_then(|kind| OffenceKind::ALL.get(kind as usize - 1).copied()),
+        measure: measure.map_or(domain::Measure::None, |(measure, _)| measure),
+        until: clock.instant(held.until_ns),
     }
 }
 

@@ -9,10 +9,11 @@ use gateway_ebpf::detect::place;
 use gateway_ebpf::detect::record::Detection;
 use gateway_ebpf::detect::source::{Source, SourceKey, track};
 use gateway_ebpf::detect::window::Track;
-use gateway_ebpf::detect::{MEASURE_SLOTS, Measure};
+use gateway_ebpf::detect::{Kind, MEASURE_SLOTS, Measure};
 use ipnetwork::IpNetwork;
 
 use super::DetectionTables;
+use crate::detect::source_of;
 use crate::domain;
 
 /// An address as two words, IPv4 as IPv4-mapped.
@@ -45,6 +46,7 @@ const CLAIM: usize = offset_of!(Source, claim) / 8;
 const KEY: usize = offset_of!(Source, key) / 8;
 const SEEN: usize = offset_of!(Source, seen_ns) / 8;
 const SLOT: usize = offset_of!(Source, slot) / 8;
+const REPORTED: usize = offset_of!(Source, reported_ns) / 8;
 const MEASURES: usize = offset_of!(Source, measures_ns) / 8;
 
 /// Words of what is judged by answers, and of what was judged by them.
@@ -54,6 +56,17 @@ const FAILURES: [Range<usize>; 3] = [
     offset_of!(Source, syns) / 8..offset_of!(Source, targets) / 8,
 ];
 const TRACKS: usize = offset_of!(Source, tracks) / 8;
+
+/// A measure as the table of sources has it.
+pub(in crate::dataplane) struct HeldBySource {
+    /// The tenant's.
+    pub(in crate::dataplane) slot: u32,
+    pub(in crate::dataplane) source: IpNetwork,
+    /// The offence that it was taken for, as long as the programs remember.
+    pub(in crate::dataplane) kind: Option<Kind>,
+    pub(in crate::dataplane) measure: Measure,
+    pub(in crate::dataplane) until_ns: u64,
+}
 
 impl DetectionTables {
     /// Indexes of the sources that are known.
@@ -135,6 +148,32 @@ impl DetectionTables {
             let words = self.sources.words(index);
             FAILURES.iter().flat_map(|range| &words[range.clone()]).for_each(|word| word.store(0, Relaxed));
         }
+    }
+
+    /// Measures that hold at `now_ns`.
+    pub(in crate::dataplane) fn held(&self, now_ns: u64) -> Vec<HeldBySource> {
+        let mut held = Vec::new();
+        for index in self.occupied() {
+            let words = self.sources.words(index);
+            for measure in Measure::ALL.iter().copied().filter(|measure| *measure != Measure::None) {
+                let until_ns = words[MEASURES + measure.slot()].load(Relaxed);
+                if until_ns > now_ns {
+                    // The programs set both to the same moment.
+                    let reported = |kind: &Kind| words[REPORTED + kind.slot()].load(Relaxed) == until_ns;
+                    let key = SourceKey { high: words[KEY].load(Relaxed), low: words[KEY + 1].load(Relaxed) };
+                    let slot = words[SLOT].load(Relaxed) as u32;
+                    let kind = Kind::ALL.iter().copied().find(reported);
+                    held.push(HeldBySource {
+                        slot,
+                        source: source_of(address(key)),
+                        kind,
+                        measure,
+                        until_ns,
+                    });
+                }
+            }
+        }
+        held
     }
 
     /// When the last measure against a tenant's sources ends; 0: there is none.

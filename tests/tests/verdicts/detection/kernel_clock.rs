@@ -31,7 +31,7 @@ fn quarantine(until: Timestamp) -> MeasureInForce {
     MeasureInForce {
         tenant: "acme".to_owned(),
         source: Some(format!("{ACME}/32").parse().unwrap()),
-        kind: OffenceKind::ScanStealth,
+        kind: Some(OffenceKind::ScanStealth),
         measure: Measure::Quarantine,
         lowered_cap: None,
         since: Timestamp::now(),
