@@ -2,10 +2,13 @@
 //! counter is compared, those that must not move among them.
 
 use std::fs;
+use std::sync::Arc;
 
 use gateway::config::{self, Config, Interface, Side};
 use gateway::dataplane::{self, Engine, Judgement, ProgramClock, Verdict};
-use gateway::policy::Effective;
+use gateway::domain::Scope;
+use gateway::policy::{Effective, Overrides, compose};
+use gateway::suspension::Suspension;
 
 use crate::outcome;
 pub use crate::outcome::Outcome as Expected;
@@ -95,7 +98,30 @@ pub fn in_force(config: &Config) -> Effective {
     Effective::of(config.clone(), jiff::Timestamp::UNIX_EPOCH)
 }
 
+/// What is in force of a config with one suspension of each of these scopes.
+#[must_use]
+pub fn suspending(
+    config: &Config,
+    suspended: impl IntoIterator<Item = (impl AsRef<str>, Scope)>,
+) -> Effective {
+    let mut overrides = Overrides::default();
+    for (tenant, scope) in suspended {
+        let (reason, since) = ("test".to_owned(), jiff::Timestamp::UNIX_EPOCH);
+        overrides.suspend(tenant.as_ref(), Suspension { scope, reason, by: None, since, until: None });
+    }
+    compose(&Arc::new(config.clone()), &overrides, jiff::Timestamp::UNIX_EPOCH)
+}
+
 impl Bench {
+    /// Suspends a tenant for these scopes, and for no others.
+    ///
+    /// # Panics
+    /// If the tables have no place for its policy, which is the same as before.
+    pub fn suspend(&mut self, tenant: &str, scopes: &[Scope]) {
+        let effective = suspending(&self.config, scopes.iter().map(|scope| (tenant, *scope)));
+        assert!(self.engine.assign(&effective, tenant).expect("no exemption changes"), "no place");
+    }
+
     /// The programs under a [`config()`] with `more` in it.
     #[must_use]
     pub fn new(more: &str) -> Self {

@@ -4,6 +4,7 @@
 //! ended. Of what the kernel did by itself the kernel's word counts: which measures hold against sources, and
 //! until when. After a loss the store does not know all decisions; then those that the kernel holds are adopted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Controller, Policy, State, offences};
@@ -42,8 +43,10 @@ impl Controller {
                     tracing::error!("the suspensions in force were not those of the ledger; they are now");
                 }
             }
+            let before = state.overrides.clone();
             state.overrides.suspend_like(&overrides);
-            state.suspensions_changed();
+            let after = state.overrides.clone();
+            state.suspensions_changed(&after.differing(&before));
             self.changed.notify_one();
         }
         state.is_provisional = false;
@@ -124,9 +127,19 @@ impl State {
         let is_policed = |id: &str| tenants.binary_search_by(|tenant| tenant.id.as_str().cmp(id)).is_ok();
         let decided: Restrictions =
             self.overrides.restrictions().filter(|(tenant, _)| is_policed(tenant)).collect();
-        if held != decided {
-            tracing::error!("the kernel did not forbid what was decided; it does now");
-            plane.set_restrictions(&decided);
+        let is_otherwise = |tenant: &&String| held.get(*tenant) != decided.get(*tenant);
+        let otherwise: BTreeSet<&str> =
+            held.keys().chain(decided.keys()).filter(is_otherwise).map(String::as_str).collect();
+        if otherwise.is_empty() {
+            return;
+        }
+        match plane.assign(&self.policy.effective, &otherwise.into_iter().collect::<Vec<_>>()) {
+            Ok(()) => tracing::error!("the kernel did not forbid what was decided; it does now"),
+            Err(error) => {
+                tracing::error!(
+                    "the kernel does not forbid what was decided: {error}. It is tried again in a minute"
+                );
+            }
         }
     }
 

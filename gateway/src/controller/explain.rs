@@ -51,7 +51,7 @@ impl Explained {
             Some(Owner {
                 index,
                 prefix,
-                counters: plane.snapshot().tenants.into_iter().nth(index)?,
+                counters: plane.counters(id)?,
                 backlogs: backlogs.ok().flatten(),
                 watched: plane.watched(address),
             })

@@ -307,7 +307,7 @@ impl Controller {
         self.store.commit(vec![record])?;
         let mut state = self.state();
         state.overrides.suspend(tenant, suspension);
-        state.suspensions_changed();
+        state.suspensions_changed(&[tenant]);
         self.changed.notify_one();
         Ok(state.overrides.suspensions(tenant).to_vec())
     }
@@ -321,7 +321,7 @@ impl Controller {
         if over.is_empty() {
             return over;
         }
-        state.suspensions_changed();
+        state.suspensions_changed(&over.iter().map(|(tenant, _)| tenant.as_str()).collect::<Vec<_>>());
         drop(state);
         self.record_ends(now, &over);
         over
@@ -449,26 +449,36 @@ impl State {
         Record { at: at.clone(), actor, tenant, config, fact }
     }
 
-    /// Puts suspensions into force that the store has on the disk already.
-    fn suspensions_changed(&mut self) {
-        if let Some(plane) = self.plane.as_mut() {
-            plane.set_restrictions(&self.overrides.restrictions().collect());
+    /// Puts suspensions of these tenants into force that the store has on the disk already.
+    fn suspensions_changed(&mut self, tenants: &[&str]) {
+        let policy = self.policy.with(&self.overrides, self.policy.effective.at());
+        if let Some(Err(error)) = self.plane.as_mut().map(|plane| plane.assign(&policy.effective, tenants)) {
+            tracing::error!("cannot put suspensions into force: {error}");
         }
-        self.policy = Arc::new(self.policy.with(&self.overrides, self.policy.effective.at()));
+        self.policy = Arc::new(policy);
     }
 
-    /// Puts the policy into force under these decisions.
+    /// Puts the policy into force under these decisions: only of tenants about which something else is decided, or
+    /// whose exemptions or lowered caps are over at `now`. Allowances are of no tenant, and after a step back of the
+    /// wall clock exemptions of any tenant may hold again: then the whole policy is applied.
     fn put_overrides_into_force(
         &mut self,
         overrides: Overrides,
         now: Timestamp,
     ) -> Result<(), DataplaneError> {
-        if let Some(plane) = self.plane.as_mut() {
-            let policy = self.policy.with(&overrides, now);
+        let Some(plane) = self.plane.as_mut() else { return Ok(()) };
+        let lapsed = self.policy.effective.lapsed_at(now);
+        let policy = self.policy.with(&overrides, now);
+        let is_back = now < self.policy.effective.at();
+        if is_back || lapsed.iter().any(|over| over.tenant().is_none()) {
             plane.apply(&policy.effective)?;
-            self.policy = Arc::new(policy);
-            self.overrides = overrides;
+        } else {
+            let mut tenants = overrides.differing(&self.overrides);
+            tenants.extend(lapsed.iter().filter_map(Lapsed::tenant));
+            plane.assign(&policy.effective, &tenants)?;
         }
+        self.policy = Arc::new(policy);
+        self.overrides = overrides;
         Ok(())
     }
 

@@ -234,7 +234,7 @@ impl Controller {
         let mut state = self.state();
         if !suspensions.is_empty() {
             state.overrides.restore(tenant, ends);
-            state.suspensions_changed();
+            state.suspensions_changed(&[tenant]);
         }
         let lifted = if measures { state.lift(&lift)? } else { Vec::new() };
         Ok(Ended { suspensions, lifted })

@@ -61,7 +61,7 @@ impl Capacity {
         let tenants = tenants.max(LEAST_TENANTS).max(image.tenants.len()) as u32;
         Self {
             tenants: tenants.next_multiple_of(SLOTS_AT_ONCE),
-            policies: (image.policies.len() * 2).max(LEAST_POLICIES).min(MOST_POLICIES as usize) as u32,
+            policies: (image.policies.all.len() * 2).max(LEAST_POLICIES).min(MOST_POLICIES as usize) as u32,
             v4_nodes: (image.index.v4_nodes.len() + image.index.v4_nodes.len() / 2) as u32,
             v6_entries: (image.index.v6.entries.len() as u32 * 2).max(64).next_power_of_two(),
             source_sets: source_sets(image.detection.sources),
@@ -86,7 +86,7 @@ impl Capacity {
     /// Whether `image` fits.
     pub(super) fn fits(&self, image: &Image) -> bool {
         image.tenants.len() <= self.tenants as usize
-            && image.policies.len() <= self.policies as usize
+            && image.policies.all.len() <= self.policies as usize
             && image.index.v4_nodes.len() <= self.v4_nodes as usize
             && image.index.v6.entries.len() <= self.v6_entries as usize
             && source_sets(image.detection.sources) <= self.source_sets

@@ -14,6 +14,7 @@ use gateway_ebpf::restriction::Restriction;
 
 use super::capacity::Capacity;
 use super::clock::{Clock, ProgramClock};
+use super::delta::InForce;
 use super::detection::{self, DetectionCounters, HeldBySource};
 use super::error::DataplaneError;
 use super::events::Event;
@@ -45,6 +46,7 @@ pub struct Engine {
     pub(super) tenants: Vec<(Arc<Tenant>, Slot)>,
     pub(super) interfaces: Vec<Registered>,
     prefixes: usize,
+    pub(super) in_force: InForce,
     /// Read from the ring, and not taken yet.
     pub(super) events: Vec<Event>,
 }
@@ -109,6 +111,7 @@ impl Engine {
             tenants: Vec::new(),
             interfaces: Vec::new(),
             prefixes: 0,
+            in_force: InForce::default(),
             events: Vec::new(),
         };
         engine.coarse_clock = Clock::coarse(clock, engine.read_clock()?);
@@ -117,13 +120,13 @@ impl Engine {
 
     /// Compiles a policy for these tables; none if it does not fit them.
     pub(super) fn prepare(&self, policy: &Effective) -> Option<Prepared> {
-        let (slots, new) = self.assign(policy.config())?;
+        let (slots, new) = self.find_slots(policy.config())?;
         let image = Image::compile(policy, &slots, self.tables.index());
         self.tables.capacity.fits(&image).then_some(Prepared { image, new })
     }
 
     /// The slots of a config's tenants, and who of them is new; none if they are too many.
-    fn assign(&self, config: &Config) -> Option<(Vec<Slot>, Vec<Arc<Tenant>>)> {
+    fn find_slots(&self, config: &Config) -> Option<(Vec<Slot>, Vec<Arc<Tenant>>)> {
         let (mut slots, mut new) = (Vec::with_capacity(config.tenants.len()), Vec::new());
         let mut free = self.slots.free();
         // Both are sorted by id, and most tenants are the very same.
@@ -185,14 +188,23 @@ impl Engine {
         let slots = image.tenants.iter().map(|tenant| tenant.slot);
         self.tenants = config.tenants.iter().cloned().zip(slots).collect();
         self.prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
+        self.in_force = InForce::of(image);
         Ok(self.applied())
     }
 
-    /// What tenants are forbidden, at once and until the next policy is applied, which says so itself. Tenants that are not named are forbidden nothing.
-    pub fn set_restrictions(&mut self, restrictions: &Restrictions) {
-        for (tenant, slot) in &self.tenants {
-            self.tables.set_restriction(*slot, restrictions.get(&tenant.id).copied().unwrap_or_default());
-        }
+    /// The slot of a tenant that is policed.
+    pub(super) fn slot(&self, tenant: &str) -> Option<Slot> {
+        self.slots.get(tenant)
+    }
+
+    /// Reads the counters of one tenant; none if it is not policed.
+    pub fn counters(&self, tenant: &str) -> Option<TenantCounters> {
+        self.slots.get(tenant).map(|slot| self.counters_of(tenant, slot))
+    }
+
+    fn counters_of(&self, id: &str, slot: Slot) -> TenantCounters {
+        let [up, down] = Direction::ALL.map(|direction| self.tables.tenants.counters(slot, direction));
+        TenantCounters { id: id.to_owned(), up, down }
     }
 
     /// What time it is to detection, within a jiffy: on the programs' coarse clock, or as it was set on the virtual one.
@@ -319,11 +331,7 @@ impl Engine {
 
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
-        let tenants = self.tenants.iter().map(|(tenant, slot)| TenantCounters {
-            id: tenant.id.clone(),
-            up: self.tables.tenants.counters(*slot, Direction::Up),
-            down: self.tables.tenants.counters(*slot, Direction::Down),
-        });
+        let tenants = self.tenants.iter().map(|(tenant, slot)| self.counters_of(&tenant.id, *slot));
         Snapshot { tenants: tenants.collect(), interfaces: self.interface_counters() }
     }
 

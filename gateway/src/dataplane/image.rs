@@ -9,7 +9,7 @@ use gateway_ebpf::detect::Kind;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::parse::Tags;
 use gateway_ebpf::policer::{Cap, fair};
-use gateway_ebpf::port::{Action, Actions, PortClasses, ServiceClass};
+use gateway_ebpf::port::{Action, Actions, PortClasses, PortFilter, ServiceClass};
 use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, parse};
 use ipnetwork::IpNetwork;
@@ -29,7 +29,11 @@ pub(super) struct Image {
     pub(super) header: BankHeader,
     pub(super) tenants: Vec<Assigned>,
     /// Each once, however many tenants it applies to.
-    pub(super) policies: Vec<Policy>,
+    pub(super) policies: Policies,
+    /// Whether anything is looked for.
+    pub(super) detects: bool,
+    /// By [`parse::Protocol`].
+    pub(super) classed_ports: [PortFilter; 2],
     pub(super) index: Arc<Index>,
     /// By [`parse::Protocol`].
     pub(super) port_classes: [Box<PortClasses>; 2],
@@ -47,11 +51,24 @@ pub(super) struct Assigned {
 }
 
 /// One entry of the peers' longest-prefix match; the bank is filled in when it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) key: PeerKey,
     pub(super) address_bits: u32,
     /// When it lapses; `None`: never.
     pub(super) expires: Option<jiff::Timestamp>,
+}
+
+impl Peer {
+    /// Whether it is a tenant's, not of a list that is for all of them.
+    pub(super) fn is_of_tenant(&self) -> bool {
+        ![PeerKey::WALLED_GARDEN, PeerKey::DROP_LIST, PeerKey::LEFT_ALONE].contains(&self.key.slot)
+    }
+
+    /// Whether both are about the same hosts.
+    pub(super) fn is_for_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.address_bits == other.address_bits
+    }
 }
 
 impl Image {
@@ -89,7 +106,8 @@ impl Image {
         if !config.detection.listed.is_empty() {
             header.flags |= BankHeader::HAS_DROP_LIST;
         }
-        Self { header, tenants, policies: policies.all, index, port_classes, peers, detection }
+        let detects = detection.is_on();
+        Self { header, tenants, policies, detects, classed_ports, index, port_classes, peers, detection }
     }
 }
 
@@ -106,13 +124,20 @@ fn flags(config: &Config) -> u64 {
 
 /// Policies, each once.
 #[derive(Default)]
-struct Policies {
-    all: Vec<Policy>,
+pub(super) struct Policies {
+    /// By number.
+    pub(super) all: Vec<Policy>,
     numbers: HashMap<Policy, u32>,
 }
 
 impl Policies {
-    fn number(&mut self, policy: Policy) -> u32 {
+    /// The number of a policy that has one.
+    pub(super) fn find(&self, policy: &Policy) -> Option<u32> {
+        self.numbers.get(policy).copied()
+    }
+
+    /// The number of a policy, which it is given if it has none.
+    pub(super) fn number(&mut self, policy: Policy) -> u32 {
         *self.numbers.entry(policy).or_insert_with(|| {
             self.all.push(policy);
             self.all.len() as u32 - 1
@@ -120,7 +145,8 @@ impl Policies {
     }
 }
 
-fn policy(config: &Config, in_force: &TenantPolicy<'_>, detects: bool) -> Policy {
+/// What the programs go by, but for the ports that have a class.
+pub(super) fn policy(config: &Config, in_force: &TenantPolicy<'_>, detects: bool) -> Policy {
     let tenant = in_force.configured();
     let cap = |direction| Cap::new(in_force.cap(direction).value.bits_per_sec(), nanoseconds(tenant.burst));
     let flags = [
@@ -217,8 +243,8 @@ fn everybodys(list: u32, class: u8, network: &IpNetwork, expires: Option<jiff::T
     }
 }
 
-/// Who this tenant may exchange mail with on port 25.
-fn mail_peers(config: &Config, policy: &TenantPolicy<'_>, slot: Slot) -> Vec<Peer> {
+/// Hosts that this tenant may exchange mail with on port 25.
+pub(super) fn mail_peers(config: &Config, policy: &TenantPolicy<'_>, slot: Slot) -> Vec<Peer> {
     // With port 25 open, nobody needs listing.
     if config.smtp.default == PortRule::Allow {
         return Vec::new();

@@ -13,6 +13,7 @@ mod attachment;
 mod capacity;
 mod clock;
 mod counting;
+mod delta;
 mod detection;
 mod egress;
 mod engine;
@@ -244,9 +245,23 @@ impl Dataplane {
         Ok(self.engine.applied())
     }
 
-    /// What tenants are forbidden, from this moment on and across reloads.
-    pub fn set_restrictions(&mut self, restrictions: &Restrictions) {
-        self.engine.set_restrictions(restrictions);
+    /// Puts the policies of these tenants into force as `policy` has them, without touching any other's; `policy`
+    /// differs from what is in force in nothing else.
+    ///
+    /// # Errors
+    /// If the kernel refuses an exemption. The policies of the tenants before that one are in force.
+    pub fn assign(&mut self, policy: &Effective, tenants: &[&str]) -> Result<(), DataplaneError> {
+        for tenant in tenants {
+            if !self.engine.assign(policy, tenant)? {
+                return self.apply(policy).map(drop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the counters of one tenant; none if it is not policed.
+    pub fn counters(&self, tenant: &str) -> Option<TenantCounters> {
+        self.engine.counters(tenant)
     }
 
     /// What is known of the source that an address belongs to; none if nothing is.

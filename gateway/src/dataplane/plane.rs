@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Applied, Backlog, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed,
-    InterfaceCounters, Restrictions, Snapshot, TableMemory,
+    InterfaceCounters, Restrictions, Snapshot, TableMemory, TenantCounters,
 };
 use crate::config::OnStop;
 use crate::detect::{HeldMeasure, Lift, MeasureInForce, Offence, Watched};
@@ -16,8 +16,10 @@ use crate::policy::Effective;
 pub trait Plane: Send {
     /// Replaces the policy, or changes nothing.
     fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError>;
-    /// What tenants are forbidden, from this moment until the next policy, which says so itself.
-    fn set_restrictions(&mut self, restrictions: &Restrictions);
+    /// Puts the policies of these tenants into force, without touching any other's.
+    fn assign(&mut self, policy: &Effective, tenants: &[&str]) -> Result<(), DataplaneError>;
+    /// Reads the counters of one tenant; none if it is not policed.
+    fn counters(&self, tenant: &str) -> Option<TenantCounters>;
     /// What tenants are forbidden in fact, those aside that are forbidden nothing; none: it cannot be asked.
     fn restrictions_in_force(&self) -> Option<Restrictions> {
         None
@@ -74,8 +76,12 @@ impl Plane for Dataplane {
         Self::apply(self, policy)
     }
 
-    fn set_restrictions(&mut self, restrictions: &Restrictions) {
-        Self::set_restrictions(self, restrictions);
+    fn assign(&mut self, policy: &Effective, tenants: &[&str]) -> Result<(), DataplaneError> {
+        Self::assign(self, policy, tenants)
+    }
+
+    fn counters(&self, tenant: &str) -> Option<TenantCounters> {
+        Self::counters(self, tenant)
     }
 
     fn restrictions_in_force(&self) -> Option<Restrictions> {

@@ -9,7 +9,7 @@ use bytemuck::Zeroable as _;
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::{
     self, ABI_VERSION, BankHeader, Control, EventTallies, INTERFACE_SLOTS, InterfaceEntry, InterfaceTallies,
-    LastVerdict, MAGIC, PeerKey, map,
+    LastVerdict, MAGIC, PeerKey, Policy, map,
 };
 use gateway_ebpf::lookup::{Slot, v4, v6};
 use gateway_ebpf::port::PortClasses;
@@ -22,7 +22,7 @@ use super::detection::{DetectionTables, Judged};
 use super::egress::Egress;
 use super::error::{DataplaneError, chain};
 use super::events::EventCounters;
-use super::image::Image;
+use super::image::{Image, Peer};
 use super::index::Index;
 use super::mapped::MappedArray;
 use super::tenants::TenantTables;
@@ -153,21 +153,79 @@ impl Tables {
         self.tenants.restriction(self.active_bank(), slot)
     }
 
-    /// Changes a tenant's restriction in the active bank.
-    pub(super) fn set_restriction(&self, slot: Slot, restriction: Restriction) {
-        self.tenants.set_restriction(self.active_bank(), slot, restriction);
+    /// Gives a tenant of the active bank a policy, by its number there, and a restriction.
+    pub(super) fn assign(&self, slot: Slot, policy: (u32, &Policy), restriction: Restriction) {
+        self.tenants.assign(self.active_bank(), slot, policy, restriction);
+    }
+
+    /// Lists peers of `after` in the active bank that are not in `before`, or until another time. On an error the
+    /// bank lists what it did.
+    pub(super) fn open_peers(&mut self, before: &[Peer], after: &[Peer]) -> Result<(), DataplaneError> {
+        let bank = self.active_bank();
+        for (index, peer) in after.iter().enumerate().filter(|(_, peer)| !before.contains(peer)) {
+            if let Err(error) = self.write_peer(bank, peer) {
+                for undone in &after[..index] {
+                    let earlier = before.iter().find(|earlier| earlier.is_for_same(undone));
+                    let _ = match earlier {
+                        Some(earlier) => self.write_peer(bank, earlier),
+                        None => self.remove_peer(bank, undone),
+                    };
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes peers of `before` from the active bank that are not in `after`.
+    pub(super) fn close_peers(&mut self, before: &[Peer], after: &[Peer]) -> Result<(), DataplaneError> {
+        let bank = self.active_bank();
+        let stale = before.iter().filter(|earlier| !after.iter().any(|later| later.is_for_same(earlier)));
+        // The same host may be in it twice, by two exemptions.
+        let mut removed: Vec<&Peer> = Vec::new();
+        for peer in stale {
+            if !removed.iter().any(|other| other.is_for_same(peer)) {
+                self.remove_peer(bank, peer)?;
+                removed.push(peer);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_peer(&mut self, bank: u32, peer: &Peer) -> Result<(), DataplaneError> {
+        let expires_ns = peer.expires.map_or(u64::MAX, |instant| self.boot_clock.ns_at(instant));
+        self.peers.insert(&peer_key(bank, peer), expires_ns, 0).map_err(|error| {
+            DataplaneError::new("writing mail exemptions", chain(&error), "The old policy stays in force")
+        })
+    }
+
+    fn remove_peer(&mut self, bank: u32, peer: &Peer) -> Result<(), DataplaneError> {
+        self.peers.remove(&peer_key(bank, peer)).map_err(|error| {
+            DataplaneError::new(
+                "removing a mail exemption",
+                chain(&error),
+                "It is tried again with a whole policy",
+            )
+        })
+    }
+
+    /// What the active bank says of a tenant.
+    #[cfg(test)]
+    pub(super) fn held(&self, slot: Slot) -> (Policy, Restriction, abi::TagPair) {
+        self.tenants.held(self.active_bank(), slot)
+    }
+
+    /// Peers of the active bank, with how many bits of the key count and when they lapse.
+    #[cfg(test)]
+    pub(super) fn peers_in_force(&self) -> Vec<(PeerKey, u32, u64)> {
+        let bank = self.active_bank();
+        let all = self.peers.iter().map(Result::unwrap);
+        let all = all.map(|(key, expires_ns)| (bytemuck::cast(key.data()), key.prefix_len(), expires_ns));
+        all.filter(|(key, ..): &(PeerKey, u32, u64)| u32::from(key.bank) == bank).collect()
     }
 
     fn write_peers(&mut self, bank: u32, image: &Image) -> Result<(), DataplaneError> {
-        for peer in &image.peers {
-            let key = PeerKey { bank: bank as u8, ..peer.key };
-            let key = Key::new(PeerKey::FIXED_BITS + peer.address_bits, bytemuck::cast(key));
-            let expires_ns = peer.expires.map_or(u64::MAX, |instant| self.boot_clock.ns_at(instant));
-            self.peers.insert(&key, expires_ns, 0).map_err(|error| {
-                DataplaneError::new("writing mail exemptions", chain(&error), "The old policy stays in force")
-            })?;
-        }
-        Ok(())
+        image.peers.iter().try_for_each(|peer| self.write_peer(bank, peer))
     }
 
     fn clear_peers(&mut self, bank: u32) -> Result<(), DataplaneError> {
@@ -296,6 +354,11 @@ impl Tables {
     pub(super) fn last_verdict(&self) -> LastVerdict {
         self.last_verdict.get(0)
     }
+}
+
+fn peer_key(bank: u32, peer: &Peer) -> Key<[u8; 24]> {
+    let key = PeerKey { bank: bank as u8, ..peer.key };
+    Key::new(PeerKey::FIXED_BITS + peer.address_bits, bytemuck::cast(key))
 }
 
 pub(super) struct Maps<'a> {

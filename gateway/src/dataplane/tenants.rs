@@ -2,7 +2,7 @@
 //! counters, and whose slot it is. All but the policies outlast reloads.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl TenantTables {
 
     /// Writes what a policy says of tenants into a bank that is not active.
     pub(super) fn write(&self, bank: u32, image: &Image) {
-        self.policies.set_all(bank * self.policies_per_bank, &image.policies);
+        self.policies.set_all(bank * self.policies_per_bank, &image.policies.all);
         for &Assigned { slot, policy, restriction, tags } in &image.tenants {
             self.tags.set(bank * self.slots + slot.0, &TagPair { tags, reserved: 0 });
             self.reassign(bank, slot, |assignment| assignment.with(policy, restriction));
@@ -85,9 +85,26 @@ impl TenantTables {
         Assignment::from_number((word.load(Relaxed) >> shift) as u32).restriction()
     }
 
-    /// Changes a tenant's restriction in a bank.
-    pub(super) fn set_restriction(&self, bank: u32, slot: Slot, restriction: Restriction) {
-        self.reassign(bank, slot, |assignment| assignment.with(assignment.policy(), restriction));
+    /// Gives a tenant a policy, by its number in a bank, and a restriction. The number is new in the bank, or has
+    /// this policy already.
+    pub(super) fn assign(
+        &self,
+        bank: u32,
+        slot: Slot,
+        (number, policy): (u32, &Policy),
+        restriction: Restriction,
+    ) {
+        self.policies.set(bank * self.policies_per_bank + number, policy);
+        self.reassign(bank, slot, |assignment| assignment.with(number, restriction));
+    }
+
+    /// What a bank says of a tenant.
+    #[cfg(test)]
+    pub(super) fn held(&self, bank: u32, slot: Slot) -> (Policy, Restriction, TagPair) {
+        let (word, shift) = self.assignment(bank, slot);
+        let assignment = Assignment::from_number((word.load(Relaxed) >> shift) as u32);
+        let policy = self.policies.get(bank * self.policies_per_bank + assignment.policy());
+        (policy, assignment.restriction(), self.tags.get(bank * self.slots + slot.0))
     }
 
     /// Changes a tenant's assignment in a bank, in spite of what programs mark in it meanwhile.
@@ -97,8 +114,8 @@ impl TenantTables {
             let assignment = change(Assignment::from_number((word >> shift) as u32));
             Some(word & !(u64::from(u32::MAX) << shift) | u64::from(assignment.number()) << shift)
         };
-        // Always some, so never an error.
-        let _ = word.fetch_update(Relaxed, Relaxed, changed);
+        // Programs that see it see the policy that it names: their loads depend on it. Always some, so never an error.
+        let _ = word.fetch_update(Release, Relaxed, changed);
     }
 
     /// The word that has a tenant's assignment in a bank, and from which bit on.

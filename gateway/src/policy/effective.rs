@@ -211,6 +211,17 @@ pub enum Lapsed {
     },
 }
 
+impl Lapsed {
+    /// Id of the tenant that held it; none: an allowance, which is of no tenant.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::SmtpExemption { tenant, .. } | Self::LoweredCap { tenant } => Some(tenant),
+            Self::Allowance { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Lapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

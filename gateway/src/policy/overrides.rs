@@ -135,6 +135,17 @@ impl Overrides {
         suspended(self) == suspended(others)
     }
 
+    /// Tenants about which something else is decided in `other`, by ascending id.
+    #[must_use]
+    pub fn differing<'o>(&'o self, other: &'o Self) -> Vec<&'o str> {
+        let ours =
+            self.by_tenant.iter().filter(|(tenant, overlay)| other.by_tenant.get(*tenant) != Some(overlay));
+        let theirs = other.by_tenant.keys().filter(|tenant| !self.by_tenant.contains_key(*tenant));
+        let mut tenants: Vec<_> = ours.map(|(tenant, _)| tenant).chain(theirs).map(String::as_str).collect();
+        tenants.sort_unstable();
+        tenants
+    }
+
     /// What suspended tenants are forbidden.
     pub fn restrictions(&self) -> impl Iterator<Item = (String, Restriction)> {
         let suspended = self.by_tenant.iter().filter(|(_, overlay)| !overlay.suspensions.is_empty());

@@ -92,8 +92,7 @@ fn what_was_decided_is_put_into_force_again_where_the_kernel_lost_it() {
     // Until it is put right, the kernel's word is shown, and acted on.
     assert_eq!(shown(&controller, "beta"), [Scope::Everything]);
     assert_eq!(controller.restore("beta", release(Released::All)).unwrap().suspensions.len(), 1);
-    assert_eq!(record.lock().unwrap().restrictions, decided);
-    record.lock().unwrap().restrictions.clear();
+    assert!(record.lock().unwrap().restrictions.is_empty());
     controller.compare().unwrap();
     assert_eq!(record.lock().unwrap().restrictions, decided);
 }

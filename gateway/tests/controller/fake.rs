@@ -1,5 +1,6 @@
 //! A gateway whose data plane is a record of what it was told.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,17 +14,20 @@ use gateway::config::{Config, OnStop};
 use gateway::controller::Controller;
 use gateway::dataplane::{
     Applied, Backlog, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
-    Foreign, InterfaceCounters, Plane, QueueDrops, Restrictions, Snapshot, TableMemory, Tally,
-    TenantCounters,
+    Foreign, InterfaceCounters, Plane, QueueDrops, Snapshot, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{HeldMeasure, Lift, MeasureInForce, Offence};
 use gateway::policy::Effective;
 use gateway::run::{RunError, Signal, run};
 use gateway::store::Store;
+use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, DropReason};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+
+/// What tenants are forbidden, by id.
+type Restrictions = HashMap<String, Restriction>;
 
 /// What the data plane was told, and what it shall say.
 #[derive(Default)]
@@ -86,6 +90,10 @@ fn restrictions(policy: &Effective) -> Restrictions {
     restricted.map(|tenant| (tenant.configured().id.clone(), tenant.restriction())).collect()
 }
 
+fn refused(refusal: &str) -> DataplaneError {
+    DataplaneError { what: "writing the tables".into(), cause: refusal.into(), remedy: "Make room".into() }
+}
+
 impl Fake {
     pub(crate) fn start(record: Arc<Mutex<Record>>, policy: &Effective, foreign: Foreign) -> Box<dyn Plane> {
         let mut recorded = record.lock().unwrap();
@@ -103,11 +111,7 @@ impl Plane for Fake {
     fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
         let mut record = self.record.lock().unwrap();
         if let Some(refusal) = record.refusal {
-            return Err(DataplaneError {
-                what: "writing the tables".into(),
-                cause: refusal.into(),
-                remedy: "Make room".into(),
-            });
+            return Err(refused(refusal));
         }
         record.policies.push(Policy::of(policy));
         record.restrictions = restrictions(policy);
@@ -122,8 +126,33 @@ impl Plane for Fake {
         Vec::new()
     }
 
-    fn set_restrictions(&mut self, restrictions: &Restrictions) {
-        self.record.lock().unwrap().restrictions.clone_from(restrictions);
+    fn assign(&mut self, policy: &Effective, tenants: &[&str]) -> Result<(), DataplaneError> {
+        let mut record = self.record.lock().unwrap();
+        if let Some(refusal) = record.refusal {
+            return Err(refused(refusal));
+        }
+        let mut restricted = restrictions(policy);
+        for &tenant in tenants {
+            match restricted.remove(tenant) {
+                Some(restriction) => record.restrictions.insert(tenant.to_owned(), restriction),
+                None => record.restrictions.remove(tenant),
+            };
+        }
+        let (before, mut after) = (record.policies.last().unwrap().clone(), Policy::of(policy));
+        // Of tenants that were not named, everything stays as it is.
+        for (index, tenant) in after.tenants.iter().enumerate() {
+            if !tenants.contains(&tenant.as_str()) {
+                after.caps[index] = before.caps[index];
+            }
+        }
+        if before != after {
+            record.policies.push(after);
+        }
+        Ok(())
+    }
+
+    fn counters(&self, tenant: &str) -> Option<TenantCounters> {
+        self.snapshot().tenants.into_iter().find(|counters| counters.id == tenant)
     }
 
     fn restrictions_in_force(&self) -> Option<Restrictions> {

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use fairway_tests::bench::in_force;
-use fairway_tests::bench::{self, Bench};
+use fairway_tests::bench::{self, Bench, suspending};
 use fairway_tests::model::{Arrival, Model};
 use fairway_tests::outcome::Outcome;
 use gateway::config::{Config, Side};
-use gateway::dataplane::{QueueDrops, Restrictions, Verdict};
-use gateway::suspension::Scope;
+use gateway::dataplane::{QueueDrops, Verdict};
+use gateway::domain::Scope;
+use gateway::policy::Effective;
 use gateway_ebpf::DropReason;
-use gateway_ebpf::restriction::Restriction;
 
 use crate::compared::Compared;
 use crate::difference::{Difference, counted};
@@ -34,10 +33,11 @@ fn suspensions(policy: &Policy, config: &Config) -> Suspensions {
     suspended.map(|(tenant, scopes)| (tenant.id.clone(), scopes)).collect()
 }
 
-fn restrictions(suspensions: &Suspensions) -> Restrictions {
-    let all =
-        |scopes: &[Scope]| scopes.iter().fold(Restriction::NONE, |all, scope| all.with((*scope).into()));
-    suspensions.iter().map(|(tenant, scopes)| (tenant.clone(), all(scopes))).collect()
+/// A configuration under such suspensions.
+fn under(config: &Config, suspensions: &Suspensions) -> Effective {
+    let each =
+        suspensions.iter().flat_map(|(tenant, scopes)| scopes.iter().map(move |scope| (tenant, *scope)));
+    suspending(config, each)
 }
 
 /// A policy's configuration. Detection is off: the model looks at one packet, not at what a source did before.
@@ -77,7 +77,7 @@ impl World {
         let mut bench = Bench::of(config.clone());
         bench.register(|interface| interface.match_vlan = policy.match_vlan);
         let suspensions = suspensions(policy, &config);
-        bench.engine().set_restrictions(&restrictions(&suspensions));
+        bench.engine().apply(&under(&config, &suspensions)).expect("the same with suspensions");
         let model = Model::new(config.clone(), suspensions.clone());
         let (name, match_vlan, compared) = (policy.name.clone(), policy.match_vlan, Compared::default());
         Self { name, config, match_vlan, suspensions, bench, model, compared }
@@ -87,15 +87,15 @@ impl World {
     /// not fit the tables.
     pub(crate) fn replace(&mut self, policy: &Policy) {
         let config = configuration(policy);
-        if self.bench.engine().apply(&in_force(&config)).is_err() {
+        let suspensions = suspensions(policy, &config);
+        if self.bench.engine().apply(&under(&config, &suspensions)).is_err() {
             *self = Self { compared: self.compared(), ..Self::new(policy) };
             return;
         }
         self.bench.register(|interface| interface.match_vlan = policy.match_vlan);
         self.name.clone_from(&policy.name);
         self.match_vlan = policy.match_vlan;
-        self.suspensions = suspensions(policy, &config);
-        self.bench.engine().set_restrictions(&restrictions(&self.suspensions));
+        self.suspensions = suspensions;
         self.model = Model::new(config.clone(), self.suspensions.clone());
         self.config = config;
     }

@@ -1,17 +1,12 @@
 //! Suspended tenants (policy rule E1): what each scope leaves them, and the walled garden.
 
-use std::sync::Arc;
-
 use fairway_tests::frames::{Packet, datagram, ethernet, number, packet, segment, syn};
-use gateway::policy::{Overrides, compose};
-use gateway::suspension::{Scope, Suspension};
+use gateway::domain::Scope;
 use gateway_ebpf::DropReason::{SmtpBlocked, Suspended};
-use gateway_ebpf::restriction::Restriction;
-use jiff::Timestamp;
 
 use crate::TENANTS;
 use crate::bench::Expected::{Dropped, LinkControl, Passed};
-use crate::bench::{Bench, config, down, up};
+use crate::bench::{Bench, config, down, suspending, up};
 
 const ACME4: &str = "203.0.113.1";
 const ACME6: &str = "2001:db8:10::1";
@@ -20,9 +15,9 @@ const PORTAL4: &str = "198.51.100.80";
 const PORTAL6: &str = "2001:db8:ffff::80";
 const GARDEN: &str = "[walled_garden]\nhosts = [\"198.51.100.80/32\", \"2001:db8:ffff::/64\"]\n";
 
-fn suspended(restriction: Restriction) -> Bench {
+fn suspended(scopes: &[Scope]) -> Bench {
     let mut bench = Bench::new(&format!("{GARDEN}{TENANTS}"));
-    bench.engine().set_restrictions(&[("acme".to_owned(), restriction)].into());
+    bench.suspend("acme", scopes);
     bench
 }
 
@@ -37,7 +32,7 @@ const SYN_ACK: u8 = 0x12;
 #[ignore = "needs root: BPF programs"]
 fn everything_leaves_only_the_garden() {
     let closed = Dropped("acme", Suspended);
-    suspended(Restriction::NOTHING).check_all(&[
+    suspended(&[Scope::Everything]).check_all(&[
         up("web", syn(ACME4, WEB4, 4_000, 443).frame(), closed),
         up("an answer", segment(ACME4, WEB4, (443, 4_000), ACK).frame(), closed),
         up("DNS elsewhere", datagram(ACME4, WEB4, (4_000, 53), 20).frame(), closed),
@@ -73,7 +68,7 @@ fn everything_leaves_only_the_garden() {
 #[ignore = "needs root: BPF programs"]
 fn outbound_leaves_answers() {
     let closed = Dropped("acme", Suspended);
-    suspended(Restriction::NO_OUTBOUND).check_all(&[
+    suspended(&[Scope::Outbound]).check_all(&[
         up("opening a connection", syn(ACME4, WEB4, 4_000, 443).frame(), closed),
         up("opening one with data in it", segment(ACME4, WEB4, (4_000, 443), 0x0a).frame(), closed),
         up("a datagram", datagram(ACME4, WEB4, (4_000, 53), 20).frame(), closed),
@@ -96,7 +91,7 @@ fn mail_closes_mail_alone() {
     let mut bench = Bench::new(&exempt);
     let mail = || syn(ACME4, WEB4, 4_000, 25).frame();
     bench.check(&up("exempt", mail(), Passed("acme")));
-    bench.engine().set_restrictions(&[("acme".to_owned(), Restriction::NO_MAIL)].into());
+    bench.suspend("acme", &[Scope::Mail]);
     let closed = Dropped("acme", Suspended);
     bench.check_all(&[
         up("exempt, suspended", mail(), closed),
@@ -105,14 +100,14 @@ fn mail_closes_mail_alone() {
         down("an answer from port 25", segment(WEB4, ACME4, (25, 4_000), SYN_ACK).frame(), closed),
         up("web", syn(ACME4, WEB4, 4_000, 443).frame(), Passed("acme")),
     ]);
-    bench.engine().set_restrictions(&[].into());
+    bench.suspend("acme", &[]);
     bench.check(&up("restored", mail(), Passed("acme")));
 }
 
 #[test]
 #[ignore = "needs root: BPF programs"]
 fn mail_and_outbound_close_both_and_each_is_given_back_by_itself() {
-    let mut bench = suspended(Restriction::NO_MAIL.with(Restriction::NO_OUTBOUND));
+    let mut bench = suspended(&[Scope::Mail, Scope::Outbound]);
     let closed = Dropped("acme", Suspended);
     let mail_in = || syn(WEB4, ACME4, 4_000, 587).frame();
     let opening = || syn(ACME4, WEB4, 4_000, 443).frame();
@@ -121,7 +116,7 @@ fn mail_and_outbound_close_both_and_each_is_given_back_by_itself() {
         up("opening a connection", opening(), closed),
         down("web in", syn(WEB4, ACME4, 4_000, 443).frame(), Passed("acme")),
     ]);
-    bench.engine().set_restrictions(&[("acme".to_owned(), Restriction::NO_OUTBOUND)].into());
+    bench.suspend("acme", &[Scope::Outbound]);
     bench.check_all(&[
         down("mail in, given back", mail_in(), Passed("acme")),
         up("opening a connection, still closed", opening(), closed),
@@ -133,20 +128,11 @@ fn mail_and_outbound_close_both_and_each_is_given_back_by_itself() {
 fn a_suspension_survives_reloads() {
     let mut bench = Bench::new(&format!("{GARDEN}{TENANTS}"));
     let web = || syn(ACME4, WEB4, 4_000, 443).frame();
-    let suspension = Suspension {
-        scope: Scope::Everything,
-        reason: "unpaid".to_owned(),
-        by: None,
-        since: Timestamp::UNIX_EPOCH,
-        until: None,
-    };
-    let mut overrides = Overrides::default();
-    overrides.suspend("acme", suspension);
-    let config = Arc::new(config(&format!("{GARDEN}{TENANTS}")));
+    let config = config(&format!("{GARDEN}{TENANTS}"));
     for _ in 0..3 {
-        bench.engine().apply(&compose(&config, &overrides, Timestamp::UNIX_EPOCH)).unwrap();
+        bench.engine().apply(&suspending(&config, [("acme", Scope::Everything)])).unwrap();
         bench.check(&up("after a reload", web(), Dropped("acme", Suspended)));
     }
-    bench.engine().set_restrictions(&[].into());
+    bench.suspend("acme", &[]);
     bench.check(&up("restored", web(), Passed("acme")));
 }
