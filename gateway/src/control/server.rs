@@ -230,6 +230,10 @@ async fn change_tenant<T: Serialize + Send + 'static>(
         Ok(Err(error @ SuspendError::Stopping)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
         }
+        Ok(Err(error @ SuspendError::NotEnforced(_))) => {
+            tracing::error!("{error}");
+            failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+        }
         Ok(Err(error)) => failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
         Err(crash) => crashed(&crash),
     }

@@ -46,7 +46,9 @@ impl Controller {
             let before = state.overrides.clone();
             state.overrides.suspend_like(&overrides);
             let after = state.overrides.clone();
-            state.suspensions_changed(&after.differing(&before));
+            if let Err(error) = state.suspensions_changed(&after.differing(&before)) {
+                tracing::error!("cannot put suspensions into force: {error}. It is tried again in a minute");
+            }
             self.changed.notify_one();
         }
         state.is_provisional = false;

@@ -94,9 +94,9 @@ pub enum SuspendError {
     /// It could not be recorded.
     #[error("{0}. Nothing has changed")]
     NotKept(#[from] StoreError),
-    /// The data plane did not take back a lowered cap.
-    #[error(transparent)]
-    Dataplane(#[from] DataplaneError),
+    /// It is on the disk, and the data plane refused it.
+    #[error("it is recorded, but not in force: {0}. It is tried again within a minute")]
+    NotEnforced(#[from] DataplaneError),
     /// The controller is going down.
     #[error("the controller is stopping; try again when the next one has started")]
     Stopping,
@@ -287,7 +287,7 @@ impl Controller {
     }
 
     /// Suspends a tenant, or changes its suspension of this scope, from this moment on and across restarts;
-    /// returns all that it has now.
+    /// returns all that it has now. Where the data plane refuses it, [`Self::compare`] tries again.
     pub fn suspend(&self, tenant: &str, suspension: Suspension) -> Result<Vec<Suspension>, SuspendError> {
         let _deciding = self.decide();
         let suspension = Suspension {
@@ -307,8 +307,8 @@ impl Controller {
         self.store.commit(vec![record])?;
         let mut state = self.state();
         state.overrides.suspend(tenant, suspension);
-        state.suspensions_changed(&[tenant]);
         self.changed.notify_one();
+        state.suspensions_changed(&[tenant])?;
         Ok(state.overrides.suspensions(tenant).to_vec())
     }
 
@@ -321,7 +321,12 @@ impl Controller {
         if over.is_empty() {
             return over;
         }
-        state.suspensions_changed(&over.iter().map(|(tenant, _)| tenant.as_str()).collect::<Vec<_>>());
+        let tenants: Vec<_> = over.iter().map(|(tenant, _)| tenant.as_str()).collect();
+        if let Err(error) = state.suspensions_changed(&tenants) {
+            tracing::error!(
+                "cannot end suspensions whose time is over: {error}. It is tried again within a minute"
+            );
+        }
         drop(state);
         self.record_ends(now, &over);
         over
@@ -449,13 +454,13 @@ impl State {
         Record { at: at.clone(), actor, tenant, config, fact }
     }
 
-    /// Puts suspensions of these tenants into force that the store has on the disk already.
-    fn suspensions_changed(&mut self, tenants: &[&str]) {
+    /// Puts suspensions of these tenants into force that the store has on the disk already. They are decided,
+    /// so that the policy has them even where the data plane refuses: the next comparison tries again.
+    fn suspensions_changed(&mut self, tenants: &[&str]) -> Result<(), DataplaneError> {
         let policy = self.policy.with(&self.overrides, self.policy.effective.at());
-        if let Some(Err(error)) = self.plane.as_mut().map(|plane| plane.assign(&policy.effective, tenants)) {
-            tracing::error!("cannot put suspensions into force: {error}");
-        }
+        let assigned = self.plane.as_mut().map_or(Ok(()), |plane| plane.assign(&policy.effective, tenants));
         self.policy = Arc::new(policy);
+        assigned
     }
 
     /// Puts the policy into force under these decisions: only of tenants about which something else is decided, or

@@ -232,12 +232,15 @@ impl Controller {
         };
         self.store.commit(records)?;
         let mut state = self.state();
+        let mut changed = Ok(());
         if !suspensions.is_empty() {
             state.overrides.restore(tenant, ends);
-            state.suspensions_changed(&[tenant]);
+            changed = state.suspensions_changed(&[tenant]);
         }
-        let lifted = if measures { state.lift(&lift)? } else { Vec::new() };
-        Ok(Ended { suspensions, lifted })
+        // Whatever becomes of one, the other is done.
+        let lifted = if measures { state.lift(&lift) } else { Ok(Vec::new()) };
+        changed?;
+        Ok(Ended { suspensions, lifted: lifted? })
     }
 
     /// Has what was learned of the tenants' use kept for the next controller; returns at once.

@@ -1,12 +1,15 @@
 //! `fairway suspend` and `restore`, from the command to what the data plane is told.
 
+use std::collections::HashMap;
 use std::fs;
 
+use gateway::controller::{Release, Released};
+use gateway::suspension::{Scope, Suspension};
 use gateway_ebpf::restriction::Restriction;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::fake::{Files, Gateway, eventually, fairway, stderr, stdout};
+use crate::fake::{Files, Gateway, controller, eventually, fairway, stderr, stdout};
 
 /// Who runs the tests, as the ledger names them.
 fn operator() -> String {
@@ -209,6 +212,47 @@ fn mistakes_change_nothing_and_say_so() {
     let usage = gateway.fairway(&["suspend", "acme", "--scope", "mail"]);
     assert_eq!(usage.status.code(), Some(2), "a reason is required");
     assert!(gateway.record.lock().unwrap().restrictions.is_empty());
+}
+
+#[test]
+fn what_the_kernel_refuses_is_recorded_reported_and_tried_again() {
+    let files = Files::new();
+    let (controller, record) = controller(&files);
+    let refuse = |refusal| record.lock().unwrap().refusal = refusal;
+    let held = || record.lock().unwrap().restrictions.clone();
+    let (by, since) = (Some("j.doe".into()), Timestamp::now());
+    let suspension = Suspension { scope: Scope::Mail, reason: "spam run".into(), by, since, until: None };
+    let release = || Release { of: Released::All, by: "j.doe".into(), reason: "clean".into() };
+    let no_mail = HashMap::from([("acme".to_owned(), Restriction::NO_MAIL)]);
+    let nothing = HashMap::new();
+    let tried_again = |before: &HashMap<_, _>, after: &HashMap<_, _>| {
+        controller.compare().unwrap();
+        assert_eq!(held(), *before, "it is refused again");
+        refuse(None);
+        controller.compare().unwrap();
+        assert_eq!(held(), *after);
+    };
+    let report = "it is recorded, but not in force: writing the tables: no space left. Make room. \
+                  It is tried again within a minute";
+
+    refuse(Some("no space left"));
+    assert_eq!(controller.suspend("acme", suspension).unwrap_err().to_string(), report);
+    assert_eq!(controller.history("acme", 9).unwrap().len(), 1, "it is recorded");
+    tried_again(&nothing, &no_mail);
+
+    refuse(Some("no space left"));
+    assert_eq!(controller.restore("acme", release()).unwrap_err().to_string(), report);
+    assert_eq!(controller.history("acme", 9).unwrap().len(), 2, "it is recorded");
+    tried_again(&no_mail, &nothing);
+}
+
+#[test]
+fn a_command_that_the_kernel_refuses_fails() {
+    let gateway = Gateway::start(Files::new());
+    gateway.record.lock().unwrap().refusal = Some("no space left");
+    let output = gateway.fairway(&["suspend", "acme", "--scope", "mail", "--reason", "spam run"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("recorded, but not in force: writing the tables"), "{output:?}");
 }
 
 /// Refuses entries that hold this text, as a full disk refuses them: in the middle of a transaction.
