@@ -37,8 +37,16 @@ pub(super) const FRAGMENTS: Choice<Fragments> =
 pub(super) const CAP_ALGORITHM: Choice<CapAlgorithm> =
     Choice(&[("fair", CapAlgorithm::Fair), ("bucket", CapAlgorithm::Bucket)]);
 const SIDE: Choice<Side> = Choice(&[("tenant", Side::Tenant), ("uplink", Side::Uplink)]);
-const MODE: Choice<Mode> =
-    Choice(&[("native", Mode::Native), ("generic", Mode::Generic), ("offload", Mode::Offload)]);
+const RUNNABLE_MODE: Choice<Mode> = Choice(&[("native", Mode::Native), ("generic", Mode::Generic)]);
+const MODE: Scalar<Mode> = Scalar {
+    expected: "\"native\" or \"generic\"",
+    read: |value| match text(value)? {
+        // Linux offloads programs over arrays and hash tables only (kernel/bpf/offload.c), and these need a
+        // longest-prefix match and a ring buffer.
+        "offload" => Err(Refusal::new("no network card can run the programs").help("use \"native\"")),
+        _ => RUNNABLE_MODE.read(value),
+    },
+};
 const COUNT: NumberWithin = NumberWithin(1..=1_000_000);
 
 /// `sun_path` of `sockaddr_un` holds 108 bytes with the closing NUL (unix(7)).
