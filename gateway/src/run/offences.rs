@@ -82,7 +82,12 @@ impl Watch {
                     turn.into_iter().for_each(tell_turn);
                 }
                 Look::Rises(elapsed) => {
-                    for offence in self.look_for_rises(elapsed) {
+                    let rises = self.look_for_rises(elapsed);
+                    if !rises.is_empty() {
+                        // The next controller must not report them again: an operator may have restored the tenant.
+                        self.keep_baselines();
+                    }
+                    for offence in rises {
                         tell(&self.controller.offended(offence));
                     }
                 }

@@ -27,15 +27,24 @@ fn lowers_caps(config: &mut Config) {
     config.set("[detect.sudden_rise]\nmode = 'enforce'\nmeasure = 'lower_cap'\nminutes = 1");
 }
 
+fn store(gateway: &Gateway<'_>) -> Store {
+    let limits = EvidenceLimits { max_bytes: 1_000_000, keep: Duration::from_secs(86_400) };
+    Store::open(&gateway.config_file().with_file_name("state"), limits)
+}
+
+/// Whether another rise of the tenant is not to be reported for now, as the store has it.
+fn is_quiet(gateway: &Gateway<'_>, tenant: &str) -> bool {
+    let learned = store(gateway).read().unwrap().baselines().unwrap();
+    learned.iter().any(|learned| learned.tenant == tenant && learned.quiet_until.is_some())
+}
+
 /// Has the gateway remember a day of next to nothing, as if it had watched one.
 fn remember_a_quiet_day(gateway: &Gateway<'_>, tenants: &[&str]) {
-    let state = gateway.config_file().with_file_name("state");
-    let limits = EvidenceLimits { max_bytes: 1_000_000, keep: Duration::from_secs(86_400) };
     let learned = |tenant: &&str| {
         let baseline = Baseline { bytes_per_sec: 1_000.0, minutes: 24 * 60 };
         Learned { tenant: (*tenant).to_owned(), baselines: [baseline; 2], quiet_until: None }
     };
-    Store::open(&state, limits).keep_baselines(tenants.iter().map(learned).collect());
+    store(gateway).keep_baselines(tenants.iter().map(learned).collect());
 }
 
 /// Sends datagrams to the Internet until dropped.
@@ -84,6 +93,10 @@ fn a_tenant_that_takes_the_uplink_is_held_to_its_share_over_a_crash_until_restor
         assert!(passed < EVEN_SHARE_BITS_PER_SEC as f64 * 1.1, "{passed}");
 
         gateway.kill().unwrap();
+        assert!(
+            is_quiet(gateway, "acme"),
+            "the next controller would lower its cap again a minute after it is restored"
+        );
         gateway.launch().unwrap();
         assert_eq!(cap(gateway, "acme"), EVEN_SHARE_BITS_PER_SEC);
         let told = gateway.call(&["history", "acme", "--json"]).unwrap().success().unwrap();
