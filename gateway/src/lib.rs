@@ -21,6 +21,7 @@ mod http;
 #[cfg(test)]
 mod layers;
 pub mod ledger;
+mod limits;
 pub mod link;
 pub mod metrics;
 pub mod policy;
@@ -29,3 +30,4 @@ pub mod replay;
 pub mod run;
 pub mod store;
 pub mod suspension;
+mod text;

@@ -1,10 +1,8 @@
 //! `fairway cases` and `fairway case`.
 
-use std::io::Write;
-
 use clap::Args;
 
-use super::output::{json, table};
+use super::output::{json, print, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::control::{CloseCase, NoteCase, OpenCases, ShownCase};
 use crate::enforcement::{Act, Case, CaseId};
@@ -51,7 +49,7 @@ pub(super) fn cases(args: &CasesArgs) -> Result<(), CommandError> {
     }
     let header = ["case", "tenant", "class", "severity", "department", "opened", "strike", "step", "until"];
     let shown = table(&header, open.cases.iter().map(row), &[6]);
-    Ok(std::io::stdout().lock().write_all(shown.as_bytes())?)
+    Ok(print(&shown)?)
 }
 
 pub(super) fn case(args: &CaseArgs) -> Result<(), CommandError> {
@@ -70,7 +68,7 @@ pub(super) fn case(args: &CaseArgs) -> Result<(), CommandError> {
     if args.remote.json {
         return Ok(json(&shown)?);
     }
-    Ok(std::io::stdout().lock().write_all(text(&shown).as_bytes())?)
+    Ok(print(&text(&shown))?)
 }
 
 fn row(case: &Case) -> Vec<String> {

@@ -1,19 +1,19 @@
 //! `fairway explain`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::IpAddr;
 
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::{bytes, duration, json, reasons, table};
+use super::output::{bytes, duration, json, print, reasons, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::BitRate;
 use crate::control::explain::{
     ExemptionStatus, Explanation, OwnerStatus, SampleStatus, UsageStatus, WatchedStatus,
 };
 use crate::detect::{Count, kind_label};
+use crate::text::escaped;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -29,7 +29,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), CommandError> {
     if args.remote.json {
         json(&explanation)?
     } else {
-        std::io::stdout().lock().write_all(text(&explanation).as_bytes())?
+        print(&text(&explanation))?
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ fn text(explanation: &Explanation) -> String {
             parts.push(format!(
                 "{address} is a server of {} ({}).\n\n{}",
                 owner.id,
-                owner.name,
+                escaped(&owner.name),
                 facts(owner, *at)
             ));
             if let Some(watched) = &owner.detection {
@@ -74,7 +74,7 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
             suspension.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default(),
             suspension.since,
             until.as_deref().unwrap_or("until somebody restores it"),
-            suspension.reason
+            escaped(&suspension.reason)
         )
     });
     let held = owner.lowered_cap.iter().map(|held| {

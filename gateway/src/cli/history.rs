@@ -1,11 +1,9 @@
 //! `fairway history`.
 
-use std::io::Write;
-
 use clap::Args;
 use ipnetwork::IpNetwork;
 
-use super::output::{json, table};
+use super::output::{json, print, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::Measure;
 use crate::control::History;
@@ -33,7 +31,7 @@ pub(super) fn history(args: &HistoryArgs) -> Result<(), CommandError> {
     if history.entries.is_empty() {
         eprintln!("nothing is recorded of {}", history.tenant);
     } else {
-        std::io::stdout().lock().write_all(text(&history.entries).as_bytes())?;
+        print(&text(&history.entries))?;
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ use crate::ledger::ExportError;
 use crate::replay::ReplayError;
 use crate::run::RunError;
 use crate::store::StoreError;
+use crate::text::escaped_lines;
 
 const DEFAULT_CONFIG: &str = "/etc/fairway/gateway.toml";
 const DEFAULT_SOCKET: &str = "/run/fairway/control.sock";
@@ -179,7 +180,7 @@ fn report(error: &CommandError) {
         | CommandError::Call(CallError::Refused(Failure { diagnostics: Some(_), .. })) => {
             eprintln!("{error}");
         }
-        error => eprintln!("{} {error}", output::error_heading()),
+        error => eprintln!("{} {}", output::error_heading(), escaped_lines(&error.to_string())),
     }
 }
 

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use crate::control::api::Count;
+use crate::text::{escaped, escaped_lines};
 
 /// Colours are for terminals, unless NO_COLOR (no-color.org) is set to anything.
 pub(super) fn coloured(stream: &impl IsTerminal) -> bool {
@@ -25,6 +26,11 @@ pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints lines for people; nothing in them reaches the terminal but as text.
+pub(super) fn print(lines: &str) -> io::Result<()> {
+    io::stdout().lock().write_all(escaped_lines(lines).as_bytes())
+}
+
 /// Standard output for much of it: left to itself, it is flushed at every line. To be flushed at the end.
 pub(super) fn stdout() -> impl Write {
     io::BufWriter::new(io::stdout().lock())
@@ -37,6 +43,10 @@ pub(super) fn table(
     numbers: &[usize],
 ) -> String {
     let mut table = Table::new();
+    // A name must not make a row of its own.
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_iter().map(|cell| escaped(&cell).into_owned()).collect::<Vec<_>>());
     table.load_preset(comfy_table::presets::NOTHING).set_header(header).add_rows(rows);
     for &column in numbers {
         if let Some(column) = table.column_mut(column) {

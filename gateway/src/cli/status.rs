@@ -1,8 +1,6 @@
 //! `fairway status`.
 
-use std::io::Write;
-
-use super::output::{bytes, duration, json, reasons, table};
+use super::output::{bytes, duration, json, print, reasons, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::control::api::{Count, InterfaceStatus, LedgerStatus, Status};
 
@@ -11,7 +9,7 @@ pub(super) fn status(args: &RemoteArgs) -> Result<(), CommandError> {
     if args.json {
         json(&status)?
     } else {
-        std::io::stdout().lock().write_all(text(&status).as_bytes())?
+        print(&text(&status))?
     }
     Ok(())
 }

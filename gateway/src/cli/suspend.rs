@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
-use crate::config::DurationText;
+use crate::config::{DurationText, QuantityError};
 use crate::control::api::{Restore, Restored, Suspend, Suspended};
 use crate::detect::{MeasureInForce, kind_label};
 use crate::suspension::{Scope, Suspension};
+use crate::text::escaped;
 
 #[derive(Debug, Args)]
 pub(super) struct SuspendArgs {
@@ -22,7 +23,7 @@ pub(super) struct SuspendArgs {
     #[arg(long)]
     reason: String,
     /// When it ends by itself, such as 90s, 5m, 1h, 30d; otherwise only `fairway restore` ends it
-    #[arg(long = "for", value_name = "DURATION", value_parser = str::parse::<DurationText>)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = for_some_time)]
     duration: Option<DurationText>,
     #[command(flatten)]
     remote: RemoteArgs,
@@ -45,6 +46,16 @@ pub(super) struct RestoreArgs {
     remote: RemoteArgs,
 }
 
+/// A suspension of no time is a slip: one without an end is asked for by leaving `--for` out.
+fn for_some_time(written: &str) -> Result<DurationText, String> {
+    match written.parse() {
+        Ok(DurationText(duration)) if duration.as_secs() == 0 => {
+            Err("must be a second at least; leave it out for a suspension without an end".to_owned())
+        }
+        parsed => parsed.map_err(|error: QuantityError| error.to_string()),
+    }
+}
+
 pub(super) fn suspend(args: &SuspendArgs) -> Result<(), CommandError> {
     let request = Suspend {
         scope: args.scope,
@@ -60,7 +71,7 @@ pub(super) fn suspend(args: &SuspendArgs) -> Result<(), CommandError> {
     let until = until.map_or("until restored".into(), |until| format!("until {until}"));
     eprintln!("suspended {tenant}: {}, {until}", scope.label());
     for Suspension { scope, reason, .. } in suspensions.iter().filter(|other| other.scope != *scope) {
-        eprintln!("{tenant} is suspended besides ({}) for: {reason}", scope.label());
+        eprintln!("{tenant} is suspended besides ({}) for: {}", scope.label(), escaped(reason));
     }
     Ok(())
 }
@@ -75,7 +86,10 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
     let Restored { tenant, suspensions, lifted, .. } = &ended;
     for Suspension { scope, since, reason, by, .. } in suspensions {
         let (scope, by) = (scope.label(), by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default());
-        eprintln!("restored {tenant}: it was suspended ({scope}){by} since {since:.0} for: {reason}");
+        eprintln!(
+            "restored {tenant}: it was suspended ({scope}){by} since {since:.0} for: {}",
+            escaped(reason)
+        );
     }
     for MeasureInForce { source, kind, measure, since, .. } in lifted {
         let (measure, kind) = (measure.label(), kind_label(*kind));

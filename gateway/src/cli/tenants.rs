@@ -1,8 +1,6 @@
 //! `fairway tenants`.
 
-use std::io::Write;
-
-use super::output::{bytes, json, reasons, table};
+use super::output::{bytes, json, print, reasons, table};
 use super::{CommandError, RemoteArgs, block_on};
 use crate::config::BitRate;
 use crate::control::api::{DirectionStatus, TenantStatus, Tenants};
@@ -12,7 +10,7 @@ pub(super) fn tenants(args: &RemoteArgs) -> Result<(), CommandError> {
     if args.json {
         json(&tenants)?
     } else {
-        std::io::stdout().lock().write_all(text(&tenants.tenants).as_bytes())?
+        print(&text(&tenants.tenants))?
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::suggest::nearest;
+use crate::text::is_deceptive;
 
 /// Why a value was not taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,12 +137,22 @@ pub(super) const FLAG: Scalar<bool> = Scalar {
     read: |value| value.as_bool().ok_or_else(|| Refusal::type_of(value)),
 };
 
-/// Text for people. Control characters are refused: names are shown on terminals.
+/// The longest [`TEXT`], in characters.
+const TEXT_MAX_CHARS: usize = 500;
+
+/// Text for people. What deceives is refused: names are shown on terminals.
 pub(super) const TEXT: Scalar<String> = Scalar {
     expected: "a line of text",
     read: |value| match text(value)? {
         text if text.trim().is_empty() => Err(Refusal::new("empty")),
         text if text.contains(char::is_control) => Err(Refusal::new("contains a control character")),
+        text if text.contains(is_deceptive) => {
+            Err(Refusal::new("contains a character that hides or turns others"))
+        }
+        text if text.chars().count() > TEXT_MAX_CHARS => Err(Refusal::new(format!(
+            "{} characters long, {TEXT_MAX_CHARS} are the most",
+            text.chars().count()
+        ))),
         text => Ok(text.to_owned()),
     },
 };

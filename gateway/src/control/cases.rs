@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::api::VERSION;
-use super::server::{Operator, Shared, crashed, failure};
+use super::server::{Operator, Shared, checked, crashed, failure};
 use crate::controller::{CaseError, Controller};
 use crate::enforcement::{Case, CaseId, Resolution};
 use crate::store::CaseEntry;
@@ -75,7 +75,10 @@ pub(super) async fn note(
     Extension(Operator(by)): Extension<Operator>,
     Json(NoteCase { text }): Json<NoteCase>,
 ) -> Response {
-    about(shared, id, move |controller| controller.note_case(id, &by, text)).await
+    match checked(&text) {
+        Ok(text) => about(shared, id, move |controller| controller.note_case(id, &by, text)).await,
+        Err(refused) => refused,
+    }
 }
 
 pub(super) async fn close(
@@ -85,7 +88,12 @@ pub(super) async fn close(
     Json(CloseCase { mistaken, reason }): Json<CloseCase>,
 ) -> Response {
     let resolution = if mistaken { Resolution::Mistaken } else { Resolution::Restored };
-    about(shared, id, move |controller| controller.close_case(id, resolution, &by, reason)).await
+    match checked(&reason) {
+        Ok(reason) => {
+            about(shared, id, move |controller| controller.close_case(id, resolution, &by, reason)).await
+        }
+        Err(refused) => refused,
+    }
 }
 
 /// Does something to a case, and answers with the case.

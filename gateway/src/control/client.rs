@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::api::Failure;
+use crate::limits;
 
 /// The server gives up after 60 seconds; a controller that does not even do that hangs.
 const PATIENCE: Duration = Duration::from_secs(65);
@@ -46,6 +47,16 @@ pub enum CallError {
     Denied {
         /// The socket that was tried.
         socket: PathBuf,
+    },
+    /// This process, or the machine, is at a limit.
+    #[error("cannot talk to the controller on {socket}: {source}. {remedy}")]
+    AtLimit {
+        /// The socket that was tried.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What the operator can do.
+        remedy: &'static str,
     },
     /// The controller refused or failed.
     #[error("{}", .0.error)]
@@ -134,7 +145,10 @@ impl Client {
         let socket = self.socket.clone();
         match source.kind() {
             io::ErrorKind::PermissionDenied => CallError::Denied { socket },
-            _ => CallError::NotRunning { socket, source },
+            _ => match limits::remedy(&source) {
+                Some(remedy) => CallError::AtLimit { socket, source, remedy },
+                None => CallError::NotRunning { socket, source },
+            },
         }
     }
 }

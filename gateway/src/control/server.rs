@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -32,9 +33,30 @@ use crate::detect::source_of;
 use crate::http::{self, Limits};
 use crate::store::StoreError;
 use crate::suspension::Suspension;
+use crate::text;
 
 /// A reload of a configuration of 100,000 tenants is a matter of seconds, and may wait for another.
-const LIMITS: Limits = Limits { connections: 16, lifetime: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    connections: 64,
+    requests: &[LOOKS, ACTS, RELOADS, LISTS],
+    kind: |head| match (&head.method, head.uri.path()) {
+        (&Method::POST, "/v1/reload") => 2,
+        (&Method::POST, _) => 1,
+        (_, "/v1/tenants" | "/v1/config") => 3,
+        _ => 0,
+    },
+    lifetime: Duration::from_secs(60),
+    refusal: |status| failure(status, status.canonical_reason().unwrap_or("refused")),
+};
+/// Requests of a kind at a time: whoever wants to see much, or reloads, keeps nobody from suspending a tenant.
+const LOOKS: usize = 16;
+const ACTS: usize = 16;
+const RELOADS: usize = 4;
+/// Megabytes of memory each, with many tenants.
+const LISTS: usize = 4;
+
+/// Longest text that axum says of a request that it refuses.
+const REFUSAL_MAX_BYTES: usize = 64 * 1024;
 
 /// Asks the service for a reload, and gets its outcome.
 #[derive(Debug)]
@@ -73,12 +95,30 @@ pub async fn serve(
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
         })
+        .method_not_allowed_fallback(async || {
+            failure(StatusCode::METHOD_NOT_ALLOWED, "this request is made by another method")
+        })
+        .layer(map_response(as_failure))
         .with_state(Shared { controller, reloads });
     let admitted_only = move |stream: &UnixStream| {
         let peer = stream.peer_cred().ok();
         router.clone().layer(from_fn(move |request, next| admit(access, peer, request, next)))
     };
     http::serve(listener, LIMITS, admitted_only, stop).await;
+}
+
+/// Makes a [`Failure`] of what axum itself refuses: a body that is not the JSON that is asked for, or too long, a
+/// path or a query that cannot be read.
+async fn as_failure(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if !(status.is_client_error() || status.is_server_error()) || is_json {
+        return response;
+    }
+    let told = axum::body::to_bytes(response.into_body(), REFUSAL_MAX_BYTES).await.unwrap_or_default();
+    let told = String::from_utf8_lossy(&told);
+    let canonical = status.canonical_reason().unwrap_or("refused");
+    failure(status, if told.is_empty() { canonical } else { &told })
 }
 
 /// Who asks, by name.
@@ -155,6 +195,14 @@ async fn suspend(
     Extension(Operator(by)): Extension<Operator>,
     Json(request): Json<Suspend>,
 ) -> Response {
+    let reason = match checked(&request.reason) {
+        Ok(reason) => reason,
+        Err(refused) => return refused,
+    };
+    if request.for_seconds == Some(0) {
+        let error = "a suspension of no time: leave `for_seconds` out for one without an end";
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, error);
+    }
     let since = Timestamp::now();
     let until = request.for_seconds.map(|seconds| SignedDuration::try_from(Duration::from_secs(seconds)));
     let until = match until.map(|length| length.and_then(|length| since.checked_add(length))).transpose() {
@@ -163,7 +211,7 @@ async fn suspend(
             return failure(StatusCode::UNPROCESSABLE_ENTITY, &format!("that is too long a time: {error}"));
         }
     };
-    let Suspend { scope, reason, .. } = request;
+    let scope = request.scope;
     let suspension = Suspension { scope, reason, by: Some(by.clone()), since, until };
     change_tenant(shared, tenant, move |controller, tenant| {
         let suspensions = controller.suspend(tenant, suspension.clone())?;
@@ -181,6 +229,10 @@ async fn restore(
     Json(request): Json<Restore>,
 ) -> Response {
     let Restore { reason, scope, source } = request;
+    let reason = match checked(&reason) {
+        Ok(reason) => reason,
+        Err(refused) => return refused,
+    };
     let of = match (scope, source) {
         (None, None) => Released::All,
         (Some(scope), None) => Released::Scope(scope),
@@ -206,6 +258,10 @@ async fn acknowledge(
     Extension(Operator(by)): Extension<Operator>,
     Json(Acknowledge { reason }): Json<Acknowledge>,
 ) -> Response {
+    let reason = match checked(&reason) {
+        Ok(reason) => reason,
+        Err(refused) => return refused,
+    };
     let done = spawn_blocking(move || {
         let losses = shared.controller.acknowledge(&by, reason.clone())?;
         tracing::info!(by, reason, losses = losses.len(), "losses of the ledger are acknowledged");
@@ -216,6 +272,12 @@ async fn acknowledge(
         Ok(Err(error)) => failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
         Err(crash) => crashed(&crash),
     }
+}
+
+/// A reason as it may be recorded.
+#[expect(clippy::result_large_err, reason = "the response is sent as it is, once")]
+pub(super) fn checked(reason: &str) -> Result<String, Response> {
+    text::reason(reason).map_err(|error| failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()))
 }
 
 /// Takes something from a tenant, or gives it back.

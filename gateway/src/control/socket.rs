@@ -1,14 +1,15 @@
 //! The file of the control socket: one controller at a time, no moment at which others may connect.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid};
 
 use super::peer::Access;
+use crate::limits;
 
 /// Holds the control socket's name; dropping it removes the file.
 ///
@@ -18,6 +19,8 @@ use super::peer::Access;
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
+    /// Device and inode of the file.
+    file: (u64, u64),
     _lock: File,
 }
 
@@ -34,6 +37,16 @@ pub enum SocketError {
         pid: String,
         /// The socket.
         path: PathBuf,
+    },
+    /// Something else has the name.
+    #[error("{path} is {what}, and is left as it is. {remedy}")]
+    Occupied {
+        /// The name.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+        /// What the operator can do.
+        remedy: &'static str,
     },
     /// `gateway.control_group` names no group.
     #[error("there is no group {0:?}. Create it (groupadd --system {0}) or correct gateway.control_group")]
@@ -67,8 +80,10 @@ impl ControlSocket {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(parent);
         made.map_err(MAKE_DIRECTORY.failed(parent))?;
         let lock = lock(path)?;
+        must_be_free(path)?;
         let listener = bind(path, group)?;
-        let socket = Self { path: path.into(), _lock: lock };
+        let file = fs::symlink_metadata(path).map_err(BIND.failed(path))?;
+        let socket = Self { path: path.into(), file: (file.dev(), file.ino()), _lock: lock };
         listener.set_nonblocking(true).map_err(BIND.failed(path))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(BIND.failed(path))?;
         Ok((socket, listener, Access { owner: Uid::effective(), group }))
@@ -77,7 +92,12 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        let is_ours = |file: &Metadata| (file.dev(), file.ino()) == self.file;
+        let removed = fs::symlink_metadata(&self.path).and_then(|file| match is_ours(&file) {
+            true => fs::remove_file(&self.path),
+            false => Err(io::Error::other("another file has taken its place")),
+        });
+        if let Err(error) = removed {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
         }
     }
@@ -106,7 +126,10 @@ const HAND_OVER: Step = Step {
 impl Step {
     fn failed(&self, path: &Path) -> impl Fn(io::Error) -> SocketError {
         let Self { what, remedy } = *self;
-        move |source| SocketError::Io { what, path: path.into(), source, remedy }
+        move |source| {
+            let remedy = limits::remedy(&source).unwrap_or(remedy);
+            SocketError::Io { what, path: path.into(), source, remedy }
+        }
     }
 }
 
@@ -133,6 +156,29 @@ fn lock(socket: &Path) -> Result<File, SocketError> {
             Err(SocketError::AlreadyRunning { pid, path: socket.into() })
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Refuses a name that something else has than the socket of a controller that died: it would be replaced.
+fn must_be_free(path: &Path) -> Result<(), SocketError> {
+    const RENAME: &str = "Correct gateway.control_socket, or move it away";
+    let occupied = |what, remedy| Err(SocketError::Occupied { path: path.into(), what, remedy });
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(BIND.failed(path)(error)),
+    };
+    if !found.file_type().is_socket() {
+        return occupied("no socket", RENAME);
+    }
+    if found.uid() != Uid::effective().as_raw() && !Uid::effective().is_root() {
+        return occupied("another user's socket", RENAME);
+    }
+    // A controller would hold the lock.
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Ok(_) => occupied("a socket that another program serves", RENAME),
+        Err(error) => Err(BIND.failed(path)(error)),
     }
 }
 
@@ -167,8 +213,7 @@ fn beside(socket: &Path, extension: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -207,6 +252,34 @@ mod tests {
         assert!(UnixStream::connect(&path).is_err());
         let _socket = ControlSocket::claim(&path, None).unwrap();
         UnixStream::connect(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_of_ours_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let refused = |name: &str| ControlSocket::claim(&at(name), None).unwrap_err().to_string();
+        fs::write(at("notes"), "of great value").unwrap();
+        assert!(refused("notes").contains("is no socket, and is left as it is"), "{}", refused("notes"));
+        symlink("notes", at("link")).unwrap();
+        assert!(refused("link").contains("is no socket"));
+        assert_eq!(fs::read_to_string(at("link")).unwrap(), "of great value");
+        fs::create_dir(at("directory")).unwrap();
+        assert!(refused("directory").contains("is no socket"));
+        let _other = UnixListener::bind(at("served")).unwrap();
+        assert!(refused("served").contains("a socket that another program serves"));
+        UnixStream::connect(at("served")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_took_its_place_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let socket = ControlSocket::claim(&path, None).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "another's").unwrap();
+        drop(socket);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another's");
     }
 
     #[tokio::test]

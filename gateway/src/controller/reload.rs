@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::{Diagnostics, Digest};
 use crate::dataplane::{Applied, DataplaneError};
+use crate::limits;
 
 /// A reload that succeeded.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ pub fn listen_remedy(error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::AddrNotAvailable => {
             "No interface of this router has the address: correct metrics.listen"
         }
-        _ => "Change metrics.listen",
+        _ => limits::remedy(error).unwrap_or("Change metrics.listen"),
     }
 }
 

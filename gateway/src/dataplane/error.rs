@@ -1,5 +1,7 @@
 //! Errors of the data plane, in the operator's terms.
 
+use crate::limits;
+
 /// What went wrong, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {cause}. {remedy}")]
@@ -13,12 +15,15 @@ pub struct DataplaneError {
 }
 
 impl DataplaneError {
+    /// Of an error of the system. A limit that was reached has a remedy of its own, whatever was tried.
     pub(super) fn new(
         what: impl Into<String>,
         cause: impl std::fmt::Display,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { what: what.into(), cause: cause.to_string(), remedy: remedy.into() }
+        let cause = cause.to_string();
+        let remedy = limits::remedy_in(&cause).map_or_else(|| remedy.into(), str::to_owned);
+        Self { what: what.into(), cause, remedy }
     }
 }
 

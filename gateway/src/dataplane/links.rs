@@ -96,7 +96,8 @@ pub(super) fn remove(pin: &LinkPin) -> Result<(), DataplaneError> {
 fn cannot_attach(interface: &Interface, error: &dyn std::error::Error) -> DataplaneError {
     let cause = chain(error);
     let remedy = match interface.mode {
-        _ if cause.contains("os error 16") => {
+        // EBUSY: in the same mode; EEXIST: in the other one (dev_xdp_attach in net/core/dev.c).
+        _ if cause.contains("(os error 16)") || cause.contains("(os error 17)") => {
             "Another XDP program is attached there: `ip link show` names it, `ip link set dev IFACE xdp off` removes it"
         }
         Mode::Native => {

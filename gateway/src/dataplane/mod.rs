@@ -368,7 +368,7 @@ impl Dataplane {
     /// # Errors
     /// If a pin cannot be removed; the others are removed all the same.
     pub fn detach_pinned(pin_dir: &Path) -> Result<Vec<String>, DataplaneError> {
-        Pins::find(pin_dir).map_or(Ok(Vec::new()), |pins| remove_all(&pins))
+        Pins::find(pin_dir)?.map_or(Ok(Vec::new()), |pins| remove_all(&pins))
     }
 }
 

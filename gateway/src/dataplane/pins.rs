@@ -59,7 +59,7 @@ pub fn pin_place(dir: &Path) -> PinPlace {
 /// # Errors
 /// If the links may not be read; without any, there is none.
 pub fn pinned_programs(dir: &Path) -> Result<HashMap<u32, u32>, DataplaneError> {
-    let Some(pins) = Pins::find(dir) else { return Ok(HashMap::new()) };
+    let Some(pins) = Pins::find(dir)? else { return Ok(HashMap::new()) };
     let program = |pin: LinkPin| {
         let link = PinnedLink::from_pin(&pin.path).and_then(|link| FdLink::from(link).info());
         link.map(|link| (pin.ifindex, link.program_id()))
@@ -112,8 +112,24 @@ impl Pins {
     }
 
     /// The directory, if there is one with anything in it; nothing is made.
-    pub(super) fn find(dir: &Path) -> Option<Self> {
-        (dir.is_dir() && is_bpffs(dir)).then(|| Self { dir: dir.to_owned(), _lock: None })
+    ///
+    /// # Errors
+    /// If it may not be looked at: what may not be seen may well be there.
+    pub(super) fn find(dir: &Path) -> Result<Option<Self>, DataplaneError> {
+        match fs::metadata(dir) {
+            Ok(found) if found.is_dir() && is_bpffs(dir) => {
+                Ok(Some(Self { dir: dir.to_owned(), _lock: None }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(DataplaneError::new(
+                format!("looking for what is pinned at {}", dir.display()),
+                error,
+                "Run as root: what is attached is unknown until then",
+            )),
+        }
     }
 
     /// All generations, the newest first.

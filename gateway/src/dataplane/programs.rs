@@ -89,7 +89,6 @@ fn remedy(os_error: Option<i32>) -> String {
         Some(libc::EPERM) => {
             "Fairway needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and a kernel that is not locked down".into()
         }
-        Some(libc::ENOMEM) => "The kernel is short of memory: free some, or lower [gateway] limits".into(),
         // Its verifier refuses with these: an access it cannot prove, an instruction, more work than it does.
         Some(libc::EACCES | libc::EINVAL | libc::E2BIG) => format!(
             "The kernel cannot follow the programs, which is a defect of Fairway: please report these lines and the \
@@ -114,7 +113,7 @@ mod tests {
             not_loaded("tenant_side", &ProgramError::IOError(error)).to_string()
         };
         assert!(advice(libc::EPERM).contains("needs root"));
-        assert!(advice(libc::ENOMEM).contains("short of memory"));
+        assert!(advice(libc::ENOMEM).contains("Memory is short"));
         for refused in [libc::EACCES, libc::EINVAL, libc::E2BIG] {
             let advice = advice(refused);
             assert!(advice.contains("please report") && !advice.contains("needs root"), "{advice}");

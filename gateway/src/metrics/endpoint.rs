@@ -22,7 +22,13 @@ use crate::http::{Limits, serve};
 
 /// A pair of Prometheus servers and an operator's browser at the same time. The lifetime is over
 /// Prometheus's default scrape timeout of ten seconds.
-const LIMITS: Limits = Limits { connections: 8, lifetime: Duration::from_secs(30) };
+const LIMITS: Limits = Limits {
+    connections: 64,
+    requests: &[8],
+    kind: |_| 0,
+    lifetime: Duration::from_secs(30),
+    refusal: IntoResponse::into_response,
+};
 /// Series are handed to the connection in pieces of this many bytes, of which four may wait.
 const PIECE: usize = 64 * 1024;
 const PIECES_WAITING: usize = 4;

@@ -7,6 +7,7 @@ mod commands;
 mod comparison;
 mod explain;
 mod fake;
+mod hostile;
 mod lowered_caps;
 mod metrics;
 mod offences;

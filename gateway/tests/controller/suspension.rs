@@ -175,6 +175,8 @@ fn a_suspension_ends_by_itself() {
     assert_eq!(restriction(&gateway, "acme"), Some(Restriction::NO_MAIL));
     eventually("the end of the suspension", || restriction(&gateway, "acme").is_none());
     assert!(Timestamp::now() >= before + 2.seconds(), "ended before its time");
+    // It is recorded after it has ended.
+    eventually("the record of the end", || history(&gateway, "acme")[0]["change"] == "expired");
     let entry = &history(&gateway, "acme")[0];
     let expected = json!({
         "entry": "suspension",
