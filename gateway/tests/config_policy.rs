@@ -183,6 +183,7 @@ fn what_is_left_out_has_its_default() {
             "control_group": null,
             "pin_dir": "/sys/fs/bpf/fairway/edge1",
             "on_stop": "keep",
+            "removal_limit_percent": 50,
             "forwarding": "stack",
             "unknown_sources": "drop",
             "fragments": "allow",

@@ -51,7 +51,7 @@ enum Command {
     /// Validate a configuration without touching anything
     Check(check::CheckArgs),
     /// Have the running gateway read its configuration again
-    Reload(RemoteArgs),
+    Reload(reload::ReloadArgs),
     /// Show what the running gateway does
     Status(RemoteArgs),
     /// Show every tenant with its counters

@@ -1,12 +1,24 @@
 //! `fairway reload`.
 
+use clap::Args;
+
 use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
 use crate::control::CallError;
 use crate::control::api::ReloadDone;
 
-pub(super) fn reload(args: &RemoteArgs) -> Result<(), CommandError> {
-    let done: ReloadDone = match block_on(args.client()?.post("/v1/reload")) {
+#[derive(Debug, Args)]
+pub(super) struct ReloadArgs {
+    /// Take a configuration without all, or more than `gateway.removal_limit_percent`, of the tenants in force
+    #[arg(long)]
+    accept_removals: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) fn reload(ReloadArgs { accept_removals, remote: args }: &ReloadArgs) -> Result<(), CommandError> {
+    let path = if *accept_removals { "/v1/reload?accept_removals=true" } else { "/v1/reload" };
+    let done: ReloadDone = match block_on(args.client()?.post(path)) {
         Err(CommandError::Call(CallError::Refused(failure))) if args.json => {
             json(&failure)?;
             return Err(CommandError::Reported);

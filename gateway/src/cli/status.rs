@@ -2,7 +2,7 @@
 
 use super::output::{bytes, duration, json, print, reasons, table};
 use super::{CommandError, RemoteArgs, block_on};
-use crate::control::api::{Count, InterfaceStatus, LedgerStatus, Status};
+use crate::control::api::{ConfigStatus, Count, InterfaceStatus, LedgerStatus, Status};
 
 pub(super) fn status(args: &RemoteArgs) -> Result<(), CommandError> {
     let status: Status = block_on(args.client()?.get("/v1/status"))?;
@@ -28,7 +28,7 @@ fn text(status: &Status) -> String {
     let facts = [
         ("gateway", format!("{} (fairway {}, pid {})", status.name, status.release, status.pid)),
         ("running for", duration(status.uptime_seconds)),
-        ("config", format!("{}, read at {:.0}", config.file.display(), config.loaded_at)),
+        ("config", in_force(config)),
         ("digest", config.digest.clone()),
         ("last reload", reload),
         ("warnings", config.warnings.to_string()),
@@ -40,6 +40,17 @@ fn text(status: &Status) -> String {
     ];
     let facts: String = facts.iter().map(|(name, fact)| format!("{name:<12}{fact}\n")).collect();
     format!("{facts}\n{}", interfaces(&status.interfaces))
+}
+
+/// Where the configuration in force comes from.
+fn in_force(config: &ConfigStatus) -> String {
+    let file = config.file.display();
+    match config.kept_since {
+        None => format!("{file}, read at {:.0}", config.loaded_at),
+        Some(since) => {
+            format!("STALE: not {file}, but what it was at {since:.0}; mend the files, then fairway reload")
+        }
+    }
 }
 
 fn ledger(ledger: &LedgerStatus) -> String {

@@ -27,11 +27,13 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Files that match `pattern`, relative to `directory`, and were not named before, by name.
+    /// Files that match `pattern`, relative to `directory`, and were not named before, by name; none if they are not
+    /// searched for.
     pub(super) fn matching(
         &mut self,
         directory: &Path,
         pattern: &At<String>,
+        is_searched: bool,
         found: &mut Diagnostics,
     ) -> Vec<PathBuf> {
         let files = match FilePattern::new(directory, &pattern.value) {
@@ -45,6 +47,10 @@ impl Files {
                 return Vec::new();
             }
         };
+        if !is_searched {
+            self.sources.add_pattern(files);
+            return Vec::new();
+        }
         let mut paths = Vec::new();
         let mut matches = 0;
         for entry in files.search() {
@@ -79,6 +85,13 @@ impl Files {
         let contents = Contents::read(self.next_rank(), path)?;
         self.include(path, &contents.digest());
         Ok(contents)
+    }
+
+    /// Takes what is known of a file as read.
+    pub(super) fn take(&mut self, path: &Path, bytes: &[u8]) -> Contents {
+        let contents = Contents { order: self.next_rank(), path: path.to_owned(), bytes: bytes.to_vec() };
+        self.include(path, &contents.digest());
+        contents
     }
 
     /// The rank of the next file.

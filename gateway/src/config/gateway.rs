@@ -28,6 +28,9 @@ const CONTROL_SOCKET: &str = "/run/fairway/control.sock";
 const PIN_ROOT: &str = "/sys/fs/bpf/fairway";
 const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
+/// Tenants come and go by the dozen; half of them at once is more likely a directory that is half there.
+const REMOVAL_LIMIT_PERCENT: u32 = 50;
+
 const ON_STOP: Choice<OnStop> = Choice(&[("keep", OnStop::Keep), ("detach", OnStop::Detach)]);
 const FORWARDING: Choice<Forwarding> = Choice(&[("stack", Forwarding::Stack), ("xdp", Forwarding::Xdp)]);
 const UNKNOWN_SOURCES: Choice<UnknownSources> =
@@ -81,6 +84,11 @@ pub(super) fn read_gateway(root: &mut Table<'_>) -> GatewaySection {
             control_group: table.optional("control_group", &TEXT).map(|group| group.value),
             pin_dir: table.or("pin_dir", &ABSOLUTE_PATH, PathBuf::from(PIN_ROOT).join(&name)),
             on_stop: table.or("on_stop", &ON_STOP, OnStop::Keep),
+            removal_limit_percent: table.or(
+                "removal_limit_percent",
+                &NumberWithin(0..=100),
+                REMOVAL_LIMIT_PERCENT,
+            ),
             forwarding: table.or("forwarding", &FORWARDING, Forwarding::Stack),
             unknown_sources: table.or("unknown_sources", &UNKNOWN_SOURCES, UnknownSources::Drop),
             fragments: table.or("fragments", &FRAGMENTS, Fragments::Allow),

@@ -10,7 +10,8 @@ use super::advice::advice;
 use super::check;
 use super::detect::{read_drop_list, report_strangers};
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::files::Files;
+use super::files::{Contents, Files};
+use super::kept::{KeptFile, KeptFiles};
 use super::main_file::MainFile;
 use super::reader::read_file;
 use super::source::Span;
@@ -26,6 +27,8 @@ pub struct Loaded {
     pub config: Config,
     /// What the operator should look at, whatever the time; no errors among them.
     pub warnings: Diagnostics,
+    /// The files that it was read from.
+    pub files: KeptFiles,
 }
 
 impl Loaded {
@@ -60,8 +63,25 @@ impl Loader {
     /// # Errors
     /// As those of [`load()`].
     pub fn load(&mut self, file: &Path) -> Result<Loaded, Diagnostics> {
+        self.load_from(file, None)
+    }
+
+    /// Reads a copy of files instead.
+    ///
+    /// # Errors
+    /// As those of [`load()`]: what one release takes, another may not.
+    pub fn load_kept(&mut self, kept: &KeptFiles) -> Result<Loaded, Diagnostics> {
+        self.load_from(&kept.main.path, Some(kept)).map(|mut loaded| {
+            loaded.config.kept_since = Some(kept.at());
+            loaded
+        })
+    }
+
+    fn load_from(&mut self, file: &Path, kept: Option<&KeptFiles>) -> Result<Loaded, Diagnostics> {
         let mut reading = Reading {
+            kept,
             files: Files::default(),
+            copies: Copies::default(),
             tenants: Vec::new(),
             drop_lists: Vec::new(),
             listed: Vec::new(),
@@ -77,8 +97,11 @@ impl Loader {
 }
 
 /// What has been read so far.
-struct Reading {
+struct Reading<'k> {
+    /// What is read in the place of the files; none: the files are.
+    kept: Option<&'k KeptFiles>,
     files: Files,
+    copies: Copies,
     /// Of all files; sorted by id, those with the same id as they were written.
     tenants: Vec<Arc<Tenant>>,
     drop_lists: Vec<PathBuf>,
@@ -86,10 +109,18 @@ struct Reading {
     found: Diagnostics,
 }
 
-impl Reading {
+/// Copies of the files that were read.
+#[derive(Default)]
+struct Copies {
+    main: Option<KeptFile>,
+    tenants: Vec<KeptFile>,
+    drop_lists: Vec<KeptFile>,
+}
+
+impl Reading<'_> {
     /// Reads and checks everything; none if the main file cannot be read, which is reported.
     fn read(&mut self, file: &Path, cache: &mut Cache) -> Option<MainFile> {
-        let contents = match self.files.read(file) {
+        let contents = match self.contents(file, |kept| std::slice::from_ref(&kept.main)) {
             Ok(contents) => contents,
             Err(error) => {
                 self.found.push(
@@ -102,6 +133,7 @@ impl Reading {
         };
         self.files.see(file);
         let source = contents.into_source(&mut self.found);
+        self.copies.main = Some((&source).into());
         let (main, own_tenants) =
             read_file(&source, (Syntax::Toml, &ColumnNames::default()), &mut self.found, |root| {
                 let main = MainFile::read(root);
@@ -134,6 +166,13 @@ impl Reading {
         Some(main)
     }
 
+    /// The bytes of a file, or of the copy of it among some that are kept.
+    fn contents(&mut self, path: &Path, among: fn(&KeptFiles) -> &[KeptFile]) -> std::io::Result<Contents> {
+        let Some(kept) = self.kept else { return self.files.read(path) };
+        let kept = among(kept).iter().find(|kept| kept.path == path).ok_or(std::io::ErrorKind::NotFound)?;
+        Ok(self.files.take(path, kept.text.as_bytes()))
+    }
+
     /// Reads all files that the main file's patterns name.
     fn read_tenant_files(
         &mut self,
@@ -142,10 +181,19 @@ impl Reading {
         cache: &mut Cache,
     ) -> Vec<Arc<TenantsFile>> {
         let mut named = Vec::new();
-        for pattern in &main.gateway.tenant_files {
-            for path in self.files.matching(directory, pattern, &mut self.found) {
+        if let (Some(kept), Some(pattern)) = (self.kept, main.gateway.tenant_files.first()) {
+            for copy in &kept.tenants {
                 let order = self.files.next_rank();
-                named.push(Named { order, path, named_at: pattern.span.clone() });
+                let text = Some(Arc::clone(&copy.text));
+                named.push(Named { order, path: copy.path.clone(), named_at: pattern.span.clone(), text });
+            }
+        }
+        for pattern in main.gateway.tenant_files.iter() {
+            // Where files are to be looked for later on is known from copies as well.
+            let paths = self.files.matching(directory, pattern, self.kept.is_none(), &mut self.found);
+            for path in paths.into_iter().filter(|_| self.kept.is_none()) {
+                let order = self.files.next_rank();
+                named.push(Named { order, path, named_at: pattern.span.clone(), text: None });
             }
         }
         let mut files = Vec::with_capacity(named.len());
@@ -153,6 +201,7 @@ impl Reading {
             match file {
                 Ok(file) => {
                     self.files.include(&path, &file.digest);
+                    self.copies.tenants.push(file.copy());
                     self.found.extend(&file.found);
                     files.push(file);
                 }
@@ -167,9 +216,10 @@ impl Reading {
     }
 
     fn read_drop_list(&mut self, path: &Path, named_at: &Span) {
-        match self.files.read(path) {
+        match self.contents(path, |kept| &kept.drop_lists) {
             Ok(contents) => {
                 let source = contents.into_source(&mut self.found);
+                self.copies.drop_lists.push((&source).into());
                 self.listed.extend(read_drop_list(&source, &mut self.found));
                 self.drop_lists.push(path.to_owned());
             }
@@ -192,6 +242,7 @@ impl Reading {
             file: file.to_owned(),
             sources,
             digest,
+            kept_since: None,
             gateway: main.gateway.settings,
             interfaces: main.interfaces,
             fair_use: main.fair_use.settings,
@@ -205,6 +256,9 @@ impl Reading {
             written: main.written,
             tenants: self.tenants,
         };
-        Loaded { config, warnings: self.found }
+        let Copies { main, tenants, drop_lists } = self.copies;
+        // Without a main file there is nothing to finish.
+        let main = main.unwrap_or_else(|| KeptFile { path: file.to_owned(), text: "".into() });
+        Loaded { config, warnings: self.found, files: KeptFiles::new(main, tenants, drop_lists) }
     }
 }

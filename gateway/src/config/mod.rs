@@ -24,6 +24,7 @@ mod exemption;
 mod expiry;
 mod files;
 mod gateway;
+mod kept;
 mod load;
 mod locate;
 mod main_file;
@@ -33,6 +34,7 @@ mod open;
 mod pattern;
 mod ports;
 mod reader;
+mod removals;
 mod source;
 mod sources;
 mod suggest;
@@ -51,10 +53,12 @@ pub use enforcement::{
     CaseClass, CaseSeverity, Department, Enforcement, EnforcementMode, Ladder, OfficeHours, Release,
     Restrict, Step,
 };
+pub use kept::{KeptError, KeptFiles};
 pub use load::{Loaded, Loader, load};
 pub use locate::{Paths, locate};
 pub use model::*;
 pub(crate) use network::port_range_text;
+pub use removals::Removals;
 pub use sources::{Sources, Stand};
 pub(crate) use units::SizeText;
 pub use units::{DurationText, QuantityError};

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::source::Span;
 use super::{Detection, Enforcement, Sources};
 use crate::domain::{BitRate, LineRate, Mode, Side};
+use crate::text::escaped;
 
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Config {
     /// SHA-256 over length and bytes of all files read, in order: the version that decisions are
     /// recorded under.
     pub digest: Digest,
+    /// Since when it was in force, if it was read from the copy of that time: the files were not to be used.
+    pub kept_since: Option<Timestamp>,
     /// Settings of the gateway itself.
     pub gateway: Gateway,
     /// Interfaces to police, in the order written; never empty.
@@ -78,6 +82,8 @@ pub struct Gateway {
     pub pin_dir: PathBuf,
     /// What SIGTERM does to the data plane.
     pub on_stop: OnStop,
+    /// Share of the tenants, in percent, that a reload may remove without being told to.
+    pub removal_limit_percent: u32,
     /// Who forwards what may pass; fixed while the gateway runs.
     pub forwarding: Forwarding,
     /// What happens to packets on a tenant interface whose source is no tenant's.
@@ -393,7 +399,7 @@ pub struct SmtpExemption {
     /// Who approved it.
     pub approved_by: Option<String>,
     /// The first instant at which it no longer holds (a date means its end, UTC).
-    pub expires: jiff::Timestamp,
+    pub expires: Timestamp,
     /// Where that is written.
     pub(super) expires_at: Span,
     /// Where it was written.
@@ -403,7 +409,7 @@ pub struct SmtpExemption {
 impl SmtpExemption {
     /// Whether it holds at `now`.
     #[must_use]
-    pub fn holds_at(&self, now: jiff::Timestamp) -> bool {
+    pub fn holds_at(&self, now: Timestamp) -> bool {
         now < self.expires
     }
 }
@@ -433,6 +439,7 @@ pub struct Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+        let file = self.file.to_string_lossy();
+        write!(f, "{}:{}:{}", escaped(&file), self.line, self.column)
     }
 }

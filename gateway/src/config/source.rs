@@ -7,13 +7,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Place;
+use crate::text::escaped;
 
 /// One file that was read.
 pub(super) struct Source {
     /// Rank among the files read: diagnostics are shown in this order. Files that come or go change it.
     order: AtomicUsize,
     path: Arc<Path>,
-    text: String,
+    text: Arc<str>,
     /// Byte offset at which each line starts.
     line_starts: Vec<usize>,
 }
@@ -22,11 +23,20 @@ impl Source {
     pub(super) fn new(order: usize, path: &Path, text: String) -> Arc<Self> {
         let line_starts =
             std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Arc::new(Self { order: AtomicUsize::new(order), path: path.into(), text, line_starts })
+        Arc::new(Self { order: AtomicUsize::new(order), path: path.into(), text: text.into(), line_starts })
     }
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text, without a copy of it.
+    pub(super) fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Gives it another rank.
@@ -114,7 +124,7 @@ impl Span {
         let last = self.source.line_index(self.range.end);
         let offset = self.source.line_starts[first];
         Excerpt {
-            path: self.source.path.to_string_lossy(),
+            path: escaped(&self.source.path.to_string_lossy()).into_owned().into(),
             first_line: first + 1,
             text: self.source.lines(first, last),
             underlined: self.range.start - offset..self.range.end - offset,

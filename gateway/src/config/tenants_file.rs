@@ -13,6 +13,7 @@ use std::thread;
 
 use super::diagnostic::Diagnostics;
 use super::files::{Contents, FileDigest};
+use super::kept::KeptFile;
 use super::main_file::MainFile;
 use super::open::open_regular;
 use super::reader::read_file;
@@ -39,6 +40,10 @@ impl TenantsFile {
             root.tables("tenant", |table| read_tenant(table, main))
         });
         Self { source, digest, tenants, found }
+    }
+
+    pub(super) fn copy(&self) -> KeptFile {
+        (&self.source).into()
     }
 
     /// Whether the file reads the same as before. It is compared piece by piece: memory for all of it, which is
@@ -72,6 +77,8 @@ pub(super) struct Named {
     pub(super) path: PathBuf,
     /// Where the main file names it.
     pub(super) named_at: Span,
+    /// What is taken for its text; none: it is read.
+    pub(super) text: Option<Arc<str>>,
 }
 
 impl Cache {
@@ -90,7 +97,12 @@ impl Cache {
         main: &MainFile,
     ) -> Vec<(Named, io::Result<Arc<TenantsFile>>)> {
         let before = &self.files;
-        let read = |Named { order, path, .. }: &Named| {
+        let read = |Named { order, path, text, .. }: &Named| {
+            if let Some(text) = text {
+                let bytes = text.as_bytes().to_vec();
+                let contents = Contents { order: *order, path: path.clone(), bytes };
+                return Ok(Arc::new(TenantsFile::read(contents, main)));
+            }
             Ok(match before.get(path) {
                 Some(file) if file.still_says(path)? => {
                     file.source.set_order(*order);

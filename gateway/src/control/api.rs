@@ -93,6 +93,9 @@ pub struct ConfigStatus {
     pub loaded_at: Timestamp,
     /// How many warnings it gave.
     pub warnings: usize,
+    /// Since when it was in force before, if it was taken from the copy of that time: the files were not to be used.
+    #[serde(default)]
+    pub kept_since: Option<Timestamp>,
     /// The last reload, or the start.
     pub last_reload: ReloadStatus,
 }
@@ -373,6 +376,7 @@ impl ConfigStatus {
             digest: policy.config.digest.to_string(),
             loaded_at: policy.loaded_at,
             warnings: policy.warnings.warnings(),
+            kept_since: policy.config.kept_since,
             last_reload: ReloadStatus {
                 successful: last.error.is_none(),
                 at: last.at,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn, map_response};
@@ -61,6 +61,8 @@ const REFUSAL_MAX_BYTES: usize = 64 * 1024;
 /// Asks the service for a reload, and gets its outcome.
 #[derive(Debug)]
 pub struct ReloadRequest {
+    /// Whether it may remove however many tenants.
+    pub accept_removals: bool,
     /// Where the outcome goes.
     pub reply: oneshot::Sender<Result<Reloaded, Failure>>,
 }
@@ -178,10 +180,18 @@ async fn config(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn reload(State(shared): State<Shared>) -> Response {
+/// How a reload is asked for.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadQuery {
+    #[serde(default)]
+    accept_removals: bool,
+}
+
+async fn reload(State(shared): State<Shared>, Query(query): Query<ReloadQuery>) -> Response {
     let (reply, outcome) = oneshot::channel();
     // If the service ended, so did the channels, and the error below says so.
-    let _ = shared.reloads.send(ReloadRequest { reply }).await;
+    let _ = shared.reloads.send(ReloadRequest { accept_removals: query.accept_removals, reply }).await;
     match outcome.await {
         Ok(Ok(reloaded)) => Json(ReloadDone::from(reloaded)).into_response(),
         Ok(Err(refused)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(refused)).into_response(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 
-use crate::config::{Diagnostics, Digest};
+use crate::config::{Diagnostics, Digest, Removals};
 use crate::dataplane::{Applied, DataplaneError};
 use crate::limits;
 
@@ -34,6 +34,12 @@ pub enum ReloadError {
         /// See [`super::FixedSettings::changed_by`].
         changed: Vec<String>,
     },
+    /// All tenants would be gone, or too many of them.
+    #[error(
+        "{0}, and cut off. A directory that is missing, or half copied, looks the same: see that all files are there. If \
+         they are to go: fairway reload --accept-removals (gateway.removal_limit_percent is what goes without)"
+    )]
+    Removals(Removals),
     /// The new address of the metrics endpoint cannot be had.
     #[error("cannot serve metrics on {listen}: {source}. {}", listen_remedy(source))]
     Metrics {

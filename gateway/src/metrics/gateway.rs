@@ -40,6 +40,11 @@ fn families(observation: &Observation) -> prometheus::Result<Families> {
         "1 if the last reload (or the start) put its configuration into force, 0 if it was refused.",
         i64::from(last_reload.error.is_none()),
     )?;
+    families.gauge(
+        "fairway_config_stale",
+        "1 if the configuration in force is a kept copy, because the files could not be used at the start, else 0.",
+        i64::from(policy.config.kept_since.is_some()),
+    )?;
     let succeeded_at = Gauge::new(
         "fairway_config_last_reload_success_timestamp_seconds",
         "When a configuration was last put into force, as Unix time.",

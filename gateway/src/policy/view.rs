@@ -27,6 +27,7 @@ pub fn view(policy: &Effective) -> Value {
             "control_group": gateway.control_group,
             "pin_dir": gateway.pin_dir,
             "on_stop": gateway.on_stop,
+            "removal_limit_percent": gateway.removal_limit_percent,
             "forwarding": gateway.forwarding,
             "unknown_sources": gateway.unknown_sources,
             "fragments": gateway.fragments,

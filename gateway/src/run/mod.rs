@@ -15,6 +15,7 @@
 //! Stop: on SIGTERM or SIGINT stop serving, leave the data plane as `gateway.on_stop` says, give up
 //! the socket last, so that the next controller does not begin before this one has ended.
 
+mod beginning;
 mod interfaces;
 mod memory;
 mod offences;
@@ -25,7 +26,7 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -34,13 +35,14 @@ use tokio::task::spawn_blocking;
 
 pub use signals::{Signal, signals};
 
-use crate::config::{Diagnostics, Loaded, Loader};
+use crate::config::{Diagnostics, KeptFiles, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
-use crate::controller::{Controller, listen_remedy};
+use crate::controller::{Controller, Policy, listen_remedy};
 use crate::dataplane::{DataplaneError, Foreign, Plane};
 use crate::metrics::Endpoint;
 use crate::policy::Effective;
 use crate::store::Store;
+use beginning::Beginning;
 use service::Service;
 
 /// Why the service did not start, or did not end well.
@@ -75,7 +77,8 @@ pub async fn run(
     signals: mpsc::Receiver<Signal>,
 ) -> Result<(), RunError> {
     let loader = SharedLoader::default();
-    let loaded = load(&loader, file.into()).await?.map_err(RunError::Config)?;
+    let Beginning { loaded, refused } = beginning::begin(&loader, file).await?;
+    let files = loaded.files.clone();
     let warnings = loaded.warnings_at(Timestamp::now());
     if warnings.warnings() > 0 {
         tracing::warn!("the configuration has warnings\n{}", warnings.render(false).trim_end());
@@ -96,6 +99,10 @@ pub async fn run(
     });
     let controller = Arc::new(started.await??);
     let policy = controller.policy();
+    match refused {
+        Some(refused) => controller.refused(&refused),
+        None => keep(files, &policy).await,
+    }
     tracing::info!(
         gateway = policy.config.gateway.name,
         digest = %policy.config.digest,
@@ -141,6 +148,26 @@ async fn load(
     file: PathBuf,
 ) -> Result<Result<Loaded, Diagnostics>, tokio::task::JoinError> {
     let loader = Arc::clone(loader);
-    // After a panic it may lack files, which are then read again; it never has wrong ones.
-    spawn_blocking(move || loader.lock().unwrap_or_else(PoisonError::into_inner).load(&file)).await
+    spawn_blocking(move || locked(&loader).load(&file)).await
+}
+
+/// After a panic it may lack files, which are then read again; it never has wrong ones.
+fn locked(loader: &SharedLoader) -> MutexGuard<'_, Loader> {
+    loader.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a copy of the files that are in force, for a start without them.
+async fn keep(files: KeptFiles, policy: &Policy) {
+    let state_dir = policy.config.gateway.state_dir.clone();
+    let at = policy.loaded_at;
+    let path = KeptFiles::path(&state_dir);
+    let kept = spawn_blocking(move || files.keep(&state_dir, at)).await;
+    if let Err(error) = kept.map_err(std::io::Error::from).flatten() {
+        tracing::error!(
+            %error,
+            "cannot keep a copy of the configuration in {}: a start whose files are broken would take an older one, or \
+             fail",
+            path.display()
+        );
+    }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::{FileWatch, Pace};
-use super::{SharedLoader, load, memory, systemd};
-use crate::config::Loaded;
+use super::{SharedLoader, keep, load, memory, systemd};
+use crate::config::{Loaded, Removals};
 use crate::control::ReloadRequest;
 use crate::control::api::Failure;
 use crate::controller::{Controller, ReloadError, Reloaded};
@@ -53,7 +53,8 @@ impl Service {
         Self { controller, loader, metrics, interfaces, watch, unwatched_changes: false, file }
     }
 
-    /// Serves until a [`Signal::Stop`].
+    /// Serves until a [`Signal::Stop`]. Files are read beside the loop: however long that takes, everything else goes
+    /// on, and a stop does not wait for it.
     pub(super) async fn run(
         mut self,
         mut signals: mpsc::Receiver<Signal>,
@@ -64,17 +65,27 @@ impl Service {
         let mut events = interval(READ_EVENTS_EVERY);
         events.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lapse_at = self.controller.next_lapse();
+        let mut reading: Option<Reading> = None;
+        // A signal during a reload asks for one more.
+        let mut is_asked_again = false;
         loop {
+            let is_idle = reading.is_none();
             tokio::select! {
                 signal = signals.recv() => match signal {
-                    Some(Signal::Reload) => drop(self.reload("signal").await),
+                    Some(Signal::Reload) if is_idle => reading = Some(self.read(Cause::Signal)),
+                    Some(Signal::Reload) => is_asked_again = true,
                     Some(Signal::Stop) | None => return,
                 },
-                Some(request) = requests.recv() => {
-                    // The client may have gone; what it asked for is done all the same.
-                    let _ = request.reply.send(self.reload("command").await);
+                Some(request) = requests.recv(), if is_idle => reading = Some(self.read(Cause::Command(request))),
+                () = changed(&mut self.watch, self.unwatched_changes), if is_idle => {
+                    reading = Some(self.read(Cause::ChangedFiles));
                 }
-                () = changed(&mut self.watch, self.unwatched_changes) => self.reload_changed_files().await,
+                (cause, loaded) = done(&mut reading) => {
+                    self.put_into_force(cause, loaded).await;
+                    if std::mem::take(&mut is_asked_again) {
+                        reading = Some(self.read(Cause::Signal));
+                    }
+                }
                 () = self.controller.changed() => {}
                 () = self.interfaces.changed() => {
                     self.interfaces.follow().await;
@@ -94,50 +105,68 @@ impl Service {
         }
     }
 
-    /// Reads the files and puts them into force, or keeps what is.
-    async fn reload(&mut self, cause: &str) -> Result<Reloaded, Failure> {
-        systemd::reloading();
-        let outcome = match self.load().await {
-            Ok(loaded) => self.replace(loaded).await,
-            Err(error) => Err(error),
-        };
-        let outcome = self.record(cause, outcome);
-        self.ready();
-        self.follow();
-        spawn_blocking(memory::give_back);
-        outcome
+    /// Begins to read the files.
+    fn read(&mut self, cause: Cause) -> Reading {
+        if !matches!(cause, Cause::ChangedFiles) {
+            systemd::reloading();
+        }
+        self.unwatched_changes = false;
+        let (loader, file) = (Arc::clone(&self.loader), self.file.clone());
+        let loaded = tokio::spawn(async move {
+            match load(&loader, file).await {
+                Ok(loaded) => loaded.map_err(|diagnostics| ReloadError::Config { diagnostics }),
+                Err(crash) => Err(ReloadError::Crashed(crash.to_string())),
+            }
+        });
+        Reading { cause, loaded }
     }
 
-    /// Like [`Self::reload`], unless the files read the same as what is in force.
-    async fn reload_changed_files(&mut self) {
-        let outcome = match self.load().await {
-            Ok(loaded) if loaded.config.digest == self.controller.policy().config.digest => {
+    /// Puts what was read into force, or keeps what is. What was noticed as a change is none if the files read the
+    /// same as what is in force.
+    async fn put_into_force(&mut self, cause: Cause, loaded: Result<Loaded, ReloadError>) {
+        let (name, accept_removals) = match &cause {
+            Cause::Signal => ("signal", false),
+            Cause::Command(request) => ("command", request.accept_removals),
+            Cause::ChangedFiles => ("changed files", false),
+        };
+        let outcome = match loaded {
+            Ok(loaded) if matches!(cause, Cause::ChangedFiles) && self.is_in_force(&loaded) => {
                 tracing::debug!("the files hold what is in force");
                 self.controller.confirm();
                 spawn_blocking(memory::give_back);
                 return self.follow();
             }
             Ok(loaded) => {
-                systemd::reloading();
-                self.replace(loaded).await
+                if matches!(cause, Cause::ChangedFiles) {
+                    systemd::reloading();
+                }
+                self.replace(loaded, accept_removals).await
             }
             Err(error) => Err(error),
         };
-        drop(self.record("changed files", outcome));
+        let outcome = self.record(name, outcome);
+        if let Cause::Command(request) = cause {
+            // The client may have gone; what it asked for is done all the same.
+            let _ = request.reply.send(outcome);
+        }
         self.ready();
         self.follow();
         spawn_blocking(memory::give_back);
     }
 
-    async fn load(&self) -> Result<Loaded, ReloadError> {
-        let loaded = load(&self.loader, self.file.clone())
-            .await
-            .map_err(|crash| ReloadError::Crashed(crash.to_string()))?;
-        loaded.map_err(|diagnostics| ReloadError::Config { diagnostics })
+    fn is_in_force(&self, loaded: &Loaded) -> bool {
+        let policy = self.controller.policy();
+        loaded.config.digest == policy.config.digest && policy.config.kept_since.is_none()
     }
 
-    async fn replace(&mut self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
+    async fn replace(&mut self, loaded: Loaded, accept_removals: bool) -> Result<Reloaded, ReloadError> {
         self.controller.admit(&loaded.config)?;
+        let current = self.controller.policy();
+        match Removals::too_many(&current.config, &loaded.config) {
+            Some(removals) if !accept_removals => return Err(ReloadError::Removals(removals)),
+            _ => {}
+        }
+        let files = loaded.files.clone();
         let listen = loaded.config.metrics.as_ref().map(|metrics| metrics.listen);
         let moved = listen != self.metrics.as_ref().map(Endpoint::listen);
         let bound = match listen {
@@ -154,6 +183,7 @@ impl Service {
             let serve = |(bound, listen)| Endpoint::serve(bound, listen, Arc::clone(&self.controller));
             self.metrics = bound.map(serve);
         }
+        keep(files, &self.controller.policy()).await;
         Ok(reloaded)
     }
 
@@ -235,6 +265,30 @@ impl Service {
         let policy = self.controller.policy();
         let (tenants, interfaces) = (policy.config.tenants.len(), policy.config.interfaces.len());
         systemd::ready(&format!("policing {tenants} tenants on {interfaces} interfaces"));
+    }
+}
+
+/// Why the files are read.
+enum Cause {
+    Signal,
+    Command(ReloadRequest),
+    ChangedFiles,
+}
+
+/// Files that are being read.
+struct Reading {
+    cause: Cause,
+    loaded: JoinHandle<Result<Loaded, ReloadError>>,
+}
+
+/// What the files hold, once they are read; nothing is lost if the wait is given up.
+async fn done(reading: &mut Option<Reading>) -> (Cause, Result<Loaded, ReloadError>) {
+    let Some(current) = reading else { return pending().await };
+    let loaded = (&mut current.loaded).await;
+    let loaded = loaded.unwrap_or_else(|crash| Err(ReloadError::Crashed(crash.to_string())));
+    match reading.take() {
+        Some(Reading { cause, .. }) => (cause, loaded),
+        None => pending().await,
     }
 }
 

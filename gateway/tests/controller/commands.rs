@@ -138,7 +138,10 @@ fn status_as_json() {
     assert_eq!(status["exemptions"], json!({ "count": 1, "next_expiry": "2999-12-31T00:00:00Z" }));
     assert_eq!(status["tables"], json!({ "bytes": 12_345_678, "tenant_capacity": 1_024 }));
     assert_eq!(status["metrics"], format!("http://{}/metrics", gateway.files.metrics));
-    assert_eq!(keys(&status["config"]), ["digest", "file", "last_reload", "loaded_at", "warnings"]);
+    assert_eq!(
+        keys(&status["config"]),
+        ["digest", "file", "kept_since", "last_reload", "loaded_at", "warnings"]
+    );
     assert_eq!(status["config"]["file"], gateway.files.config().to_str().unwrap());
     assert_eq!(
         status["interfaces"][0],

@@ -8,6 +8,7 @@ mod comparison;
 mod explain;
 mod fake;
 mod hostile;
+mod kept;
 mod lowered_caps;
 mod metrics;
 mod offences;
