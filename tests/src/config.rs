@@ -29,7 +29,10 @@ impl Config {
         for (name, side) in tenant_side.chain([(UPLINK, "uplink")]) {
             config.set(&format!("[[interface]]\nname = '{name}'\nside = '{side}'"));
         }
-        config.set("gateway = { tenants = ['tenants.d/*.toml'], on_stop = 'detach' }");
+        // Tests come and go with many tenants at a time.
+        config.set(
+            "gateway = { tenants = ['tenants.d/*.toml'], on_stop = 'detach', removal_limit_percent = 100 }",
+        );
         config.set(&format!("metrics = {{ listen = '{METRICS}' }}"));
         for tenant in &topology.tenants {
             let [ipv4, ipv6] = tenant.prefixes;

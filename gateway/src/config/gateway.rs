@@ -229,15 +229,27 @@ pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
         let written = table.optional("ceiling", &RATE);
         let ceiling = written.as_ref().map_or(FairUse::DEFAULT.ceiling, |written| written.value);
         FairUseSection {
-            settings: FairUse {
-                ceiling,
-                algorithm,
-                burst: table.or("burst", &BURST, FairUse::DEFAULT.burst),
-            },
+            settings: FairUse { ceiling, algorithm, burst: read_burst(table, FairUse::DEFAULT.burst) },
             is_ceiling_known: written.is_some() || !table.has("ceiling"),
             ceiling_span: written.map(|written| written.span),
         }
     })
+}
+
+/// Below this TCP lives by timeouts (docs/caps.md).
+const BURST_FOR_TCP: Duration = Duration::from_millis(100);
+
+/// Reads `burst`, and warns of one that TCP does not get along with.
+pub(super) fn read_burst(table: &mut Table<'_>, default: Duration) -> Duration {
+    let Some(At { value: burst, span }) = table.optional("burst", &BURST) else { return default };
+    if burst < BURST_FOR_TCP {
+        table.report(
+            Diagnostic::warning("TCP does not fill a cap with so short a burst")
+                .at(&span, "under 100ms")
+                .help("leave it out (250ms), or expect TCP to live by timeouts: near peers get the least"),
+        );
+    }
+    burst
 }
 
 /// Reads `[evidence]`. The privacy of those who are in the packets limits how long they may be kept.

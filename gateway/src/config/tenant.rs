@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::contact::{CONTACT, report_unreachable};
 use super::diagnostic::Diagnostic;
 use super::exemption::read_exemption;
-use super::gateway::{CAP_ALGORITHM, FRAGMENTS};
+use super::gateway::{CAP_ALGORITHM, FRAGMENTS, read_burst};
 use super::main_file::MainFile;
 use super::network::{DOMAIN, PREFIX, VLAN};
 use super::ports::PORT_RULE;
 use super::reader::Table;
 use super::source::{At, IntoValues, Span};
 use super::suggest::nearest;
-use super::units::{BURST, RATE};
+use super::units::RATE;
 use super::value::{FLAG, IDENTIFIER, TENANT_ID, TEXT};
 use super::{BitRate, Tenant};
 
@@ -82,7 +82,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
         name: table.or("name", &TEXT, id.clone()),
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
         contact: contact.map(|contact| contact.value.to_string()),
-        burst: table.or("burst", &BURST, main.fair_use.settings.burst),
+        burst: read_burst(table, main.fair_use.settings.burst),
         fragments: table.or("fragments", &FRAGMENTS, main.gateway.settings.fragments),
         submission: table.or("submission", &PORT_RULE, main.smtp.settings.submission),
         relay: read_relay(table, main, &title),

@@ -1,6 +1,7 @@
 //! What the service starts with: the files, or if they are not to be used, the copy of those that were in force last.
 //! After a reboot nothing enforces until there is a policy, and an older one is better than none.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{RunError, SharedLoader, load};
@@ -43,6 +44,9 @@ pub(super) async fn begin(loader: &SharedLoader, file: &Path) -> Result<Beginnin
             Ok(Beginning { loaded, refused: None })
         }
         (Err(diagnostics), Ok(kept)) => Ok(fall_back(kept, ReloadError::Config { diagnostics })),
+        (Err(diagnostics), Err(Unusable::Kept(KeptError::Io(error)))) if error.kind() == ErrorKind::NotFound => {
+            Err(RunError::Config(diagnostics))
+        }
         (Err(diagnostics), Err(unusable)) => {
             tracing::error!("{}", unusable.of(&state_dir));
             Err(RunError::Config(diagnostics))

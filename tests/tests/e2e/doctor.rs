@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use fairway_tests::config::Config;
 use fairway_tests::gateway::{Gateway, binary};
+use fairway_tests::namespace::Link;
 use fairway_tests::process::Finished;
 use fairway_tests::topology::{Plan, Topology};
 use serde_json::Value;
@@ -86,6 +88,30 @@ fn stripped_tags_are_a_problem_and_the_cure_works() {
             assert_healthy(topology, gateway);
         },
     );
+}
+
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn large_segments_are_warned_of_where_the_kernel_does_not_cut_them() {
+    let plan = Plan { link: Link { mtu: 1500, offloads: true }, ..untagged(&["acme"]) };
+    for mode in ["generic", "native"] {
+        let edit = |config: &mut Config| {
+            config.set_interfaces("mode", mode);
+        };
+        police(&plan, edit, |topology, gateway, _| {
+            let (report, _) = report(topology, &gateway.config_file());
+            let mut found = report["findings"].as_array().unwrap().iter();
+            let is_warned = found.any(|found| found["check"] == "segments" && found["interface"] == "t-acme");
+            let host = &topology.tenant("acme").host;
+            let features = host.namespace.run(&["ethtool", "-k", "eth0"]).unwrap();
+            let arrive = features.contains("tcp-segmentation-offload: on");
+            assert_eq!(
+                (is_warned, arrive),
+                (mode == "generic", mode == "generic"),
+                "{mode}: {report:#}\n{features}"
+            );
+        });
+    }
 }
 
 #[test]
