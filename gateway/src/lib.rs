@@ -8,6 +8,7 @@
 //! instead of traffic, and [`cli`] has the commands.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod controller;

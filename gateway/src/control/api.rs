@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock;
 use crate::config;
 use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
 use crate::detect::MeasureInForce;
@@ -405,7 +406,7 @@ impl From<&InterfaceCounters> for InterfaceStatus {
 impl From<&Observation> for Tenants {
     fn from(observation: &Observation) -> Self {
         let mut measures: BTreeMap<&str, Vec<MeasureInForce>> = BTreeMap::new();
-        for held in observation.offences.in_force(Timestamp::now()) {
+        for held in observation.offences.in_force(clock::wall()) {
             measures.entry(&held.tenant).or_default().push(held.clone());
         }
         let tenants = observation.policy.effective.tenants().zip(&observation.snapshot.tenants);

@@ -12,7 +12,7 @@ use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use nix::unistd::{Gid, Uid};
 use serde::Serialize;
 use tokio::net::unix::UCred;
@@ -28,6 +28,7 @@ use super::cases;
 use super::explain::Explanation;
 use super::history::history;
 use super::peer::{Access, name_of};
+use crate::clock;
 use crate::controller::{Controller, Ended, Release, Released, ReloadError, Reloaded, SuspendError};
 use crate::detect::source_of;
 use crate::http::{self, Limits};
@@ -213,7 +214,7 @@ async fn suspend(
         let error = "a suspension of no time: leave `for_seconds` out for one without an end";
         return failure(StatusCode::UNPROCESSABLE_ENTITY, error);
     }
-    let since = Timestamp::now();
+    let since = clock::wall();
     let until = request.for_seconds.map(|seconds| SignedDuration::try_from(Duration::from_secs(seconds)));
     let until = match until.map(|length| length.and_then(|length| since.checked_add(length))).transpose() {
         Ok(until) => until,

@@ -32,6 +32,7 @@ pub use policy::Policy;
 pub use reload::{LastReload, ReloadError, Reloaded, listen_remedy};
 pub use samples::{Sample, Samples};
 
+use crate::clock;
 use crate::config::{CaseClass, CaseSeverity, Config, Loaded};
 use crate::dataplane::{
     DataplaneError, DetectionCounters, Event, EventCounters, EventKind, Followed, Foreign, InterfaceCounters,
@@ -154,7 +155,7 @@ impl Controller {
         store: Store,
         start: impl FnOnce(&Effective, Foreign) -> Result<Box<dyn Plane>, DataplaneError>,
     ) -> Result<Self, DataplaneError> {
-        let loaded_at = Timestamp::now();
+        let loaded_at = clock::wall();
         let now = store::now();
         let (recalled, is_readable) = offences::recall(&store, &now);
         let cases = Cases::recall(&store);
@@ -264,7 +265,7 @@ impl Controller {
     /// Puts a configuration into force in the place of the one before.
     pub fn replace(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
-        let policy = Policy::new(loaded, &state.overrides, Timestamp::now());
+        let policy = Policy::new(loaded, &state.overrides, clock::wall());
         let applied = state.plane.as_mut().ok_or(ReloadError::Stopping)?.apply(&policy.effective)?;
         self.store.limit_evidence(policy.config.evidence);
         let (digest, warnings) = (policy.config.digest, policy.warnings.clone());

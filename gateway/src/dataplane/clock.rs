@@ -91,7 +91,7 @@ impl Clock {
 
     /// When it would have shown zero, by the wall clock as it is now: nanoseconds since the Unix epoch.
     fn epoch_ns(self) -> i128 {
-        self.now_ns().map_or(0, |now_ns| jiff::Timestamp::now().as_nanosecond() - i128::from(now_ns))
+        self.now_ns().map_or(0, |now_ns| crate::clock::wall().as_nanosecond() - i128::from(now_ns))
     }
 }
 

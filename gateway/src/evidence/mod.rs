@@ -60,6 +60,8 @@ impl Captures {
         let mut file = BufWriter::new(file);
         write_pcapng(&mut file, offence).map_err(io::Error::other)?;
         file.flush()?;
+        // Its age is judged by the gateway's time; the file system goes by the wall clock, whatever it shows.
+        file.get_ref().set_modified(offence.at.into())?;
         file.get_ref().sync_all()?;
         fs::rename(&partial, &path)?;
         Ok(Some(name))

@@ -15,8 +15,8 @@ pub use endpoint::Endpoint;
 use std::io::{self, Write};
 
 use gateway_ebpf::restriction::Restriction;
-use jiff::Timestamp;
 
+use crate::clock;
 use crate::controller::Observation;
 use ranking::Shown;
 use tenants::{Cap, Series};
@@ -27,7 +27,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Writes every metric in the text exposition format 0.0.4.
 fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::Result<()> {
     gateway::write(out, observation)?;
-    offences::write(out, observation, Timestamp::now())?;
+    offences::write(out, observation, clock::wall())?;
     let (policy, counters) = (&observation.policy.effective, &observation.snapshot.tenants);
     let tenant = |&index: &usize| {
         let tenant = policy.tenant_at(index);

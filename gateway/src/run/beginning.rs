@@ -44,7 +44,9 @@ pub(super) async fn begin(loader: &SharedLoader, file: &Path) -> Result<Beginnin
             Ok(Beginning { loaded, refused: None })
         }
         (Err(diagnostics), Ok(kept)) => Ok(fall_back(kept, ReloadError::Config { diagnostics })),
-        (Err(diagnostics), Err(Unusable::Kept(KeptError::Io(error)))) if error.kind() == ErrorKind::NotFound => {
+        (Err(diagnostics), Err(Unusable::Kept(KeptError::Io(error))))
+            if error.kind() == ErrorKind::NotFound =>
+        {
             Err(RunError::Config(diagnostics))
         }
         (Err(diagnostics), Err(unusable)) => {

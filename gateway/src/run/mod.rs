@@ -35,6 +35,7 @@ use tokio::task::spawn_blocking;
 
 pub use signals::{Signal, signals};
 
+use crate::clock;
 use crate::config::{Diagnostics, KeptFiles, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
 use crate::controller::{Controller, Policy, listen_remedy};
@@ -95,6 +96,9 @@ pub async fn run(
     };
     let started = spawn_blocking(move || {
         let store = Store::open(&gateway.state_dir, loaded.config.evidence);
+        if let Some(earlier) = store.last_seen() {
+            clock::resume(earlier);
+        }
         Controller::start(loaded, store, start)
     });
     let controller = Arc::new(started.await??);

@@ -15,6 +15,7 @@ use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::{FileWatch, Pace};
 use super::{SharedLoader, keep, load, memory, systemd};
+use crate::clock;
 use crate::config::{Loaded, Removals};
 use crate::control::ReloadRequest;
 use crate::control::api::Failure;
@@ -213,7 +214,7 @@ impl Service {
     /// Returns when to try next.
     async fn lapse(&self) -> Option<Timestamp> {
         let controller = Arc::clone(&self.controller);
-        let now = Timestamp::now();
+        let now = clock::wall();
         self.end_suspensions().await;
         match spawn_blocking(move || controller.lapse(now)).await {
             Ok(Ok(lapsed)) => {
@@ -305,7 +306,7 @@ async fn changed(watch: &mut Option<FileWatch>, already: bool) {
 async fn until(at: Option<Timestamp>) {
     match at {
         Some(at) => {
-            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+            let left = Duration::try_from(at.duration_since(clock::wall())).unwrap_or_default();
             sleep(left.min(CLOCK_CHECK)).await;
         }
         None => pending().await,

@@ -4,18 +4,18 @@ use std::fs;
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
-use nix::time::{ClockId, clock_gettime};
 
 use super::fact::{BootTime, Moment};
+use crate::clock;
 
 /// This moment, to the microsecond, as it is stored.
 #[must_use]
 pub fn now() -> Moment {
-    let boot = boot_id().zip(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()).map(|(id, now)| {
-        let us = now.tv_sec().cast_unsigned() * 1_000_000 + now.tv_nsec().cast_unsigned() / 1_000;
+    let boot = boot_id().map(|id| {
+        let us = u64::try_from(clock::boot().as_micros()).unwrap_or(u64::MAX);
         BootTime { id: id.to_owned(), us }
     });
-    Moment { wall: to_microsecond(Timestamp::now()), boot }
+    Moment { wall: to_microsecond(clock::wall()), boot }
 }
 
 /// A time as it is stored.

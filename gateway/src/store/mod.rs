@@ -46,6 +46,7 @@ pub use reader::{Body, Reader, Selection, Stored};
 pub use recall::Recalled;
 pub use writer::{Committed, Health};
 
+use crate::clock::Earlier;
 use crate::config::{Digest, EvidenceLimits};
 use crate::detect::{Learned, Offence};
 use crate::evidence::Captures;
@@ -110,6 +111,12 @@ impl Store {
     pub fn read(&self) -> Result<Reader, StoreError> {
         self.queue.settle();
         Reader::of(&self.files.database())
+    }
+
+    /// The last moment that the ledger knows of; none: it has no entry, or cannot be read.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<Earlier> {
+        self.read().and_then(|reader| reader.last_seen(&now())).ok().flatten()
     }
 
     /// Reads the newest backup that can be read: where [`Self::read`] fails, better than nothing.

@@ -10,6 +10,7 @@ use super::columns::{labelled, lowered_cap, needed_time, source, time};
 use super::error::StoreError;
 use super::fact::{BootTime, Moment};
 use super::reader::Reader;
+use crate::clock::{Earlier, Reading};
 use crate::config::OffenceKind;
 use crate::detect::{Baseline, Learned, MeasureInForce};
 use crate::suspension::Suspension;
@@ -112,6 +113,27 @@ impl Reader {
             Ok(((row.get("tenant")?, labelled(row, "kind")?), offences.cast_unsigned()))
         };
         Ok(self.rows("SELECT * FROM offence_counts", [], counted)?.into_iter().collect())
+    }
+
+    /// The last moment that is known of: when the last entry was written, and for how long the boot went on after it.
+    pub(super) fn last_seen(&self, now: &Moment) -> Result<Option<Earlier>, StoreError> {
+        let query = "SELECT at, boot, boot_us, last_us FROM entries LEFT JOIN boots USING (boot)
+                     WHERE number = (SELECT max(number) FROM entries)";
+        let seen = self.rows(query, [], |row| {
+            let us =
+                |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
+            let (at, boot) = (needed_time(row, "at")?, row.get::<_, Option<String>>("boot")?);
+            let started = Duration::from_micros(us("boot_us")?.unwrap_or_default());
+            let ended = Duration::from_micros(us("last_us")?.unwrap_or_default());
+            // What was dated before the boot has no reading of its clock.
+            let is_this =
+                boot.is_some() && boot == now.boot.as_ref().map(|boot| boot.id.clone()) && !started.is_zero();
+            Ok(match is_this {
+                true => Earlier::ThisBoot(Reading { wall: at, boot: started }),
+                false => Earlier::AnotherBoot(at.checked_add(ended.saturating_sub(started)).unwrap_or(at)),
+            })
+        })?;
+        Ok(seen.into_iter().next())
     }
 
     /// What was learned of the tenants' use, as it was last kept.

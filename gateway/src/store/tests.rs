@@ -86,6 +86,24 @@ fn an_act_is_on_the_disk_when_it_is_answered() {
 }
 
 #[test]
+fn the_last_moment_is_known_in_this_boot_and_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(&directory);
+    let last_seen = |boot: &str| {
+        let boot = Some(BootTime { id: boot.into(), us: 0 });
+        store.read().unwrap().last_seen(&Moment { wall: at(0), boot }).unwrap()
+    };
+    assert_eq!(last_seen("this"), None);
+    store.commit(vec![suspend("acme", Scope::Mail, 0), suspend("acme", Scope::Outbound, 10)]).unwrap();
+    let boot = Duration::from_secs(86_410);
+    assert_eq!(last_seen("this"), Some(Earlier::ThisBoot(crate::clock::Reading { wall: at(10), boot })));
+    assert_eq!(last_seen("next"), Some(Earlier::AnotherBoot(at(10))));
+    // The boot went on after the last entry.
+    store.note(moment(70));
+    eventually("the note", || last_seen("next") == Some(Earlier::AnotherBoot(at(70))));
+}
+
+#[test]
 fn acts_that_wait_together_are_one_transaction() {
     let directory = tempfile::tempdir().unwrap();
     let store = store(&directory);

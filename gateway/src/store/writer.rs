@@ -9,7 +9,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::chain::Head;
 use super::database::Database;
@@ -17,6 +17,7 @@ use super::error::StoreError;
 use super::fact::{Fact, Moment, OffenceFact, Record};
 use super::files::Files;
 use super::recovery;
+use crate::clock;
 use crate::config::EvidenceLimits;
 use crate::detect::{Learned, Offence};
 use crate::evidence::Captures;
@@ -378,7 +379,7 @@ fn keep_captures(captures: &Captures, batch: &mut [Observation]) -> u64 {
 }
 
 fn prune_captures(captures: &Captures, limits: EvidenceLimits) {
-    if let Err(error) = captures.prune(limits, SystemTime::now()) {
+    if let Err(error) = captures.prune(limits, clock::wall().into()) {
         tell(&error, "remove old captures from");
     }
 }
