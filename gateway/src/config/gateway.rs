@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::burst::read_burst;
 use super::diagnostic::Diagnostic;
 use super::network::{INTERFACE_NAME, LISTEN};
 use super::reader::Table;
 use super::source::{At, IntoValues, Span};
 use super::suggest::nearest;
 use super::syntax::{ColumnNames, KEYS};
-use super::units::{BURST, CAPACITY, DurationWithin, RATE, SIZE};
+use super::units::{CAPACITY, DurationWithin, RATE, SIZE};
 use super::value::{
     ABSOLUTE_PATH, Choice, FLAG, IDENTIFIER, Kind, NumberWithin, Refusal, Scalar, TEXT, text,
 };
@@ -229,27 +230,15 @@ pub(super) fn read_fair_use(root: &mut Table<'_>) -> FairUseSection {
         let written = table.optional("ceiling", &RATE);
         let ceiling = written.as_ref().map_or(FairUse::DEFAULT.ceiling, |written| written.value);
         FairUseSection {
-            settings: FairUse { ceiling, algorithm, burst: read_burst(table, FairUse::DEFAULT.burst) },
+            settings: FairUse {
+                ceiling,
+                algorithm,
+                burst: read_burst(table, FairUse::DEFAULT.burst, "[fair_use]"),
+            },
             is_ceiling_known: written.is_some() || !table.has("ceiling"),
             ceiling_span: written.map(|written| written.span),
         }
     })
-}
-
-/// Below this TCP lives by timeouts (docs/caps.md).
-const BURST_FOR_TCP: Duration = Duration::from_millis(100);
-
-/// Reads `burst`, and warns of one that TCP does not get along with.
-pub(super) fn read_burst(table: &mut Table<'_>, default: Duration) -> Duration {
-    let Some(At { value: burst, span }) = table.optional("burst", &BURST) else { return default };
-    if burst < BURST_FOR_TCP {
-        table.report(
-            Diagnostic::warning("TCP does not fill a cap with so short a burst")
-                .at(&span, "under 100ms")
-                .help("leave it out (250ms), or expect TCP to live by timeouts: near peers get the least"),
-        );
-    }
-    burst
 }
 
 /// Reads `[evidence]`. The privacy of those who are in the packets limits how long they may be kept.

@@ -14,6 +14,7 @@
 //! wrong in all files told in one run. What is odd but harmless is a warning.
 
 mod advice;
+mod burst;
 mod check;
 mod contact;
 mod detect;

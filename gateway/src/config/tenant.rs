@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::burst::read_burst;
 use super::contact::{CONTACT, report_unreachable};
 use super::diagnostic::Diagnostic;
 use super::exemption::read_exemption;
-use super::gateway::{CAP_ALGORITHM, FRAGMENTS, read_burst};
+use super::gateway::{CAP_ALGORITHM, FRAGMENTS};
 use super::main_file::MainFile;
 use super::network::{DOMAIN, PREFIX, VLAN};
 use super::ports::PORT_RULE;
@@ -82,7 +83,7 @@ pub(super) fn read_tenant(table: &mut Table<'_>, main: &MainFile) -> WrittenTena
         name: table.or("name", &TEXT, id.clone()),
         vlan: table.optional("vlan", &VLAN).map(|vlan| vlan.value),
         contact: contact.map(|contact| contact.value.to_string()),
-        burst: read_burst(table, main.fair_use.settings.burst),
+        burst: read_burst(table, main.fair_use.settings.burst, &title),
         fragments: table.or("fragments", &FRAGMENTS, main.gateway.settings.fragments),
         submission: table.or("submission", &PORT_RULE, main.smtp.settings.submission),
         relay: read_relay(table, main, &title),
