@@ -24,15 +24,8 @@ impl Config {
     /// Polices every interface of the router and knows every tenant, with defaults in all else.
     #[must_use]
     pub fn of(topology: &Topology) -> Self {
-        let mut config = Self { main: Table::new(), tenants: BTreeMap::new() };
         let tenant_side = topology.tenants.iter().map(|tenant| (tenant.router_interface.as_str(), "tenant"));
-        for (name, side) in tenant_side.chain([(UPLINK, "uplink")]) {
-            config.set(&format!("[[interface]]\nname = '{name}'\nside = '{side}'"));
-        }
-        // Tests come and go with many tenants at a time.
-        config.set(
-            "gateway = { tenants = ['tenants.d/*.toml'], on_stop = 'detach', removal_limit_percent = 100 }",
-        );
+        let mut config = Self::of_interfaces(&tenant_side.chain([(UPLINK, "uplink")]).collect::<Vec<_>>());
         config.set(&format!("metrics = {{ listen = '{METRICS}' }}"));
         for tenant in &topology.tenants {
             let [ipv4, ipv6] = tenant.prefixes;
@@ -45,6 +38,20 @@ impl Config {
                 config.set_tenant(tenant.id, &format!("vlan = {quote}{tags}{quote}"));
             }
         }
+        config
+    }
+
+    /// Polices interfaces, each named with its side, and knows no tenant.
+    #[must_use]
+    pub fn of_interfaces(interfaces: &[(&str, &str)]) -> Self {
+        let mut config = Self { main: Table::new(), tenants: BTreeMap::new() };
+        for (name, side) in interfaces {
+            config.set(&format!("[[interface]]\nname = '{name}'\nside = '{side}'"));
+        }
+        // Tests come and go with many tenants at a time.
+        config.set(
+            "gateway = { tenants = ['tenants.d/*.toml'], on_stop = 'detach', removal_limit_percent = 100 }",
+        );
         config
     }
 

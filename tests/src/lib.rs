@@ -11,6 +11,7 @@
 //! it, and is swept away by the next run if this one was killed.
 
 pub mod bench;
+pub mod caps;
 pub mod captures;
 mod cgroup;
 pub mod config;

@@ -4,6 +4,7 @@
 //! slows down slows both. Every run of packets is checked against the gateway's own counters: a figure
 //! of packets that took another path than the one meant is an error, not a figure.
 
+mod caps;
 mod cpus;
 mod detection;
 mod figure;
@@ -32,7 +33,7 @@ use figure::Figure;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Fairway beside its baselines (needs root)")]
 struct Arguments {
-    /// One part only
+    /// One part only; without one, every part but caps
     section: Option<Section>,
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -62,6 +63,8 @@ enum Section {
     Cpus,
     /// The start, and the tables' memory
     Startup,
+    /// What caps do to TCP, UDP and downloads, beside the kernel's queues: half an hour, and only by itself
+    Caps,
 }
 
 impl Section {
@@ -74,6 +77,7 @@ impl Section {
             Self::Scrape => scrape::measure(effort),
             Self::Startup => startup::measure(effort),
             Self::Cpus => cpus::measure(effort),
+            Self::Caps => anyhow::bail!("caps has a report of its own"),
         }
     }
 }
@@ -85,9 +89,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     fairway_tests::run::sweep_stale();
     let effort = measure::Effort { quick: arguments.quick };
+    if arguments.section == Some(Section::Caps) {
+        return caps::run(effort, arguments.json, arguments.keep);
+    }
     let sections = arguments.section.as_ref().map_or(Section::value_variants(), std::slice::from_ref);
     let mut figures = Vec::new();
-    for section in sections {
+    for section in sections.iter().filter(|section| **section != Section::Caps) {
         eprintln!("measuring: {section:?}");
         figures.extend(section.measure(effort).with_context(|| format!("{section:?}"))?);
     }

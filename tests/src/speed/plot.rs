@@ -90,6 +90,6 @@ fn bar(svg: &mut String, figure: &Figure, top: usize, most: f64) {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -14,9 +14,9 @@ pub(crate) fn directory() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance"))
 }
 
-/// All figures of a run, with what they were measured on.
+/// What figures were measured on, and when.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Results {
+pub(crate) struct Machine {
     /// When, UTC.
     at: jiff::Timestamp,
     /// Model of the processor.
@@ -24,11 +24,19 @@ pub(crate) struct Results {
     processors: usize,
     /// Release of Linux.
     kernel: String,
+}
+
+/// All figures of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    #[serde(flatten)]
+    machine: Machine,
     pub(crate) figures: Vec<Figure>,
 }
 
-impl Results {
-    pub(crate) fn of_this_machine(figures: Vec<Figure>) -> Self {
+impl Machine {
+    /// This one, now.
+    pub(crate) fn this() -> Self {
         let read = |file| fs::read_to_string(file).unwrap_or_default();
         let (cpuinfo, kernel) = (read("/proc/cpuinfo"), read("/proc/sys/kernel/osrelease"));
         let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
@@ -38,8 +46,19 @@ impl Results {
             processor: model.to_owned(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: kernel.trim().to_owned(),
-            figures,
         }
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} x {}, Linux {}, {}", self.processors, self.processor, self.kernel, self.at)
+    }
+}
+
+impl Results {
+    pub(crate) fn of_this_machine(figures: Vec<Figure>) -> Self {
+        Self { machine: Machine::this(), figures }
     }
 
     /// With the figures of `kept` that were not measured this time.
@@ -114,10 +133,7 @@ pub(crate) fn table(results: &Results, kept: Option<&Results>) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!(
-        "{} x {}, Linux {}, {}\n{table}",
-        results.processors, results.processor, results.kernel, results.at
-    )
+    format!("{}\n{table}", results.machine)
 }
 
 /// Three digits or so, thousands in groups.

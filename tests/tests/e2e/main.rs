@@ -20,6 +20,7 @@ mod ports;
 mod refusing;
 mod reloading;
 mod rises;
+mod sharing;
 mod suspension;
 
 use fairway_tests::config::Config;
