@@ -15,6 +15,7 @@
 pub mod abi;
 pub mod assignment;
 pub mod bounded;
+pub mod branchless;
 pub mod counter;
 pub mod detect;
 pub mod forward;

@@ -25,6 +25,16 @@ pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).1 }
 }
 
+/// Stores `new` if the word still is `old`; returns what it was.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn exchange(word: *mut u64, old: u64, new: u64) -> u64 {
+    // SAFETY: as the caller promises. As above.
+    unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new).0 }
+}
+
 /// Adds to a shared counter and returns what it then is.
 ///
 /// # Safety

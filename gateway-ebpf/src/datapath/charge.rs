@@ -85,40 +85,43 @@ extern "C" fn charge_slowly(index: u32, cost_ns: u64, burst_ns: u64, queue_and_u
     let now_ns = clock::coarse_ns();
     // SAFETY: a live, aligned map value, which programs only touch through this word's atomics.
     let word = unsafe { &raw mut (*state).arrival_ns };
-    let queues = Queues(fair);
-    let is_fair = unit_bits != 0;
-    let credit_ns = if is_fair { fair::credit_ns(burst_ns) } else { burst_ns };
-    let mut is_near = false;
-    for _ in 0..ATTEMPTS {
-        // SAFETY: as above; an aligned 64-bit load is atomic.
-        let arrival_ns = unsafe { word.read_volatile() };
-        let start_ns = if arrival_ns > now_ns { arrival_ns } else { now_ns };
-        let ahead_ns = start_ns - now_ns;
+    // SAFETY: as above; an aligned 64-bit load is atomic.
+    let mut arrival_ns = unsafe { word.read_volatile() };
+    if unit_bits != 0 {
+        let ahead_ns = arrival_ns.saturating_sub(now_ns);
         // First: under a flood, nothing else is touched.
-        if ahead_ns > credit_ns {
+        if ahead_ns > fair::credit_ns(burst_ns) {
             return Refused::Credit as u32;
         }
-        if is_fair && !is_near && ahead_ns > fair::near_ns(burst_ns) {
+        if ahead_ns > fair::near_ns(burst_ns) {
+            let queues = Queues(fair);
             if let Err(refused) = fair::admit(&queues, now_ns, ahead_ns, burst_ns, unit_bits, queue) {
                 return refused as u32;
             }
-            is_near = true;
-        }
-        // SAFETY: as above.
-        if unsafe { atomic::replace(word, arrival_ns, start_ns + cost_ns) } {
-            if is_near {
-                fair::charge(&queues, start_ns, cost_ns, unit_bits, queue);
-            }
+            // The arrival time lies ahead and only grows, so it takes no comparison. What other CPUs let pass in the
+            // same moment is charged as well: the burst may grow by a packet of each, the long-run rate stays exact.
+            // SAFETY: as above.
+            let after_ns = unsafe { atomic::advance(word, cost_ns) };
+            fair::charge(&queues, after_ns.wrapping_sub(cost_ns), cost_ns, unit_bits, queue);
             return 0;
         }
+    }
+    for _ in 0..ATTEMPTS {
+        let start_ns = if arrival_ns > now_ns { arrival_ns } else { now_ns };
+        if start_ns - now_ns > burst_ns {
+            return Refused::Credit as u32;
+        }
+        // SAFETY: as above.
+        let held_ns = unsafe { atomic::exchange(word, arrival_ns, start_ns + cost_ns) };
+        if held_ns == arrival_ns {
+            return 0;
+        }
+        arrival_ns = held_ns;
     }
     // Other CPUs won every time. The packet conformed a moment ago: let it pass, and charge it all the
     // same, so that the long-run rate stays exact.
     // SAFETY: as above.
-    let after_ns = unsafe { atomic::advance(word, cost_ns) };
-    if is_near {
-        fair::charge(&queues, after_ns.wrapping_sub(cost_ns), cost_ns, unit_bits, queue);
-    }
+    unsafe { atomic::add(word, cost_ns) };
     0
 }
 
@@ -147,9 +150,9 @@ impl Shared for Queues {
     }
 
     #[inline(always)]
-    fn replace(&self, word: usize, old: u64, new: u64) -> bool {
+    fn exchange(&self, word: usize, old: u64, new: u64) -> u64 {
         // SAFETY: as above; programs only change these words by atomic operations.
-        unsafe { atomic::replace(self.word(word), old, new) }
+        unsafe { atomic::exchange(self.word(word), old, new) }
     }
 
     #[inline(always)]

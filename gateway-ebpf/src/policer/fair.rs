@@ -21,6 +21,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::flow::QUEUES;
 use super::lanes;
+use crate::branchless::ones_if_equal;
 
 /// The least unit that backlogs are counted in, as a power of two of nanoseconds: 16.4 us.
 const LEAST_UNIT_BITS: u32 = 14;
@@ -80,8 +81,8 @@ impl Fair {
 pub trait Shared {
     /// One of its [`word`]s.
     fn load(&self, word: usize) -> u64;
-    /// Stores `new` if the word still is `old`; says whether it did.
-    fn replace(&self, word: usize, old: u64, new: u64) -> bool;
+    /// Stores `new` if the word still is `old`; returns what it was.
+    fn exchange(&self, word: usize, old: u64, new: u64) -> u64;
     /// Adds to a word.
     fn add(&self, word: usize, value: u64);
     /// The level of a queue.
@@ -191,7 +192,7 @@ fn drain(shared: &impl Shared, now: u64) {
     if elapsed == 0 || elapsed > TIME_MASK - lanes::MOST {
         return;
     }
-    if !shared.replace(word::HEADER, header, now << CARRY_BITS) {
+    if shared.exchange(word::HEADER, header, now << CARRY_BITS) != header {
         return;
     }
     let mut occupied = 0;
@@ -215,18 +216,16 @@ fn drain(shared: &impl Shared, now: u64) {
     }
 }
 
-/// Drains four queues; returns what that took, and what is left. Another CPU may change the word twice: then it is
-/// drained with the next tick's share alone.
+/// Drains four queues; returns what that took, and what is left. If another CPU changes the word at the same moment,
+/// that takes nothing, and what was due is left for the next tick.
+///
+/// Without a branch: the verifier follows both ways of each, and this is done eight times in a row.
 #[inline(always)]
 fn drain_word(shared: &impl Shared, index: usize, share: u64) -> (u64, u64) {
-    for _ in 0..2 {
-        let before = shared.load(index);
-        let after = lanes::subtract(before, share);
-        if shared.replace(index, before, after) {
-            return (lanes::sum(before.wrapping_sub(after)), after);
-        }
-    }
-    (0, 0)
+    let before = shared.load(index);
+    let after = lanes::subtract(before, share);
+    let is_done = ones_if_equal(shared.exchange(index, before, after), before);
+    (lanes::sum(before.wrapping_sub(after)) & is_done, after | (before & !is_done))
 }
 
 #[inline(always)]

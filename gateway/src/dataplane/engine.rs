@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use gateway_ebpf::Direction;
 use gateway_ebpf::abi::constant;
 use gateway_ebpf::lookup::Slot;
@@ -77,28 +77,8 @@ impl Engine {
         clock: ProgramClock,
         pins: Option<&Path>,
     ) -> Result<Self, DataplaneError> {
-        kernel::require(&kernel::release())?;
-        let ns_per_jiffy = clock.ns_per_jiffy()?;
-        // On a clock that is set by hand packets are judged, and sent nowhere.
-        let forwarding = if clock == ProgramClock::Virtual { Forwarding::Stack } else { forwarding };
-        let forwards = u32::from(forwarding == Forwarding::Xdp);
-        let mut loader = EbpfLoader::new();
-        loader
-            .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
-            .override_global(constant::POLICY_CAPACITY, &capacity.policies, true)
-            .override_global(constant::V4_NODE_CAPACITY, &capacity.v4_nodes, true)
-            .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
-            .override_global(constant::SOURCE_SETS, &capacity.source_sets, true)
-            .override_global(constant::CONTACT_SETS, &capacity.contact_sets, true)
-            .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true)
-            .override_global(constant::FORWARDING, &forwards, true);
-        for (map, entries, _) in capacity.maps() {
-            loader.map_max_entries(map, entries);
-            if let Some(pins) = pins {
-                loader.map_pin_path(map, pins.join(map));
-            }
-        }
-        let mut object = loader.load(OBJECT).map_err(|error| not_loaded("the tables", &error))?;
+        let forwarding = programs_forwarding(forwarding, clock);
+        let mut object = object(&capacity, forwarding, clock, pins, VerifierLogLevel::default())?;
         programs::load(&mut object)?;
         let tables = Tables::new(&mut object, capacity, clock)?;
         let slots = tables.slots();
@@ -379,6 +359,42 @@ impl Engine {
     fn common_slots(&self, old: &Self) -> impl Iterator<Item = (Slot, Slot)> {
         self.tenants.iter().filter_map(|(tenant, slot)| Some((*slot, old.slots.get(&tenant.id)?)))
     }
+}
+
+/// What the programs do with what passes: on a clock that is set by hand packets are judged, and sent nowhere.
+fn programs_forwarding(configured: Forwarding, clock: ProgramClock) -> Forwarding {
+    if clock == ProgramClock::Virtual { Forwarding::Stack } else { configured }
+}
+
+/// Tables of this capacity, those pinned in `pins` or made there if need be, and the programs for them, not loaded yet.
+pub(super) fn object(
+    capacity: &Capacity,
+    forwarding: Forwarding,
+    clock: ProgramClock,
+    pins: Option<&Path>,
+    log: VerifierLogLevel,
+) -> Result<Ebpf, DataplaneError> {
+    kernel::require(&kernel::release())?;
+    let ns_per_jiffy = clock.ns_per_jiffy()?;
+    let forwards = u32::from(forwarding == Forwarding::Xdp);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(constant::TENANT_CAPACITY, &capacity.tenants, true)
+        .override_global(constant::POLICY_CAPACITY, &capacity.policies, true)
+        .override_global(constant::V4_NODE_CAPACITY, &capacity.v4_nodes, true)
+        .override_global(constant::V6_ENTRY_CAPACITY, &capacity.v6_entries, true)
+        .override_global(constant::SOURCE_SETS, &capacity.source_sets, true)
+        .override_global(constant::CONTACT_SETS, &capacity.contact_sets, true)
+        .override_global(constant::NS_PER_JIFFY, &ns_per_jiffy, true)
+        .override_global(constant::FORWARDING, &forwards, true)
+        .verifier_log_level(log);
+    for (map, entries, _) in capacity.maps() {
+        loader.map_max_entries(map, entries);
+        if let Some(pins) = pins {
+            loader.map_pin_path(map, pins.join(map));
+        }
+    }
+    loader.load(OBJECT).map_err(|error| not_loaded("the tables", &error))
 }
 
 /// Tables that `policy` fits, with room to grow.

@@ -35,6 +35,7 @@ mod slots;
 mod tables;
 mod tenants;
 mod test_run;
+mod verification;
 
 use std::collections::HashMap;
 use std::path::Path;

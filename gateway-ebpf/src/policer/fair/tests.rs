@@ -25,18 +25,18 @@ impl Shared for Alone {
         bytemuck::cast_slice::<_, u64>(core::slice::from_ref(&*self.fair.borrow()))[word]
     }
 
-    fn replace(&self, word: usize, old: u64, new: u64) -> bool {
-        let is_old = self.load(word) == old;
-        if is_old {
+    fn exchange(&self, word: usize, old: u64, new: u64) -> u64 {
+        let held = self.load(word);
+        if held == old {
             bytemuck::cast_slice_mut::<_, u64>(core::slice::from_mut(&mut *self.fair.borrow_mut()))[word] =
                 new;
         }
-        is_old
+        held
     }
 
     fn add(&self, word: usize, value: u64) {
         let sum = self.load(word).checked_add(value).expect("no lane overflows into the next");
-        assert!(self.replace(word, self.load(word), sum));
+        self.exchange(word, self.load(word), sum);
     }
 
     fn level(&self, queue: u32) -> u8 {
