@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use object::build::elf::{Builder, SectionData};
 
 use crate::command;
 use crate::setup::{self, BpfTools, Scope};
@@ -91,14 +92,33 @@ pub(crate) fn packaged(profile: Profile) -> Result<()> {
     command::run(cargo.args((profile == Profile::Release).then_some("--release")))
 }
 
-/// Copies `from` over `to` if they differ, so that an unchanged object causes no rebuild of its users, and
-/// by renaming, so that no user ever reads half of one.
+/// Copies `from` without its DWARF over `to` if they differ, so that an unchanged object causes no rebuild of its users,
+/// and by renaming, so that no user ever reads half of one.
 fn stage(from: &Path, to: &Path) -> Result<()> {
     let object = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
+    let object = without_dwarf(&object).with_context(|| format!("stripping {}", from.display()))?;
     if fs::read(to).is_ok_and(|staged| staged == object) {
         return Ok(());
     }
     let partial = to.with_extension("o.partial");
     fs::write(&partial, object).with_context(|| format!("writing {}", partial.display()))?;
     fs::rename(&partial, to).with_context(|| format!("writing {}", to.display()))
+}
+
+/// An object without the debug info that BTF was made of: nothing reads it, and it is four fifths of the object.
+fn without_dwarf(object: &[u8]) -> object::build::Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in &mut builder.sections {
+        // ".debug_info", ".rel.debug_info"
+        section.delete = section.name.windows(6).any(|part| part == b"debug_");
+    }
+    builder.delete_orphans();
+    // LLVM keeps the names of sections and symbols in one table; the writer wants two.
+    let names = builder.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
