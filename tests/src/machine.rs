@@ -124,11 +124,19 @@ impl Machine {
 
     /// Puts a file into root's home.
     pub fn copy(&self, file: &Path, name: &str) -> Result<()> {
-        let running = self.running.as_ref().context("the machine is switched off")?;
-        let target = Path::new("/proc").join(&running.leader).join("root/root").join(name);
+        let target = self.path("root")?.join(name);
         fs::copy(file, &target)
             .map(drop)
             .with_context(|| format!("copying {} to {}", file.display(), target.display()))
+    }
+
+    /// Where this machine finds what the booted one has at `inside`, without its leading slash.
+    ///
+    /// # Errors
+    /// If it is switched off.
+    pub fn path(&self, inside: &str) -> Result<PathBuf> {
+        let running = self.running.as_ref().context("the machine is switched off")?;
+        Ok(Path::new("/proc").join(&running.leader).join("root").join(inside))
     }
 
     /// That systemd is content.

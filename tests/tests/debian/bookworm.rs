@@ -1,10 +1,12 @@
 //! Debian 12, from the installation to the removal.
 
+use aya::maps::{Array, Map, MapData};
 use fairway_tests::flows::Flows;
 use fairway_tests::machine::Machine;
 use fairway_tests::mail::Outcome;
 use fairway_tests::packets::Receiver;
 use fairway_tests::run::wait_for;
+use gateway_ebpf::abi::{ABI_VERSION, map};
 use serde_json::Value;
 
 use crate::router::{
@@ -41,6 +43,7 @@ fn debian_12_installs_starts_upgrades_reboots_removes_and_purges() {
     assert!(exposure(&machine) <= 1.7, "{}", exposure(&machine));
     step("reload, refused", || refuse(&machine));
     under_traffic(&network, &machine);
+    step("downgrade to another ABI, refused", || refuse_another_abi(&network, &machine));
     step("stop", || {
         let before = pins(&machine);
         machine.run(&["systemctl", "stop", "fairway"]).unwrap();
@@ -117,6 +120,46 @@ fn refuse(machine: &Machine) {
     assert_eq!(ask(machine, &["status"])["config"]["last_reload"]["successful"], Value::Bool(true));
 }
 
+/// A package that cannot take over what the installed one left in the kernel: that goes on policing, and the journal
+/// says what to do. No second build is needed: the tables are marked as a newer version would mark its own.
+fn refuse_another_abi(network: &Network, machine: &Machine) {
+    let mut control = pinned_control(machine);
+    let [signature, _, bank, live] = control.get(&0, 0).unwrap();
+    control.set(0, [signature, ABI_VERSION + 1, bank, live], 0).unwrap();
+    let links = pins(machine);
+    let file = format!("./fairway_{}.deb", VERSIONS[0]);
+    machine.run(&["apt-get", "install", "--yes", "--allow-downgrades", &file]).unwrap();
+    assert_eq!(installed(machine), VERSIONS[0]);
+    let tried = || (property(machine, "NRestarts").parse::<u32>().unwrap() >= 1).then_some(());
+    wait_for("another try", RETRIED, tried).unwrap();
+    assert_ne!(property(machine, "ActiveState"), "active");
+    let errors = complaints(machine, 3);
+    let version = format!("its ABI is version {}, this controller's is {ABI_VERSION}", ABI_VERSION + 1);
+    assert!(errors.contains(&version) && errors.contains("run `fairway detach"), "{errors}");
+    assert_eq!(pins(machine), links, "all stays attached");
+    assert_eq!(network.mail(), Outcome::NoAnswer, "and polices");
+
+    machine.run(&["fairway", "detach"]).unwrap();
+    machine.run(&["systemctl", "restart", "fairway"]).unwrap();
+    assert_ne!(pins(machine), links, "the data plane is another");
+    assert_eq!(network.mail(), Outcome::NoAnswer);
+    install(machine, VERSIONS[1]);
+    wait_until_active(machine);
+    machine.assert_no_unit_failed().unwrap();
+}
+
+/// The switchboard in its BPF file system: signature, ABI version, bank in force, whether it is live.
+fn pinned_control(machine: &Machine) -> Array<MapData, [u32; 4]> {
+    let found = machine.run(&["find", "/sys/fs/bpf/fairway", "-name", map::CONTROL]).unwrap();
+    let path = machine.path(found.trim().trim_start_matches('/')).unwrap();
+    Array::try_from(Map::from_map_data(MapData::from_pin(path).unwrap()).unwrap()).unwrap()
+}
+
+/// The version that dpkg has.
+fn installed(machine: &Machine) -> String {
+    machine.run(&["dpkg-query", "--show", "--showformat=${Version}", "fairway"]).unwrap()
+}
+
 /// A reload, a restart, a crash and an upgrade: no packet notices any of them.
 fn under_traffic(network: &Network, machine: &Machine) {
     let listen = |host: &fairway_tests::topology::Host, at| Receiver::listen(&host.namespace, at).unwrap();
@@ -146,10 +189,7 @@ fn under_traffic(network: &Network, machine: &Machine) {
     flows.wait_for_more().unwrap();
     let before = process();
     step("upgrade under traffic", || install(machine, VERSIONS[1]));
-    assert_eq!(
-        machine.run(&["dpkg-query", "--show", "--showformat=${Version}", "fairway"]).unwrap(),
-        VERSIONS[1]
-    );
+    assert_eq!(installed(machine), VERSIONS[1]);
     assert_ne!(process(), before, "the new program runs");
     wait_until_active(machine);
     flows.wait_for_more().unwrap();
