@@ -6,11 +6,14 @@
 //! by hand takes that away, and only a time service gives it back (`ntp_clear` and `do_adjtimex` in kernel/time).
 #![expect(unsafe_code, reason = "adjtimex(2) has no safe wrapper here")]
 
-use std::sync::{Mutex, PoisonError};
+use std::fs;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
+
+use crate::domain::{BootTime, Moment, to_microsecond};
 
 /// Time services slew what is less.
 const STEP: SignedDuration = SignedDuration::from_hours(1);
@@ -70,6 +73,23 @@ fn tell(look: impl FnOnce(&mut Steady, Reading) -> (Timestamp, Option<Turn>)) ->
         Some(Turn::Back) => tracing::info!("the wall clock is right again"),
     }
     wall
+}
+
+/// This moment by both clocks, to the microsecond, as it is stored: read here, and handed in everywhere else.
+#[must_use]
+pub fn now() -> Moment {
+    let boot = boot_id().map(|id| {
+        let us = u64::try_from(boot().as_micros()).unwrap_or(u64::MAX);
+        BootTime { id: id.to_owned(), us }
+    });
+    Moment { wall: to_microsecond(wall()), boot }
+}
+
+/// Which boot this is; it does not change.
+fn boot_id() -> Option<&'static str> {
+    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    BOOT_ID.get_or_init(|| read().map(|id| id.trim().to_owned())).as_deref()
 }
 
 /// The boot clock.
@@ -162,6 +182,14 @@ mod tests {
     fn at(steady: &mut Steady, wall: i64, boot: u64, is_synchronised: bool) -> (i64, Option<Turn>) {
         let (at, turn) = steady.at(reading(wall, boot), || is_synchronised);
         (seconds(at), turn)
+    }
+
+    #[test]
+    fn the_boot_clock_only_runs() {
+        let (earlier, later) = (now().boot.unwrap(), now().boot.unwrap());
+        assert_eq!((earlier.id.len(), &earlier.id), (36, &later.id));
+        assert!(0 < earlier.us && earlier.us <= later.us);
+        assert_eq!(now().wall.as_nanosecond() % 1_000, 0);
     }
 
     #[test]

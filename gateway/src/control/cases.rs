@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::api::VERSION;
-use super::server::{Operator, Shared, checked, crashed, failure};
+use super::server::{Shared, checked, crashed, failure};
 use crate::controller::{CaseError, Controller};
+use crate::domain::Principal;
 use crate::enforcement::{Case, CaseId, Resolution};
 use crate::store::CaseEntry;
 
@@ -72,7 +73,7 @@ pub(super) async fn show(State(shared): State<Shared>, Path(id): Path<CaseId>) -
 pub(super) async fn note(
     State(shared): State<Shared>,
     Path(id): Path<CaseId>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(by): Extension<Principal>,
     Json(NoteCase { text }): Json<NoteCase>,
 ) -> Response {
     match checked(&text) {
@@ -84,7 +85,7 @@ pub(super) async fn note(
 pub(super) async fn close(
     State(shared): State<Shared>,
     Path(id): Path<CaseId>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(by): Extension<Principal>,
     Json(CloseCase { mistaken, reason }): Json<CloseCase>,
 ) -> Response {
     let resolution = if mistaken { Resolution::Mistaken } else { Resolution::Restored };

@@ -31,6 +31,7 @@ use super::peer::{Access, name_of};
 use crate::clock;
 use crate::controller::{Controller, Ended, Release, Released, ReloadError, Reloaded, SuspendError};
 use crate::detect::source_of;
+use crate::domain::{Principal, Role, Way};
 use crate::http::{self, Limits};
 use crate::store::StoreError;
 use crate::suspension::Suspension;
@@ -124,18 +125,18 @@ async fn as_failure(response: Response) -> Response {
     failure(status, if told.is_empty() { canonical } else { &told })
 }
 
-/// Who asks, by name.
-#[derive(Clone)]
-pub(super) struct Operator(pub(super) String);
-
-/// Lets requests of peers through that the socket is for.
+/// Lets requests of peers through that the socket is for, and says who asks: the one door by which operators come in.
 async fn admit(access: Access, peer: Option<UCred>, mut request: Request, next: Next) -> Response {
     let admitted = spawn_blocking(move || {
         let (uid, gid) = peer.map(|peer| (Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid())))?;
-        access.admits(uid, gid).then(|| Operator(name_of(uid)))
+        access.admits(uid, gid).then(|| Principal {
+            name: name_of(uid),
+            way: Way::Socket,
+            role: Role::Operate,
+        })
     });
-    if let Ok(Some(operator)) = admitted.await {
-        request.extensions_mut().insert(operator);
+    if let Ok(Some(by)) = admitted.await {
+        request.extensions_mut().insert(by);
         return next.run(request).await;
     }
     tracing::warn!(
@@ -203,7 +204,7 @@ async fn reload(State(shared): State<Shared>, Query(query): Query<ReloadQuery>) 
 async fn suspend(
     State(shared): State<Shared>,
     Path(tenant): Path<String>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(by): Extension<Principal>,
     Json(request): Json<Suspend>,
 ) -> Response {
     let reason = match checked(&request.reason) {
@@ -223,11 +224,11 @@ async fn suspend(
         }
     };
     let scope = request.scope;
-    let suspension = Suspension { scope, reason, by: Some(by.clone()), since, until };
+    let suspension = Suspension { scope, reason, by: Some(by.name.clone()), since, until };
     change_tenant(shared, tenant, move |controller, tenant| {
-        let suspensions = controller.suspend(tenant, suspension.clone())?;
+        let suspensions = controller.suspend(&by, tenant, suspension.clone())?;
         let (scope, reason) = (suspension.scope.label(), &suspension.reason);
-        tracing::info!(tenant, by, scope, reason, until = ?suspension.until, "suspended");
+        tracing::info!(tenant, by = by.name, scope, reason, until = ?suspension.until, "suspended");
         Ok(Suspended { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions })
     })
     .await
@@ -236,7 +237,7 @@ async fn suspend(
 async fn restore(
     State(shared): State<Shared>,
     Path(tenant): Path<String>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(by): Extension<Principal>,
     Json(request): Json<Restore>,
 ) -> Response {
     let Restore { reason, scope, source } = request;
@@ -257,7 +258,7 @@ async fn restore(
         let release = Release { of, by: by.clone(), reason: reason.clone() };
         let Ended { suspensions, lifted } = controller.restore(tenant, release)?;
         let scopes: Vec<_> = suspensions.iter().map(|suspension| suspension.scope.label()).collect();
-        tracing::info!(tenant, by, reason, ?scopes, lifted = lifted.len(), "restored");
+        tracing::info!(tenant, by = by.name, reason, ?scopes, lifted = lifted.len(), "restored");
         let suspension = suspensions.last().cloned();
         Ok(Restored { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions, lifted })
     })
@@ -266,7 +267,7 @@ async fn restore(
 
 async fn acknowledge(
     State(shared): State<Shared>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(by): Extension<Principal>,
     Json(Acknowledge { reason }): Json<Acknowledge>,
 ) -> Response {
     let reason = match checked(&reason) {
@@ -275,7 +276,7 @@ async fn acknowledge(
     };
     let done = spawn_blocking(move || {
         let losses = shared.controller.acknowledge(&by, reason.clone())?;
-        tracing::info!(by, reason, losses = losses.len(), "losses of the ledger are acknowledged");
+        tracing::info!(by = by.name, reason, losses = losses.len(), "losses of the ledger are acknowledged");
         Ok::<_, StoreError>(Acknowledged { version: VERSION, losses })
     });
     match done.await {

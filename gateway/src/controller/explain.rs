@@ -44,7 +44,13 @@ pub struct Owner {
 }
 
 impl Explained {
-    pub(super) fn new(address: IpAddr, policy: &Arc<Policy>, samples: &Samples, plane: &dyn Plane) -> Self {
+    pub(super) fn new(
+        address: IpAddr,
+        at: Timestamp,
+        policy: &Arc<Policy>,
+        samples: &Samples,
+        plane: &dyn Plane,
+    ) -> Self {
         let owner = find(&policy.config, address).and_then(|(index, prefix)| {
             let id = &policy.config.tenants[index].id;
             let backlogs = plane.backlogs(id).inspect_err(|error| tracing::warn!(%error, "reading caps"));
@@ -60,7 +66,7 @@ impl Explained {
             Some(owner) => samples.of(&owner.counters.id),
             None => samples.about(address),
         };
-        Self { address, at: Timestamp::now(), policy: Arc::clone(policy), owner, samples }
+        Self { address, at, policy: Arc::clone(policy), owner, samples }
     }
 }
 

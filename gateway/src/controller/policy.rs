@@ -15,14 +15,14 @@ pub struct Policy {
     /// What is in force.
     pub effective: Effective,
     /// What the configuration was warned about when it was read.
-    pub warnings: Diagnostics,
+    pub warnings: Arc<Diagnostics>,
     /// When it was read from its files.
     pub loaded_at: Timestamp,
 }
 
 impl Policy {
     pub(super) fn new(loaded: Loaded, overrides: &Overrides, loaded_at: Timestamp) -> Self {
-        let warnings = loaded.warnings_at(loaded_at);
+        let warnings = Arc::new(loaded.warnings_at(loaded_at));
         let config = Arc::new(loaded.config);
         let effective = compose(&config, overrides, loaded_at);
         Self { config, effective, warnings, loaded_at }

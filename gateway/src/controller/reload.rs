@@ -1,6 +1,7 @@
 //! What comes of a reload.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -16,7 +17,7 @@ pub struct Reloaded {
     /// What the data plane did.
     pub applied: Applied,
     /// What the new configuration is warned about.
-    pub warnings: Diagnostics,
+    pub warnings: Arc<Diagnostics>,
 }
 
 /// Why a reload was refused. The policy before it stays in force.

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use gateway_ebpf::Direction;
 use gateway_ebpf::abi::constant;
 use gateway_ebpf::lookup::Slot;
 use gateway_ebpf::restriction::Restriction;
 
 use super::capacity::Capacity;
 use super::clock::{Clock, ProgramClock};
+use super::compile::{Layout, Prepared};
+use super::counters::Reader;
 use super::delta::InForce;
 use super::detection::{self, DetectionCounters, HeldBySource};
 use super::error::DataplaneError;
@@ -26,9 +27,9 @@ use super::registration::Registered;
 use super::slots::Slots;
 use super::tables::Tables;
 use super::{Applied, Restrictions, TableMemory};
-use crate::config::{Config, Forwarding, Side, Tenant};
+use crate::config::{Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
-use crate::domain::{Backlog, HeldMeasure, Snapshot, TenantCounters};
+use crate::domain::{Backlog, HeldMeasure, InterfaceCounters, Snapshot, TenantCounters};
 use crate::policy::Effective;
 
 /// Compiled by `cargo xtask build`.
@@ -38,24 +39,17 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fa
 pub struct Engine {
     pub(super) object: Ebpf,
     pub(super) tables: Tables,
-    slots: Slots,
+    slots: Arc<Slots>,
     pub(super) forwarding: Forwarding,
     /// What detection goes by.
     coarse_clock: Clock,
     /// Tenants in the config's order, which is that of their ids.
-    pub(super) tenants: Vec<(Arc<Tenant>, Slot)>,
+    pub(super) tenants: Arc<Vec<(Arc<Tenant>, Slot)>>,
     pub(super) interfaces: Vec<Registered>,
     prefixes: usize,
     pub(super) in_force: InForce,
     /// Read from the ring, and not taken yet.
     pub(super) events: Vec<Event>,
-}
-
-/// A policy compiled for the tables of one engine, not in force yet.
-pub(super) struct Prepared {
-    image: Image,
-    /// Tenants that are to take the next free slots.
-    new: Vec<Arc<Tenant>>,
 }
 
 impl Engine {
@@ -81,14 +75,14 @@ impl Engine {
         let mut object = object(&capacity, forwarding, clock, pins, VerifierLogLevel::default())?;
         programs::load(&mut object)?;
         let tables = Tables::new(&mut object, capacity, clock)?;
-        let slots = tables.slots();
+        let slots = Arc::new(tables.slots());
         let mut engine = Self {
             object,
             tables,
             slots,
             forwarding,
             coarse_clock: Clock::Virtual,
-            tenants: Vec::new(),
+            tenants: Arc::default(),
             interfaces: Vec::new(),
             prefixes: 0,
             in_force: InForce::default(),
@@ -98,36 +92,19 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Compiles a policy for these tables; none if it does not fit them.
-    pub(super) fn prepare(&self, policy: &Effective) -> Option<Prepared> {
-        let (slots, new) = self.find_slots(policy.config())?;
-        let image = Image::compile(policy, &slots, self.tables.index());
-        self.tables.capacity.fits(&image).then_some(Prepared { image, new })
+    /// What policies are compiled for.
+    pub(super) fn layout(&self) -> Layout {
+        Layout {
+            tenants: Arc::clone(&self.tenants),
+            slots: Arc::clone(&self.slots),
+            capacity: self.tables.capacity,
+            index: self.tables.index().cloned(),
+        }
     }
 
-    /// The slots of a config's tenants, and who of them is new; none if they are too many.
-    fn find_slots(&self, config: &Config) -> Option<(Vec<Slot>, Vec<Arc<Tenant>>)> {
-        let (mut slots, mut new) = (Vec::with_capacity(config.tenants.len()), Vec::new());
-        let mut free = self.slots.free();
-        // Both are sorted by id, and most tenants are the very same.
-        let mut known = self.tenants.iter().peekable();
-        for tenant in &config.tenants {
-            let is_same = |(known, _): &&(Arc<Tenant>, Slot)| Arc::ptr_eq(known, tenant);
-            if let Some((_, slot)) = known.next_if(is_same) {
-                slots.push(*slot);
-                continue;
-            }
-            while known.next_if(|(known, _)| known.id <= tenant.id).is_some() {}
-            let slot = match self.slots.get(&tenant.id) {
-                Some(slot) => slot,
-                None => {
-                    new.push(Arc::clone(tenant));
-                    free.next()?
-                }
-            };
-            slots.push(slot);
-        }
-        Some((slots, new))
+    /// What reads the counters of all tenants later.
+    pub(super) fn reader(&self, interfaces: Vec<InterfaceCounters>) -> Reader {
+        Reader::new(Arc::clone(&self.tenants), Arc::clone(&self.tables.tenants), interfaces)
     }
 
     /// Replaces the policy, atomically for every packet. Tenants that stay keep their counters and
@@ -137,16 +114,16 @@ impl Engine {
     /// If the policy does not fit the tables or the kernel refuses an exemption; nothing has changed.
     pub fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
         let started = Instant::now();
-        let prepared = self.prepare(policy).ok_or_else(does_not_fit)?;
+        let prepared = self.layout().prepare(policy).ok_or_else(does_not_fit)?;
         let applied = self.put_into_force(policy, prepared)?;
         Ok(Applied { took: started.elapsed(), ..applied })
     }
 
-    /// [`Self::apply`] of what [`Self::prepare`] made of the same policy.
+    /// [`Self::apply`] of what [`Layout::prepare`] made of the same policy.
     pub(super) fn put_into_force(
         &mut self,
         policy: &Effective,
-        Prepared { image, new }: Prepared,
+        Prepared { image, new, .. }: Prepared,
     ) -> Result<Applied, DataplaneError> {
         let config = policy.config();
         // Before the switch, so that counters never belong to a slot without a name.
@@ -160,13 +137,14 @@ impl Engine {
         }
         // While the slots in them still are those tenants'.
         self.read_events();
-        new.iter().for_each(|tenant| self.slots.take(&tenant.id));
-        if self.slots.taken() > config.tenants.len() {
+        let known = Arc::make_mut(&mut self.slots);
+        new.iter().for_each(|tenant| known.take(&tenant.id));
+        if known.taken() > config.tenants.len() {
             let is_kept = |id: &str| config.tenants.binary_search_by(|tenant| (*tenant.id).cmp(id)).is_ok();
-            self.slots.release(is_kept).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
+            known.release(is_kept).into_iter().for_each(|slot| self.tables.wipe_slot(slot));
         }
         let slots = image.tenants.iter().map(|tenant| tenant.slot);
-        self.tenants = config.tenants.iter().cloned().zip(slots).collect();
+        self.tenants = Arc::new(config.tenants.iter().cloned().zip(slots).collect());
         self.prefixes = config.tenants.iter().map(|tenant| tenant.prefixes.len()).sum();
         self.in_force = InForce::of(image);
         Ok(self.applied())
@@ -179,12 +157,7 @@ impl Engine {
 
     /// Reads the counters of one tenant; none if it is not policed.
     pub fn counters(&self, tenant: &str) -> Option<TenantCounters> {
-        self.slots.get(tenant).map(|slot| self.counters_of(tenant, slot))
-    }
-
-    fn counters_of(&self, id: &str, slot: Slot) -> TenantCounters {
-        let [up, down] = Direction::ALL.map(|direction| self.tables.tenants.counters(slot, direction));
-        TenantCounters { id: id.to_owned(), up, down }
+        self.slots.get(tenant).map(|slot| self.tables.tenants.all_counters(tenant, slot))
     }
 
     /// What time it is to detection, within a jiffy: on the programs' coarse clock, or as it was set on the virtual one.
@@ -311,8 +284,7 @@ impl Engine {
 
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
-        let tenants = self.tenants.iter().map(|(tenant, slot)| self.counters_of(&tenant.id, *slot));
-        Snapshot { tenants: tenants.collect(), interfaces: self.interface_counters() }
+        self.reader(self.interface_counters()).snapshot()
     }
 
     /// Where a tenant's caps stand, by direction; none if there is no such tenant.

@@ -3,7 +3,7 @@
 use crate::limits;
 
 /// What went wrong, with what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{what}: {cause}. {remedy}")]
 pub struct DataplaneError {
     /// What was tried, on what ("attaching to eth0 in native mode").

@@ -12,6 +12,8 @@
 mod attachment;
 mod capacity;
 mod clock;
+mod compile;
+mod counters;
 mod counting;
 mod delta;
 mod detection;
@@ -46,6 +48,8 @@ pub use crate::domain::{
 };
 pub use attachment::Followed;
 pub use clock::ProgramClock;
+pub use compile::{Compiled, Compiler};
+pub use counters::Reader;
 pub use detection::DetectionCounters;
 pub use engine::Engine;
 pub use error::DataplaneError;
@@ -189,10 +193,33 @@ impl Dataplane {
     /// # Errors
     /// Nothing has changed.
     pub fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
+        self.apply_compiled(policy, self.compiler().compile(policy))
+    }
+
+    /// Compiles a policy for [`Self::apply_compiled`], anywhere.
+    pub fn compiler(&self) -> Compiler {
+        Compiler::new(self.engine.layout())
+    }
+
+    /// [`Self::apply`] of what was compiled of the same policy. What was compiled for other tables than those in use now
+    /// is compiled anew.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub fn apply_compiled(
+        &mut self,
+        policy: &Effective,
+        compiled: Compiled,
+    ) -> Result<Applied, DataplaneError> {
         let config = policy.config();
         let started = Instant::now();
+        let Compiled { prepared, took } = compiled;
+        let layout = self.engine.layout();
+        let prepared =
+            prepared.filter(|prepared| prepared.is_for(&layout)).or_else(|| layout.prepare(policy));
+        drop(layout);
         let targets = if self.is_bypassed() { Vec::new() } else { self.locate(&config.interfaces) };
-        let mut applied = match self.engine.prepare(policy) {
+        let mut applied = match prepared {
             None => self.grow(policy, &targets)?,
             Some(prepared) => {
                 let undo = self.attach(&targets)?;
@@ -207,7 +234,7 @@ impl Dataplane {
         };
         self.interfaces.clone_from(&config.interfaces);
         self.detach_others(&targets)?;
-        applied.took = started.elapsed();
+        applied.took = took + started.elapsed();
         let missing = self.interfaces.iter().filter(|interface| links::ifindex(interface).is_err());
         applied.missing_interfaces = missing.map(|interface| interface.name.clone()).collect();
         Ok(applied)
@@ -323,7 +350,12 @@ impl Dataplane {
 
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { interfaces: self.interfaces(), ..self.engine.snapshot() }
+        self.reader().snapshot()
+    }
+
+    /// What reads all counters later, anywhere.
+    pub fn reader(&self) -> Reader {
+        self.engine.reader(self.interfaces())
     }
 
     /// Reads the counters of the interfaces, as configured, whether they exist or not.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Applied, Backlog, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters, Followed,
-    InterfaceCounters, Restrictions, Snapshot, TableMemory, TenantCounters,
+    Applied, Backlog, Compiled, Compiler, Dataplane, DataplaneError, DetectionCounters, Event, EventCounters,
+    Followed, InterfaceCounters, Reader, Restrictions, TableMemory, TenantCounters,
 };
 use crate::config::OnStop;
 use crate::detect::{HeldMeasure, Lift, MeasureInForce, Offence, Watched};
@@ -16,6 +16,14 @@ use crate::policy::Effective;
 pub trait Plane: Send {
     /// Replaces the policy, or changes nothing.
     fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError>;
+    /// What compiles the next policy beside.
+    fn compiler(&self) -> Compiler {
+        Compiler::idle()
+    }
+    /// Replaces the policy by one that was compiled, or changes nothing.
+    fn apply_compiled(&mut self, policy: &Effective, _compiled: Compiled) -> Result<Applied, DataplaneError> {
+        self.apply(policy)
+    }
     /// Puts the policies of these tenants into force, without touching any other's.
     fn assign(&mut self, policy: &Effective, tenants: &[&str]) -> Result<(), DataplaneError>;
     /// Reads the counters of one tenant; none if it is not policed.
@@ -53,12 +61,10 @@ pub trait Plane: Send {
     fn release_measures(&mut self) {}
     /// Attaches to configured interfaces that came back.
     fn follow_interfaces(&mut self) -> Vec<Followed>;
-    /// Reads all counters.
-    fn snapshot(&self) -> Snapshot;
-    /// The interfaces of [`Self::snapshot`]; with many tenants much faster than all.
-    fn interfaces(&self) -> Vec<InterfaceCounters> {
-        self.snapshot().interfaces
-    }
+    /// What reads all counters, beside.
+    fn reader(&self) -> Reader;
+    /// The interfaces' counters; with many tenants much faster than all.
+    fn interfaces(&self) -> Vec<InterfaceCounters>;
     /// What the programs reported since the last call.
     fn take_events(&mut self) -> Vec<Event>;
     /// How many events never arrived.
@@ -74,6 +80,14 @@ pub trait Plane: Send {
 impl Plane for Dataplane {
     fn apply(&mut self, policy: &Effective) -> Result<Applied, DataplaneError> {
         Self::apply(self, policy)
+    }
+
+    fn compiler(&self) -> Compiler {
+        Self::compiler(self)
+    }
+
+    fn apply_compiled(&mut self, policy: &Effective, compiled: Compiled) -> Result<Applied, DataplaneError> {
+        Self::apply_compiled(self, policy, compiled)
     }
 
     fn assign(&mut self, policy: &Effective, tenants: &[&str]) -> Result<(), DataplaneError> {
@@ -124,8 +138,8 @@ impl Plane for Dataplane {
         Self::follow_interfaces(self)
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Self::snapshot(self)
+    fn reader(&self) -> Reader {
+        Self::reader(self)
     }
 
     fn interfaces(&self) -> Vec<InterfaceCounters> {

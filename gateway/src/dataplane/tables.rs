@@ -40,7 +40,8 @@ pub(super) struct Tables {
     pub(super) capacity: Capacity,
     control: MappedArray<Control>,
     bank_headers: MappedArray<BankHeader>,
-    pub(super) tenants: TenantTables,
+    /// Shared with whoever reads counters beside.
+    pub(super) tenants: Arc<TenantTables>,
     v4_nodes: MappedArray<v4::Node>,
     v6_entries: MappedArray<v6::Entry>,
     port_classes: MappedArray<PortClasses>,
@@ -72,7 +73,7 @@ impl Tables {
             capacity,
             control: maps.array(map::CONTROL)?,
             bank_headers: maps.array(map::BANK_HEADERS)?,
-            tenants: TenantTables::new(&mut maps, &capacity)?,
+            tenants: Arc::new(TenantTables::new(&mut maps, &capacity)?),
             v4_nodes: maps.array(map::V4_NODES)?,
             v6_entries: maps.array(map::V6_ENTRIES)?,
             port_classes: maps.array(map::PORT_CLASSES)?,

@@ -224,16 +224,32 @@ impl TenantTables {
             dropped: reading::by_reason(|reason| self.dropped(reason, slot, direction).total()),
             queue_drops: self.queue_drops(slot, direction),
         };
+        self.while_nothing_is_carried(read)
+    }
+
+    /// Reads until nothing was carried from one word to another meanwhile.
+    fn while_nothing_is_carried<T>(&self, read: impl Fn() -> T) -> T {
         let [begun, ended] = self.carries.words(0) else { return read() };
         for _ in 1..READ_ATTEMPTS {
             let ended = ended.load(Acquire);
-            let counters = read();
+            let value = read();
             fence(Acquire);
             if begun.load(Relaxed) == ended {
-                return counters;
+                return value;
             }
         }
         read()
+    }
+
+    /// Bytes that a slot put on the uplinks, up and down: what left, and what arrived, dropped here or not.
+    pub(super) fn used(&self, slot: Slot) -> [u64; 2] {
+        let read = || {
+            let [up, down] = Direction::ALL.map(|direction| self.passed(slot, direction).total());
+            let dropped = (0..REASON_SLOTS).map(|reason| self.dropped(reason, slot, Direction::Down).total());
+            let dropped = dropped.fold(0_u64, |sum, total| sum.wrapping_add(reading::tally(total).bytes));
+            [reading::tally(up).bytes, reading::tally(down).bytes.wrapping_add(dropped)]
+        };
+        self.while_nothing_is_carried(read)
     }
 
     fn queue_drops(&self, slot: Slot, direction: Direction) -> QueueDrops {

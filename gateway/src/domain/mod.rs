@@ -2,7 +2,7 @@
 
 mod interface;
 mod measure;
-mod now;
+mod moment;
 mod offence;
 mod principal;
 mod rate;
@@ -13,12 +13,13 @@ mod tenant_id;
 pub use gateway_ebpf::{Direction, DropReason};
 pub use interface::{Mode, Side};
 pub use measure::{HeldMeasure, LoweredCap, MeasureInForce, kind_label};
-pub use now::Now;
+pub use moment::{BootTime, Moment, to_microsecond};
 pub use offence::{DetectMode, Measure, OffenceKind};
-pub use principal::{Principal, Role, Way};
+pub use principal::{Actor, Principal, Role, Way};
 pub use rate::{BitRate, LineRate};
 pub use restriction::{Restriction, Scope};
 pub use snapshot::{
     Backlog, DirectionCounters, InterfaceCounters, OverCap, QueueDrops, Snapshot, Tally, TenantCounters,
+    Usage,
 };
 pub use tenant_id::{NoTenantId, TenantId};

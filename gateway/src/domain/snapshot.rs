@@ -16,6 +16,46 @@ pub struct Snapshot {
     pub interfaces: Vec<InterfaceCounters>,
 }
 
+/// What everybody puts on the uplinks, up and down, in bytes since the tables were made: what leaves, and what
+/// arrives, dropped here or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// One entry per configured tenant, in the config's order.
+    pub tenants: Vec<[u64; 2]>,
+    /// Packets that are no tenant's.
+    pub others: [u64; 2],
+}
+
+impl Usage {
+    /// What of interfaces' counters is no tenant's.
+    #[must_use]
+    pub fn of_others(interfaces: &[InterfaceCounters]) -> [u64; 2] {
+        let mut bytes = [0, 0];
+        for interface in interfaces {
+            match interface.side {
+                Side::Tenant => bytes[0] += interface.unknown_source_passed.bytes,
+                Side::Uplink => {
+                    let dropped: u64 = interface.dropped.iter().map(|(_, tally)| tally.bytes).sum();
+                    bytes[1] += interface.unmatched.bytes + interface.link_control.bytes + dropped;
+                }
+            }
+        }
+        bytes
+    }
+}
+
+impl From<&Snapshot> for Usage {
+    fn from(snapshot: &Snapshot) -> Self {
+        let used = |TenantCounters { up, down, .. }: &TenantCounters| {
+            [up.passed.bytes, down.passed.bytes + down.dropped_total().bytes]
+        };
+        Self {
+            tenants: snapshot.tenants.iter().map(used).collect(),
+            others: Self::of_others(&snapshot.interfaces),
+        }
+    }
+}
+
 /// Packets and bytes (Ethernet frames without FCS).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

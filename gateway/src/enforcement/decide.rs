@@ -88,6 +88,21 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whoever asks.
+    #[must_use]
+    pub const fn by(&self) -> &Principal {
+        match self {
+            Self::Suspend { by, .. }
+            | Self::Restore { by, .. }
+            | Self::Close { by, .. }
+            | Self::Confirm { by, .. }
+            | Self::Decline { by, .. }
+            | Self::Note { by, .. } => by,
+        }
+    }
+}
+
 /// Why a command is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

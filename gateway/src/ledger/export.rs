@@ -13,9 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::verify::{Follower, Link, Verified};
-use crate::store::{
-    Body, BootTime, Hash, Head, Header, Reader, Selection, StoreError, Stored, hex, time, unhex,
-};
+use crate::domain::BootTime;
+use crate::store::{Body, Hash, Head, Header, Reader, Selection, StoreError, Stored, hex, time, unhex};
 
 const FORMAT: &str = "fairway-ledger";
 const VERSION: u32 = 1;

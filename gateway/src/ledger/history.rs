@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{DetectMode, Measure, OffenceKind};
 use crate::detect::LoweredCap;
+use crate::domain::Way;
 use crate::evidence::Captures;
 use crate::store::{
-    Expired, Fact, OffenceFact, Reader, Restored, StoreError, Stored, Suspended, Way, needed_time, stored,
+    Expired, Fact, OffenceFact, Reader, Restored, StoreError, Stored, Suspended, needed_time, stored,
     time_column,
 };
 use crate::suspension::{Change, SuspensionChange};

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use super::*;
 use crate::config::{Digest, EvidenceLimits};
 use crate::detect::fake::{at, offence};
-use crate::store::{Actor, Fact, Moment, Reader, Record, Selection, Store, Suspended, hex};
+use crate::domain::{Actor, Moment, Role, Way};
+use crate::store::{Fact, Reader, Record, Selection, Store, Suspended, hex};
 use crate::suspension::Scope;
 
 const LIMITS: EvidenceLimits = EvidenceLimits { max_bytes: u64::MAX, keep: Duration::from_secs(u64::MAX) };
@@ -27,7 +28,10 @@ fn ledger() -> tempfile::TempDir {
         }
         let suspended =
             Suspended { scope: Scope::Mail, until: None, reason: format!("no. {second}, \"spam\"") };
-        let (actor, tenant) = (Actor::operator("j.doe"), Some(tenant.to_owned()));
+        let (actor, tenant) = (
+            Actor { name: "j.doe".into(), way: Way::Socket, role: Some(Role::Operate) },
+            Some(tenant.to_owned()),
+        );
         let fact = Fact::Suspended(suspended);
         store.commit(vec![Record { at, actor, tenant, config: None, fact }]).unwrap();
     }

@@ -1,6 +1,6 @@
 //! What was decided at run time and is in force beside the files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gateway_ebpf::restriction::Restriction;
 use ipnetwork::IpNetwork;
@@ -114,14 +114,13 @@ impl Overrides {
         });
     }
 
-    /// Suspends whom others suspend, as they do, and nobody else.
-    pub fn suspend_like(&mut self, others: &Self) {
-        self.by_tenant.retain(|_, overlay| {
-            overlay.suspensions.clear();
-            !overlay.is_empty()
-        });
-        for (tenant, overlay) in &others.by_tenant {
-            overlay.suspensions.iter().for_each(|suspension| self.suspend(tenant, suspension.clone()));
+    /// Decides of these tenants as `others` do.
+    pub fn keep(&mut self, tenants: &BTreeSet<String>, others: &Self) {
+        for tenant in tenants {
+            match others.by_tenant.get(tenant) {
+                Some(overlay) => drop(self.by_tenant.insert(tenant.clone(), overlay.clone())),
+                None => drop(self.by_tenant.remove(tenant)),
+            }
         }
     }
 

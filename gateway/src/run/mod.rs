@@ -7,18 +7,18 @@
 //! correct configuration that the data plane took changes anything. Exemptions lapse on time by
 //! themselves.
 //!
-//! What the programs report is read before the ring that they write to is full.
-//! Offences that the data plane saw are logged, counted and recorded within a second or so.
+//! What is decided is one thread's; what the programs report is read before the ring that they write to is full, and
+//! offences are logged, counted and recorded within a second or so.
 //!
 //! Interfaces that vanish and return are policed again as soon as they are there.
 //!
 //! Stop: on SIGTERM or SIGINT stop serving, leave the data plane as `gateway.on_stop` says, give up
 //! the socket last, so that the next controller does not begin before this one has ended.
 
+mod actor;
 mod beginning;
 mod interfaces;
 mod memory;
-mod offences;
 mod service;
 mod signals;
 mod systemd;
@@ -38,7 +38,7 @@ pub use signals::{Signal, signals};
 use crate::clock;
 use crate::config::{Diagnostics, KeptFiles, Loaded, Loader};
 use crate::control::{self, ControlSocket, SocketError};
-use crate::controller::{Controller, Policy, listen_remedy};
+use crate::controller::{Policy, listen_remedy};
 use crate::dataplane::{DataplaneError, Foreign, Plane};
 use crate::metrics::Endpoint;
 use crate::policy::Effective;
@@ -96,12 +96,12 @@ pub async fn run(
     };
     let started = spawn_blocking(move || {
         let store = Store::open(&gateway.state_dir, loaded.config.evidence);
-        if let Some(earlier) = store.last_seen() {
+        if let Some(earlier) = store.last_seen(&clock::now()) {
             clock::resume(earlier);
         }
-        Controller::start(loaded, store, start)
+        actor::start(loaded, store, start)
     });
-    let controller = Arc::new(started.await??);
+    let (controller, actor) = started.await??;
     let policy = controller.policy();
     match refused {
         Some(refused) => controller.refused(&refused),
@@ -125,20 +125,22 @@ pub async fn run(
     let server = control::serve((listener, access), Arc::clone(&controller), requests, stopped);
     let server = tokio::spawn(server);
 
-    let (stop_watching, watching_stopped) = oneshot::channel();
-    let offences = tokio::spawn(offences::follow(Arc::clone(&controller), watching_stopped));
     Service::new(Arc::clone(&controller), loader, metrics).run(signals, reload_requests).await;
-    drop(stop_watching);
-    let watched = offences.await;
 
     systemd::stopping();
     tracing::info!(on_stop = ?controller.policy().config.gateway.on_stop, "stopping");
     drop(stop);
     let served = server.await;
-    spawn_blocking(move || controller.stop()).await??;
+    let stopped = spawn_blocking(move || {
+        let stopped = controller.stop();
+        // Gives up the store before the next controller opens it. A crash there has been told.
+        drop(controller);
+        drop(actor.join());
+        stopped
+    });
+    stopped.await??;
     drop(socket);
     served?;
-    watched?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -3,34 +3,20 @@
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interfaces::Interfaces;
 use super::signals::Signal;
 use super::watch::{FileWatch, Pace};
 use super::{SharedLoader, keep, load, memory, systemd};
-use crate::clock;
 use crate::config::{Loaded, Removals};
 use crate::control::ReloadRequest;
 use crate::control::api::Failure;
 use crate::controller::{Controller, ReloadError, Reloaded};
 use crate::metrics::Endpoint;
-use crate::store;
-
-/// Longest sleep before the clock is looked at again: it may be set meanwhile. Also the time before a
-/// lapse that the data plane did not take is tried again.
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
-
-/// The ring of events holds some 6,000, so it overflows at 60,000 a second, which takes 12,000 tenants at the
-/// limit of theirs. By the clock, and not when an event arrives: to wake the controller would cost the
-/// programs an interrupt. An empty ring is looked at without a system call.
-const READ_EVENTS_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Service {
     controller: Arc<Controller>,
@@ -63,9 +49,6 @@ impl Service {
     ) {
         self.ready();
         self.follow();
-        let mut events = interval(READ_EVENTS_EVERY);
-        events.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut lapse_at = self.controller.next_lapse();
         let mut reading: Option<Reading> = None;
         // A signal during a reload asks for one more.
         let mut is_asked_again = false;
@@ -87,21 +70,11 @@ impl Service {
                         reading = Some(self.read(Cause::Signal));
                     }
                 }
-                () = self.controller.changed() => {}
                 () = self.interfaces.changed() => {
                     self.interfaces.follow().await;
                     continue;
                 }
-                _ = events.tick() => {
-                    self.read_events().await;
-                    continue;
-                }
-                () = until(lapse_at) => {
-                    lapse_at = self.lapse().await;
-                    continue;
-                }
             }
-            lapse_at = self.controller.next_lapse();
             self.interfaces.look_again();
         }
     }
@@ -211,51 +184,6 @@ impl Service {
         }
     }
 
-    /// Returns when to try next.
-    async fn lapse(&self) -> Option<Timestamp> {
-        let controller = Arc::clone(&self.controller);
-        let now = clock::wall();
-        self.end_suspensions().await;
-        match spawn_blocking(move || controller.lapse(now)).await {
-            Ok(Ok(lapsed)) => {
-                for over in lapsed {
-                    tracing::info!("{over}");
-                }
-                self.ready();
-                // Not in the past, if something is overdue that could not be ended.
-                self.controller.next_lapse().map(|next| if next <= now { now + CLOCK_CHECK } else { next })
-            }
-            Ok(Err(error)) => {
-                tracing::error!("cannot take what lapsed out of the tables: {error}");
-                Some(now + CLOCK_CHECK)
-            }
-            Err(crash) => {
-                tracing::error!("taking what lapsed out of the tables crashed: {crash}");
-                Some(now + CLOCK_CHECK)
-            }
-        }
-    }
-
-    async fn read_events(&self) {
-        let controller = Arc::clone(&self.controller);
-        if let Err(crash) = spawn_blocking(move || controller.read_events()).await {
-            tracing::error!("reading events crashed: {crash}");
-        }
-    }
-
-    async fn end_suspensions(&self) {
-        let controller = Arc::clone(&self.controller);
-        match spawn_blocking(move || controller.end_suspensions(&store::now())).await {
-            Ok(over) => {
-                for (tenant, suspension) in over {
-                    let scope = suspension.scope.label();
-                    tracing::info!(tenant, scope, "restored: the suspension's time is over");
-                }
-            }
-            Err(crash) => tracing::error!("ending a suspension crashed: {crash}"),
-        }
-    }
-
     fn follow(&mut self) {
         let policy = self.controller.policy();
         self.unwatched_changes =
@@ -298,17 +226,6 @@ async fn changed(watch: &mut Option<FileWatch>, already: bool) {
     match watch {
         _ if already => {}
         Some(watch) => watch.changed().await,
-        None => pending().await,
-    }
-}
-
-/// Sleeps until `at`, but never long without looking at the clock.
-async fn until(at: Option<Timestamp>) {
-    match at {
-        Some(at) => {
-            let left = Duration::try_from(at.duration_since(clock::wall())).unwrap_or_default();
-            sleep(left.min(CLOCK_CHECK)).await;
-        }
         None => pending().await,
     }
 }

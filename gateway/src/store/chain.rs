@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::fact::BootTime;
+use crate::domain::BootTime;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];

@@ -9,9 +9,10 @@ use rusqlite_migration::{HookResult, M, Migrations};
 
 use super::chain::{self, Hash, Head, Header};
 use super::error::StoreError;
-use super::fact::{BootTime, Fact, Moment, Record};
+use super::fact::{Fact, Record};
 use super::projection;
 use crate::detect::Learned;
+use crate::domain::{BootTime, Moment};
 use crate::private;
 
 /// What a backup or an operator's query may take before the database is called locked.
@@ -174,7 +175,7 @@ pub(super) fn append_entry(
         boot: record.at.boot.clone(),
         actor: record.actor.name.clone(),
         way: record.actor.way.label().to_owned(),
-        role: record.actor.role.clone(),
+        role: record.actor.role.map(|role| role.label().to_owned()),
         tenant: record.tenant.clone(),
         kind: record.fact.kind(),
         config_digest: record.config.map(|digest| digest.to_string()).unwrap_or_default(),

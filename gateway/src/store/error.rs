@@ -45,6 +45,18 @@ impl StoreError {
         }
     }
 
+    /// Whoever writes is about to end.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Self {
+            verb: "write to",
+            file: "ledger.sqlite".into(),
+            cause: "the controller is stopping".to_owned(),
+            remedy: "Try again when the next one has started",
+            is_damaged: false,
+        }
+    }
+
     /// Whether the file itself is broken, rather than out of reach.
     pub(super) fn is_damaged(&self) -> bool {
         self.is_damaged

@@ -3,108 +3,15 @@
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::{DetectMode, Digest, Measure, OffenceKind};
 use crate::detect::{LoweredCap, Offence, Target};
+use crate::domain::{Actor, Moment};
 use crate::enforcement::Act;
 use crate::suspension::Scope;
-
-/// A moment by both clocks. The wall clock may be set; the boot clock only runs, but starts anew at a boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// By the wall clock.
-    pub wall: Timestamp,
-    /// By the boot clock; none: recorded by a release that did not say.
-    pub boot: Option<BootTime>,
-}
-
-/// A reading of the boot clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BootTime {
-    /// Which boot: the kernel's `boot_id`.
-    pub id: String,
-    /// Microseconds since it.
-    pub us: u64,
-}
-
-impl Moment {
-    /// The moment at which the wall clock, as it runs now, showed or will show `wall`.
-    #[must_use]
-    pub fn at(&self, wall: Timestamp) -> Self {
-        let later = wall.duration_since(self.wall);
-        let boot = self.boot.as_ref().map(|now| BootTime { id: now.id.clone(), us: moved(now.us, later) });
-        Self { wall, boot }
-    }
-}
-
-fn moved(us: u64, by: SignedDuration) -> u64 {
-    let by_us = i64::try_from(by.as_micros()).unwrap_or(if by.is_negative() { i64::MIN } else { i64::MAX });
-    us.saturating_add_signed(by_us)
-}
-
-/// Whoever brought a fact about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
-    /// The user's or the part's name.
-    pub name: String,
-    /// How it came in.
-    pub way: Way,
-    /// What it may do; none: it is no person.
-    pub role: Option<String>,
-}
-
-/// How an actor came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// By the control socket.
-    Socket,
-    /// By a token of the API.
-    Token,
-    /// The data plane, by itself.
-    Kernel,
-    /// The controller, by itself: a time was over, a tenant took too much.
-    Controller,
-    /// From what an earlier release kept.
-    Import,
-}
-
-impl Way {
-    /// As the ledger and JSON spell it.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Socket => "socket",
-            Self::Token => "token",
-            Self::Kernel => "kernel",
-            Self::Controller => "controller",
-            Self::Import => "import",
-        }
-    }
-}
-
-impl Actor {
-    /// A user of the control socket.
-    #[must_use]
-    pub fn operator(name: &str) -> Self {
-        Self { name: name.to_owned(), way: Way::Socket, role: Some("operate".to_owned()) }
-    }
-
-    /// The data plane.
-    #[must_use]
-    pub fn kernel() -> Self {
-        Self { name: "kernel".to_owned(), way: Way::Kernel, role: None }
-    }
-
-    /// The controller.
-    #[must_use]
-    pub fn controller() -> Self {
-        Self { name: "controller".to_owned(), way: Way::Controller, role: None }
-    }
-}
 
 /// One thing to record.
 #[derive(Clone, Debug)]

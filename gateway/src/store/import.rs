@@ -14,9 +14,10 @@ use sha2::{Digest as _, Sha256};
 use super::chain::hex;
 use super::database::Database;
 use super::error::StoreError;
-use super::fact::{Actor, Fact, Imported, Lost, Moment, Record, Restored, Suspended, Way};
+use super::fact::{Fact, Imported, Lost, Record, Restored, Suspended};
 use super::files::Files;
 use super::reader::Reader;
+use crate::domain::{Actor, Moment, Way};
 use crate::suspension::Suspension;
 
 #[derive(Deserialize)]

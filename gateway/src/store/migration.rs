@@ -8,8 +8,9 @@ use rusqlite::{Row, Transaction};
 use super::chain::{Head, unhex};
 use super::columns::{json, labelled, lowered_cap, needed_time, source, time};
 use super::database::append_entry;
-use super::fact::{Actor, Expired, Fact, Moment, OffenceFact, Record, Restored, Suspended, Way};
+use super::fact::{Expired, Fact, OffenceFact, Record, Restored, Suspended};
 use crate::config::{Digest, OffenceKind};
+use crate::domain::{Actor, Moment, Way};
 
 /// Makes entries of all rows, then removes the tables. The projections are made afterwards.
 pub(super) fn chain_old_rows(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

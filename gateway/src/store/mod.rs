@@ -14,7 +14,6 @@
 
 mod cases;
 mod chain;
-mod clock;
 mod columns;
 mod database;
 mod error;
@@ -30,16 +29,16 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 
 pub use cases::CaseEntry;
 pub use chain::{Hash, Head, Header, body_digest, hex, link, time, unhex};
-pub use clock::{now, to_microsecond};
 pub(crate) use columns::{needed_time, time as time_column};
 pub use error::StoreError;
 pub use fact::{
-    Acknowledged, Actor, Adopted, BodiesRemoved, BootTime, Expired, Fact, Imported, Lost, Moment,
-    OffenceFact, Record, Restored, Suspended, Way,
+    Acknowledged, Adopted, BodiesRemoved, Expired, Fact, Imported, Lost, OffenceFact, Record, Restored,
+    Suspended,
 };
 pub(crate) use reader::stored;
 pub use reader::{Body, Reader, Selection, Stored};
@@ -49,6 +48,7 @@ pub use writer::{Committed, Health};
 use crate::clock::Earlier;
 use crate::config::{Digest, EvidenceLimits};
 use crate::detect::{Learned, Offence};
+use crate::domain::{Actor, Moment};
 use crate::evidence::Captures;
 use files::Files;
 use writer::{Observation, Queue};
@@ -77,11 +77,26 @@ impl Store {
 
     /// Records acts, all or none: they are on the disk when it returns. Blocks.
     pub fn commit(&self, acts: Vec<Record>) -> Result<Committed, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        // Whoever asked waits below.
+        self.submit(acts, move |written| drop(reply.send(written)));
+        answer.recv().unwrap_or_else(|_| Err(StoreError::stopped(&self.files.database())))
+    }
+
+    /// [`Self::commit`] without waiting: `told` hears how it went, on the writer's thread. What is submitted while the
+    /// disk is busy is written together.
+    pub fn submit(
+        &self,
+        acts: Vec<Record>,
+        told: impl FnOnce(Result<Committed, StoreError>) + Send + 'static,
+    ) {
+        let database = self.files.database();
+        let told =
+            move |written: Option<_>| told(written.unwrap_or_else(|| Err(StoreError::stopped(&database))));
         if self.writer.is_none() {
-            return Err(StoreError::stopped(&self.files.database()));
+            return told(None);
         }
-        let answer = self.queue.request(acts).recv();
-        answer.unwrap_or_else(|_| Err(StoreError::stopped(&self.files.database())))
+        self.queue.request(acts, Box::new(told));
     }
 
     /// Queues an offence and its packets for recording; does not block. `now` is the moment at which it was
@@ -115,8 +130,8 @@ impl Store {
 
     /// The last moment that the ledger knows of; none: it has no entry, or cannot be read.
     #[must_use]
-    pub fn last_seen(&self) -> Option<Earlier> {
-        self.read().and_then(|reader| reader.last_seen(&now())).ok().flatten()
+    pub fn last_seen(&self, now: &Moment) -> Option<Earlier> {
+        self.read().and_then(|reader| reader.last_seen(now)).ok().flatten()
     }
 
     /// Reads the newest backup that can be read: where [`Self::read`] fails, better than nothing.

@@ -6,8 +6,9 @@
 use rusqlite::{Transaction, params};
 
 use super::database::not_json;
-use super::fact::{BootTime, Expired, Fact, Moment, OffenceFact, Record, Restored, Suspended};
+use super::fact::{Expired, Fact, OffenceFact, Record, Restored, Suspended};
 use super::reader;
+use crate::domain::{BootTime, Moment};
 
 /// Of `schema/projections.sql`.
 const VERSION: i64 = 2;

@@ -9,8 +9,9 @@ use super::chain::{Hash, Head, Header};
 use super::columns::needed_time;
 use super::database::{connect, read_head};
 use super::error::StoreError;
-use super::fact::{BootTime, Fact, Moment};
+use super::fact::Fact;
 use super::files::Files;
+use crate::domain::{BootTime, Moment};
 
 /// Reads one database, as it is at the moment that it is opened.
 pub struct Reader {

@@ -8,11 +8,11 @@ use rusqlite::{Row, params};
 
 use super::columns::{labelled, lowered_cap, needed_time, source, time};
 use super::error::StoreError;
-use super::fact::{BootTime, Moment};
 use super::reader::Reader;
 use crate::clock::{Earlier, Reading};
 use crate::config::OffenceKind;
 use crate::detect::{Baseline, Learned, MeasureInForce};
+use crate::domain::{BootTime, Moment};
 use crate::suspension::Suspension;
 
 /// What holds at a moment.

@@ -12,10 +12,11 @@ use rusqlite::OpenFlags;
 
 use super::database::{Database, connect};
 use super::error::StoreError;
-use super::fact::{Actor, Fact, Lost, Moment, Record};
+use super::fact::{Fact, Lost, Record};
 use super::files::Files;
 use super::import;
 use super::reader::Reader;
+use crate::domain::{Actor, Moment};
 use crate::private;
 
 /// How often a backup is made.

@@ -9,6 +9,7 @@ use super::*;
 use crate::config::Measure;
 use crate::detect::fake::{at, offence};
 use crate::detect::{Baseline, LoweredCap, MeasureInForce};
+use crate::domain::{BootTime, Role, Way};
 use crate::ledger::verify;
 use crate::suspension::{Scope, Suspension};
 
@@ -26,7 +27,10 @@ fn moment(seconds: i64) -> Moment {
 }
 
 fn act(tenant: &str, seconds: i64, fact: Fact) -> Record {
-    let (actor, tenant) = (Actor::operator("j.doe"), Some(tenant.to_owned()));
+    let (actor, tenant) = (
+        Actor { name: "j.doe".into(), way: Way::Socket, role: Some(Role::Operate) },
+        Some(tenant.to_owned()),
+    );
     Record { at: moment(seconds), actor, tenant, config: Some(DIGEST), fact }
 }
 
@@ -161,7 +165,9 @@ fn nobody_waits_for_a_store_that_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     queue.close();
     queue.write(&Files::of(directory.path()), &Captures::of(directory.path()));
-    assert!(queue.request(vec![suspend("acme", Scope::Mail, 0)]).recv().is_err());
+    let (reply, answer) = sync_channel(1);
+    queue.request(vec![suspend("acme", Scope::Mail, 0)], Box::new(move |told| reply.send(told).unwrap()));
+    assert!(answer.recv().unwrap().is_none());
 }
 
 #[test]

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,12 +13,13 @@ use std::time::{Duration, Instant};
 use super::chain::Head;
 use super::database::Database;
 use super::error::StoreError;
-use super::fact::{Fact, Moment, OffenceFact, Record};
+use super::fact::{Fact, OffenceFact, Record};
 use super::files::Files;
 use super::recovery;
 use crate::clock;
 use crate::config::EvidenceLimits;
 use crate::detect::{Learned, Offence};
+use crate::domain::Moment;
 use crate::evidence::Captures;
 
 /// Time before what could not be written is tried again.
@@ -65,12 +65,32 @@ pub(super) struct Observation {
     pub(super) record: Record,
 }
 
-type Reply = SyncSender<Result<Committed, StoreError>>;
+/// Is told how it went, on the writer's thread; nothing: the writer is gone.
+type Told = Box<dyn FnOnce(Option<Result<Committed, StoreError>>) + Send>;
 
 /// Acts that are to be written together, and whoever waits for it.
 struct Request {
     records: Vec<Record>,
     reply: Reply,
+}
+
+/// Tells whoever waits once, whatever happens.
+struct Reply(Option<Told>);
+
+impl Reply {
+    fn tell(mut self, answer: Result<Committed, StoreError>) {
+        if let Some(told) = self.0.take() {
+            told(Some(answer));
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told(None);
+        }
+    }
 }
 
 /// What the writer takes in hand at a time.
@@ -127,15 +147,18 @@ impl Queue {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Queues acts; what is received says how it went. Nothing is received if the writer is gone.
-    pub(super) fn request(&self, records: Vec<Record>) -> Receiver<Result<Committed, StoreError>> {
-        let (reply, answer) = sync_channel(1);
+    /// Queues acts; `told` hears how it went.
+    pub(super) fn request(&self, records: Vec<Record>, told: Told) {
+        let request = Request { records, reply: Reply(Some(told)) };
         let mut state = self.state();
-        if !state.is_over {
-            state.requests.push_back(Request { records, reply });
+        if state.is_over {
+            // It is told without the lock.
+            drop(state);
+            drop(request);
+            return;
         }
+        state.requests.push_back(request);
         self.changed.notify_all();
-        answer
     }
 
     /// Queues an observation, unless too many wait.
@@ -287,10 +310,8 @@ impl Queue {
                 state.due = Instant::now() + RETRY;
             }
         }
-        for request in batch.requests {
-            // Whoever asked may have gone.
-            let _ = request.reply.send(answer.clone());
-        }
+        drop(state);
+        batch.requests.into_iter().for_each(|request| request.reply.tell(answer.clone()));
         self.changed.notify_all();
     }
 
@@ -307,7 +328,9 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.is_over = true;
-        state.requests.clear();
+        let untold = std::mem::take(&mut state.requests);
+        drop(state);
+        drop(untold);
     }
 }
 

@@ -3,14 +3,14 @@
 use std::fs;
 
 use gateway::config::{Measure, OffenceKind};
-use gateway::controller::{Controller, Release, Released};
+use gateway::controller::{Release, Released};
 use gateway::dataplane::Restrictions;
 use gateway::detect::HeldMeasure;
 use gateway::suspension::{Scope, Suspension};
 use gateway_ebpf::restriction::Restriction;
 use jiff::{Timestamp, ToSpan};
 
-use crate::fake::{Files, Record, controller, controller_over};
+use crate::fake::{Controller, Files, Record, controller, controller_over, operator};
 use crate::offences::offence;
 
 fn held(source: &str) -> HeldMeasure {
@@ -29,12 +29,12 @@ fn suspension(scope: Scope) -> Suspension {
 }
 
 fn release(of: Released) -> Release {
-    Release { of, by: "j.doe".into(), reason: "cleaned".into() }
+    Release { of, by: operator("j.doe"), reason: "cleaned".into() }
 }
 
 /// As operators see it.
 fn shown(controller: &Controller, tenant: &str) -> Vec<Scope> {
-    let policy = controller.observe().unwrap().policy;
+    let policy = controller.observe().policy;
     let tenant = policy.effective.tenant(tenant).unwrap();
     tenant.suspensions().iter().map(|suspension| suspension.scope).collect()
 }
@@ -47,13 +47,7 @@ fn a_measure_that_only_the_kernel_knows_is_shown_and_can_be_lifted() {
     let (controller, record) = controller_over(&files, left);
     let now = Timestamp::now();
     let measures = || -> Vec<_> {
-        controller
-            .observe()
-            .unwrap()
-            .offences
-            .in_force(now)
-            .map(|held| held.source.unwrap().to_string())
-            .collect()
+        controller.observe().offences.in_force(now).map(|held| held.source.unwrap().to_string()).collect()
     };
     assert_eq!(measures(), ["198.51.100.1/32"]);
     let ended = controller.restore("acme", release(Released::All)).unwrap();
@@ -69,11 +63,11 @@ fn a_measure_that_only_the_kernel_knows_is_shown_and_can_be_lifted() {
 fn a_measure_that_was_lifted_is_ended_in_the_kernel_at_the_next_start() {
     let files = Files::new();
     let (first, record) = controller(&files);
-    let offence = first.offended(offence("acme", "198.51.100.1/32"));
+    first.offended(offence("acme", "198.51.100.1/32"));
+    let until = first.observe().offences.in_force(Timestamp::now()).next().unwrap().until;
     first.restore("acme", release(Released::All)).unwrap();
     record.lock().unwrap().lifts.clear();
     drop(first);
-    let until = offence.until.unwrap();
     let still = HeldMeasure { until, ..held("198.51.100.1/32") };
     let newer = HeldMeasure { until: until + 10.minutes(), ..held("198.51.100.2/32") };
     let left = Record { held: Some(vec![still, newer.clone()]), ..Record::default() };

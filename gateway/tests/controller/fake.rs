@@ -1,27 +1,37 @@
 //! A gateway whose data plane is a record of what it was told.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::config::{Config, OnStop};
-use gateway::controller::Controller;
+use gateway::clock;
+use gateway::config::{Config, Loaded, OnStop};
+use gateway::controller::{
+    Controller as Handle, Driver, Ended, Input, Job, Observation, Policy as PolicyInForce, Release,
+    ReloadError, Reloaded, SuspendError,
+};
 use gateway::dataplane::{
     Applied, Backlog, DataplaneError, DetectionCounters, DirectionCounters, Event, EventCounters, Followed,
-    Foreign, InterfaceCounters, Plane, QueueDrops, Snapshot, TableMemory, Tally, TenantCounters,
+    Foreign, InterfaceCounters, Plane, QueueDrops, Reader, Snapshot, TableMemory, Tally, TenantCounters,
 };
 use gateway::detect::{HeldMeasure, Lift, MeasureInForce, Offence};
+use gateway::domain::{Moment, Principal, Role, Way};
+use gateway::ledger::PastEntry;
 use gateway::policy::Effective;
 use gateway::run::{RunError, Signal, run};
-use gateway::store::Store;
+use gateway::store::{Store, StoreError};
+use gateway::suspension::Suspension;
 use gateway_ebpf::restriction::Restriction;
 use gateway_ebpf::{Direction, DropReason};
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -194,6 +204,41 @@ impl Plane for Fake {
         self.record.lock().unwrap().holds.push(None);
     }
 
+    fn reader(&self) -> Reader {
+        self.snapshot().into()
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceCounters> {
+        self.snapshot().interfaces
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.record.lock().unwrap().events)
+    }
+
+    fn event_counters(&self) -> EventCounters {
+        EventCounters { lost: 8, suppressed: 9 }
+    }
+
+    fn backlogs(&self, _: &str) -> Result<Option<[Backlog; 2]>, DataplaneError> {
+        let backlog = |total, queues: &[u64]| Backlog {
+            total: Duration::from_millis(total),
+            queues: queues.iter().map(|queue| Duration::from_millis(*queue)).collect(),
+        };
+        Ok(Some([backlog(100, &[]), backlog(376, &[10, 366])]))
+    }
+
+    fn memory(&self) -> TableMemory {
+        TableMemory { bytes: 12_345_678, tenant_capacity: 1_024 }
+    }
+
+    fn stop(self: Box<Self>, on_stop: OnStop) -> Result<(), DataplaneError> {
+        self.record.lock().unwrap().stopped = Some(on_stop);
+        Ok(())
+    }
+}
+
+impl Fake {
     /// The same traffic for everybody.
     fn snapshot(&self) -> Snapshot {
         let tally = |packets, bytes| Tally { packets, bytes };
@@ -228,31 +273,6 @@ impl Plane for Fake {
                 })
                 .collect(),
         }
-    }
-
-    fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.record.lock().unwrap().events)
-    }
-
-    fn event_counters(&self) -> EventCounters {
-        EventCounters { lost: 8, suppressed: 9 }
-    }
-
-    fn backlogs(&self, _: &str) -> Result<Option<[Backlog; 2]>, DataplaneError> {
-        let backlog = |total, queues: &[u64]| Backlog {
-            total: Duration::from_millis(total),
-            queues: queues.iter().map(|queue| Duration::from_millis(*queue)).collect(),
-        };
-        Ok(Some([backlog(100, &[]), backlog(376, &[10, 366])]))
-    }
-
-    fn memory(&self) -> TableMemory {
-        TableMemory { bytes: 12_345_678, tenant_capacity: 1_024 }
-    }
-
-    fn stop(self: Box<Self>, on_stop: OnStop) -> Result<(), DataplaneError> {
-        self.record.lock().unwrap().stopped = Some(on_stop);
-        Ok(())
     }
 }
 
@@ -343,6 +363,18 @@ pub(crate) fn serve(
     runtime.block_on(async { run(config, start, signals()).await })
 }
 
+/// Who asks in tests.
+pub(crate) fn operator(name: &str) -> Principal {
+    Principal { name: name.into(), way: Way::Socket, role: Role::Operate }
+}
+
+/// The controller without its thread: it does what a call leads to before the call returns, and nothing else.
+pub(crate) struct Controller {
+    driver: RefCell<Driver>,
+    jobs: Receiver<Job>,
+    handle: Handle,
+}
+
 /// A controller that no service runs.
 pub(crate) fn controller(files: &Files) -> (Controller, Arc<Mutex<Record>>) {
     controller_over(files, Record::default())
@@ -354,7 +386,88 @@ pub(crate) fn controller_over(files: &Files, left: Record) -> (Controller, Arc<M
     let loaded = gateway::config::load(&files.config()).unwrap();
     let store = Store::open(&files.path("state"), loaded.config.evidence);
     let start = |policy: &Effective, foreign| Ok(Fake::start(Arc::clone(&record), policy, foreign));
-    (Controller::start(loaded, store, start).unwrap(), record)
+    let (driver, jobs) = Driver::start(loaded, store, start, clock::now).unwrap();
+    let (handle, driver) = (Handle::of(&driver), RefCell::new(driver));
+    let controller = Controller { driver, jobs, handle };
+    controller.settle();
+    (controller, record)
+}
+
+impl Controller {
+    /// Hands something in at a time by the wall clock, and sees it through.
+    pub(crate) fn handle_at(&self, input: Input, wall: Timestamp) {
+        let now = clock::now();
+        self.driver.borrow_mut().handle_at(input, &Moment { wall, ..now.at(wall) });
+        self.settle();
+    }
+
+    /// The same now.
+    pub(crate) fn handle(&self, input: Input) {
+        self.handle_at(input, Timestamp::now());
+    }
+
+    /// Does what is on its way.
+    fn settle(&self) {
+        let is_settled = || self.driver.borrow().core().is_settled();
+        while let Ok(job) =
+            self.jobs.recv_timeout(Duration::from_millis(if is_settled() { 0 } else { 10_000 }))
+        {
+            job(&mut self.driver.borrow_mut());
+        }
+    }
+
+    /// What somebody is told who asks.
+    fn ask<T: Send>(&self, question: impl FnOnce(&Handle) -> T + Send) -> T {
+        thread::scope(|scope| {
+            let handle = &self.handle;
+            let asking = scope.spawn(move || question(handle));
+            while !asking.is_finished() {
+                if let Ok(job) = self.jobs.recv_timeout(Duration::from_millis(1)) {
+                    job(&mut self.driver.borrow_mut());
+                }
+            }
+            asking.join().unwrap()
+        })
+    }
+
+    pub(crate) fn compare(&self) -> Result<(), StoreError> {
+        let compared = self.driver.borrow_mut().compare();
+        self.settle();
+        compared
+    }
+
+    pub(crate) fn suspend(
+        &self,
+        tenant: &str,
+        suspension: Suspension,
+    ) -> Result<Vec<Suspension>, SuspendError> {
+        self.ask(|handle| handle.suspend(&operator("j.doe"), tenant, suspension))
+    }
+
+    pub(crate) fn restore(&self, tenant: &str, release: Release) -> Result<Ended, SuspendError> {
+        self.ask(|handle| handle.restore(tenant, release))
+    }
+
+    pub(crate) fn replace(&self, loaded: Loaded) -> Result<Reloaded, ReloadError> {
+        self.ask(|handle| handle.replace(loaded))
+    }
+
+    pub(crate) fn observe(&self) -> Observation {
+        self.ask(|handle| handle.observe().unwrap())
+    }
+
+    pub(crate) fn policy(&self) -> Arc<PolicyInForce> {
+        self.handle.policy()
+    }
+
+    pub(crate) fn history(&self, tenant: &str) -> Vec<PastEntry> {
+        self.ask(|handle| handle.history(tenant, 99).unwrap())
+    }
+
+    /// What the data plane reports, seen through.
+    pub(crate) fn offended(&self, offence: Offence) {
+        self.handle(Input::Offences(vec![offence]));
+    }
 }
 
 /// A gateway that runs until it is stopped.

@@ -142,7 +142,8 @@ fn a_lower_cap_that_the_data_plane_does_not_take_is_tried_again() {
     let (controller, record) = controller(&files);
     let caps = || record.lock().unwrap().policies.last().unwrap().caps.clone();
     record.lock().unwrap().refusal = Some("no space left");
-    assert!(controller.offended(rise()).until.is_some(), "it is decided");
+    controller.offended(rise());
+    assert_eq!(controller.observe().offences.in_force(Timestamp::now()).count(), 1, "it is decided");
     controller.compare().unwrap();
     assert_eq!(caps(), [OWN, OWN]);
     record.lock().unwrap().refusal = None;

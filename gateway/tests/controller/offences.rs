@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use gateway::config::{DetectMode, Measure, OffenceKind};
-use gateway::detect::{BREAKER_EVERY, Baseline, Breaker, Frame, Learned, Offence, Target};
+use gateway::controller::Input;
+use gateway::detect::{BREAKER_EVERY, Baseline, ContactTotals, Frame, Learned, Offence, Target};
 use gateway::store::Store;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -165,28 +166,25 @@ fn what_was_learned_of_the_tenants_use_outlasts_a_restart() {
 fn an_outage_holds_measures_back_for_as_long_as_it_is_seen() {
     let files = Files::new();
     let (controller, record) = controller(&files);
-    let mut breaker = Breaker::default();
-    let look = |attempted, answered| {
-        let detection = &mut record.lock().unwrap().detection;
-        let counters = detection.get_or_insert_default();
-        counters.attempted += attempted;
-        counters.answered += answered;
-    };
+    let mut totals = ContactTotals::default();
     let mut looks = |times, attempted, answered| {
         for _ in 0..times {
-            look(attempted, answered);
-            controller.look_for_outage(&mut breaker, BREAKER_EVERY);
+            totals.attempted += attempted;
+            totals.answered += answered;
+            controller.handle(Input::Totals(totals, BREAKER_EVERY));
         }
         let holds = std::mem::take(&mut record.lock().unwrap().holds);
-        (holds, controller.observe().unwrap().are_measures_held)
+        (holds, controller.observe().are_measures_held)
     };
     assert_eq!(looks(40, 2_000, 1_600), (vec![], false));
     assert_eq!(looks(2, 2_000, 0), (vec![Some(BREAKER_EVERY * 3); 2], true));
     let mut held = Offence { until: None, ..offence("acme", "198.51.100.1/32") };
     held.counters.insert(Offence::HELD.into(), 1);
     let mail = Offence { kind: OffenceKind::BulkMail, ..offence("acme", "198.51.100.1/32") };
-    record.lock().unwrap().offences = vec![held, mail.clone()];
-    assert_eq!(controller.take_offences(), [mail], "failures are nobody's offence during an outage");
+    controller.handle(Input::Offences(vec![held, mail]));
+    let counted = controller.observe().offences;
+    let counted: Vec<_> = counted.counts().map(|(_, kind, times)| (kind, times)).collect();
+    assert_eq!(counted, [(OffenceKind::BulkMail, 1)], "failures are nobody's offence during an outage");
     let recovering = vec![Some(BREAKER_EVERY * 3), Some(BREAKER_EVERY * 3), None];
     assert_eq!(looks(5, 2_000, 1_600), (recovering, false));
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use gateway::config::OnStop;
-use gateway::policy::Lapsed;
+use gateway::controller::Input;
 use gateway::run::{RunError, Signal};
 use jiff::{Timestamp, ToSpan};
 use nix::unistd::Uid;
@@ -184,20 +184,21 @@ fn a_lapse_that_the_data_plane_refuses_can_be_tried_again() {
     let expires = Timestamp::now() + 1.hour();
     files.write("tenants.d/acme.toml", &(tenant("acme", 1) + &exemption(&expires.to_string())));
     let (controller, record) = controller(&files);
-    assert_eq!(controller.lapse(expires - 1.second()).unwrap(), []);
+    let in_tables = || record.lock().unwrap().policies.last().unwrap().exemptions;
+    controller.handle_at(Input::Tick, expires - 1.second());
     assert_eq!(record.lock().unwrap().policies.len(), 1, "nothing to do before the time");
 
     record.lock().unwrap().refusal = Some("no space left");
-    controller.lapse(expires).unwrap_err();
-    let in_force = || {
-        let policy = controller.policy();
-        (policy.effective.exemptions(), policy.effective.next_end())
-    };
-    assert_eq!(in_force(), (1, Some(expires)));
+    controller.handle_at(Input::Tick, expires);
+    // The data plane does not honour it any more either way.
+    let policy = controller.policy();
+    assert_eq!((policy.effective.exemptions(), policy.effective.next_end()), (0, None));
+    assert_eq!(in_tables(), 1);
     record.lock().unwrap().refusal = None;
-    let lapsed = Lapsed::SmtpExemption { tenant: "acme".into(), ticket: "SMTP-1".into() };
-    assert_eq!(controller.lapse(expires).unwrap(), [lapsed]);
-    assert_eq!(in_force(), (0, None));
+    controller.handle_at(Input::Tick, expires + 59.seconds());
+    assert_eq!(in_tables(), 1);
+    controller.handle_at(Input::Tick, expires + 61.seconds());
+    assert_eq!(in_tables(), 0);
 }
 
 #[test]

@@ -224,7 +224,8 @@ fn what_the_kernel_refuses_is_recorded_reported_and_tried_again() {
     let held = || record.lock().unwrap().restrictions.clone();
     let (by, since) = (Some("j.doe".into()), Timestamp::now());
     let suspension = Suspension { scope: Scope::Mail, reason: "spam run".into(), by, since, until: None };
-    let release = || Release { of: Released::All, by: "j.doe".into(), reason: "clean".into() };
+    let release =
+        || Release { of: Released::All, by: crate::fake::operator("j.doe"), reason: "clean".into() };
     let no_mail = HashMap::from([("acme".to_owned(), Restriction::NO_MAIL)]);
     let nothing = HashMap::new();
     let tried_again = |before: &HashMap<_, _>, after: &HashMap<_, _>| {
@@ -239,12 +240,12 @@ fn what_the_kernel_refuses_is_recorded_reported_and_tried_again() {
 
     refuse(Some("no space left"));
     assert_eq!(controller.suspend("acme", suspension).unwrap_err().to_string(), report);
-    assert_eq!(controller.history("acme", 9).unwrap().len(), 1, "it is recorded");
+    assert_eq!(controller.history("acme").len(), 1, "it is recorded");
     tried_again(&nothing, &no_mail);
 
     refuse(Some("no space left"));
     assert_eq!(controller.restore("acme", release()).unwrap_err().to_string(), report);
-    assert_eq!(controller.history("acme", 9).unwrap().len(), 2, "it is recorded");
+    assert_eq!(controller.history("acme").len(), 2, "it is recorded");
     tried_again(&no_mail, &nothing);
 }
 

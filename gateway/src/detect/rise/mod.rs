@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{LoweredCap, Offence};
 use crate::config::{BitRate, Config, DetectMode, Measure, OffenceKind, Rule, Side, Tenant, Threshold};
-use crate::domain::{Snapshot, TenantCounters};
+use crate::domain::Usage;
 use crate::policy::Effective;
 
 pub use baseline::Baseline;
@@ -43,7 +43,12 @@ const DIRECTIONS: [&str; 2] = ["up", "down"];
 /// Learns baselines and finds rises.
 #[derive(Debug, Default)]
 pub struct RiseDetector {
-    tenants: HashMap<String, Usage>,
+    /// The configuration at the last look; none: there was none since the start.
+    config: Option<Arc<Config>>,
+    /// By the place of the tenant in it, so that a look of all is one pass.
+    tenants: Vec<Known>,
+    /// What was kept of tenants that have no place, until the next look.
+    kept: HashMap<String, Known>,
     /// Bytes on the uplinks that are no tenant's, by direction, at the last look.
     other_bytes: Option<[u64; 2]>,
 }
@@ -59,8 +64,9 @@ pub struct Learned {
     pub quiet_until: Option<Timestamp>,
 }
 
+/// What is known of a tenant.
 #[derive(Debug, Default)]
-struct Usage {
+struct Known {
     /// Counters at the last look; none: there was none since the start.
     bytes: Option<[u64; 2]>,
     baselines: [Baseline; 2],
@@ -90,26 +96,28 @@ impl RiseDetector {
     pub fn sample(
         &mut self,
         policy: &Effective,
-        snapshot: &Snapshot,
+        usage: &Usage,
         elapsed: Duration,
         now: Timestamp,
     ) -> Vec<Offence> {
         let config = policy.config();
-        let rates = self.advance(snapshot, elapsed);
-        let other = other_bytes(snapshot);
-        let before = self.other_bytes.replace(other);
-        let other = before.map(|before| rates_of(other, before, elapsed));
+        self.align(config);
+        let rates = self.advance(usage, elapsed);
+        let before = self.other_bytes.replace(usage.others);
+        let other = before.map(|before| rates_of(usage.others, before, elapsed));
         let loads = other.and_then(|other| loads(config, rates.iter().flatten(), other));
-        let judged = config.tenants.iter().zip(rates);
-        let judge =
-            |(tenant, rates): (&Arc<Tenant>, Option<_>)| self.judge(policy, tenant, rates?, loads, now);
-        let mut offences: Vec<_> = judged.filter_map(judge).collect();
+        let mut offences = Vec::new();
+        for (index, (tenant, rates)) in config.tenants.iter().zip(rates).enumerate() {
+            if let Some(rates) = rates {
+                offences.extend(self.tenants[index].judge(policy, tenant, rates, loads, now));
+            }
+        }
         let at_most = config.detection.max_measures_per_minute as usize;
         for offence in offences.iter_mut().filter(|offence| offence.until.is_some()).skip(at_most) {
             offence.spare();
             offence.counters.insert(Offence::HELD.to_owned(), 1);
-            if let Some(usage) = self.tenants.get_mut(&offence.tenant) {
-                usage.quiet_until = None;
+            if let Some(place) = self.place(&offence.tenant) {
+                self.tenants[place].quiet_until = None;
             }
         }
         offences
@@ -118,12 +126,15 @@ impl RiseDetector {
     /// What was learned until now, by ascending tenant.
     #[must_use]
     pub fn learned(&self) -> Vec<Learned> {
-        let known = self.tenants.iter().filter(|(_, usage)| usage.baselines.iter().any(Baseline::is_known));
+        let config = self.config.iter().flat_map(|config| &config.tenants);
+        let placed = config.map(|tenant| &tenant.id).zip(&self.tenants);
+        let known =
+            placed.chain(&self.kept).filter(|(_, known)| known.baselines.iter().any(Baseline::is_known));
         let mut learned: Vec<_> = known
-            .map(|(tenant, usage)| Learned {
+            .map(|(tenant, &Known { baselines, quiet_until, .. })| Learned {
                 tenant: tenant.clone(),
-                baselines: usage.baselines,
-                quiet_until: usage.quiet_until,
+                baselines,
+                quiet_until,
             })
             .collect();
         learned.sort_by(|a, b| a.tenant.cmp(&b.tenant));
@@ -133,36 +144,54 @@ impl RiseDetector {
     /// Goes on from what an earlier detector had learned, but for tenants that this one knows better.
     pub fn resume(&mut self, learned: Vec<Learned>) {
         for Learned { tenant, baselines, quiet_until } in learned {
-            let usage = self.tenants.entry(tenant).or_default();
-            for (known, earlier) in usage.baselines.iter_mut().zip(baselines) {
-                if known.minutes < earlier.minutes {
-                    *known = earlier;
+            let known = match self.place(&tenant) {
+                Some(place) => &mut self.tenants[place],
+                None => self.kept.entry(tenant).or_default(),
+            };
+            for (baseline, earlier) in known.baselines.iter_mut().zip(baselines) {
+                if baseline.minutes < earlier.minutes {
+                    *baseline = earlier;
                 }
             }
-            usage.quiet_until = usage.quiet_until.max(quiet_until);
+            known.quiet_until = known.quiet_until.max(quiet_until);
         }
     }
 
-    /// Remembers counters; the rates since the last ones, in the order of the snapshot's tenants.
-    fn advance(&mut self, snapshot: &Snapshot, elapsed: Duration) -> Vec<Option<[f64; 2]>> {
-        let mut known = std::mem::take(&mut self.tenants);
-        snapshot
-            .tenants
-            .iter()
-            .map(|counters| {
-                let bytes = bytes(counters);
-                let mut usage = known.remove(&counters.id).unwrap_or_default();
-                if usage.bytes.is_some_and(|before| before[0] > bytes[0] || before[1] > bytes[1]) {
-                    // Counters that fell are another tenant's of the same name.
-                    usage = Usage::default();
-                }
-                let before = usage.bytes.replace(bytes);
-                self.tenants.insert(counters.id.clone(), usage);
-                before.map(|before| rates_of(bytes, before, elapsed))
-            })
-            .collect()
+    /// Gives each tenant of a configuration its place. What is known of tenants that are gone is forgotten.
+    fn align(&mut self, config: &Arc<Config>) {
+        if self.config.as_ref().is_some_and(|before| Arc::ptr_eq(before, config)) {
+            return self.kept.clear();
+        }
+        let mut known = std::mem::take(&mut self.kept);
+        if let Some(before) = self.config.replace(Arc::clone(config)) {
+            let ids = before.tenants.iter().map(|tenant| tenant.id.clone());
+            known.extend(ids.zip(std::mem::take(&mut self.tenants)));
+        }
+        let of = |tenant: &Arc<Tenant>| known.remove(&tenant.id).unwrap_or_default();
+        self.tenants = config.tenants.iter().map(of).collect();
     }
 
+    /// The place of a tenant, by its id.
+    fn place(&self, id: &str) -> Option<usize> {
+        let config = self.config.as_ref()?;
+        config.tenants.binary_search_by(|tenant| tenant.id.as_str().cmp(id)).ok()
+    }
+
+    /// Remembers counters; the rates since the last ones, in the order of the tenants.
+    fn advance(&mut self, usage: &Usage, elapsed: Duration) -> Vec<Option<[f64; 2]>> {
+        let rates = self.tenants.iter_mut().zip(&usage.tenants).map(|(known, &bytes)| {
+            if known.bytes.is_some_and(|before| before[0] > bytes[0] || before[1] > bytes[1]) {
+                // Counters that fell are another tenant's of the same name.
+                *known = Known::default();
+            }
+            let before = known.bytes.replace(bytes);
+            before.map(|before| rates_of(bytes, before, elapsed))
+        });
+        rates.collect()
+    }
+}
+
+impl Known {
     fn judge(
         &mut self,
         policy: &Effective,
@@ -171,7 +200,6 @@ impl RiseDetector {
         loads: Option<[Load; 2]>,
         now: Timestamp,
     ) -> Option<Offence> {
-        let usage = self.tenants.get_mut(&tenant.id)?;
         let config = policy.config();
         let class = config.detection.class_index(tenant.detect_class.as_deref());
         let rule = config.detection.classes[class].rule(OffenceKind::SuddenRise);
@@ -179,7 +207,7 @@ impl RiseDetector {
         let mut lowered = [None; 2];
         for (direction, rate) in rates.into_iter().enumerate() {
             let load = loads.map(|loads| loads[direction]);
-            if let (Some(rise), Some(load)) = (usage.rise(direction, rate, load, rule), load) {
+            if let (Some(rise), Some(load)) = (self.rise(direction, rate, load, rule), load) {
                 let name = DIRECTIONS[direction];
                 counters.insert(format!("{name}_bits_per_second"), bits(rate));
                 counters.insert(format!("{name}_baseline_bits_per_second"), bits(rise.from_bytes_per_sec));
@@ -188,13 +216,13 @@ impl RiseDetector {
                 let cap = [tenant.cap_up, tenant.cap_down][direction];
                 lowered[direction] = lower_than(cap, no_rise);
             }
-            usage.baselines[direction].learn(rate);
+            self.baselines[direction].learn(rate);
         }
-        let is_quiet = usage.quiet_until.is_some_and(|until| now < until);
+        let is_quiet = self.quiet_until.is_some_and(|until| now < until);
         if counters.is_empty() || is_quiet || rule.mode == DetectMode::Off || is_allowed(policy, tenant) {
             return None;
         }
-        usage.quiet_until =
+        self.quiet_until =
             SignedDuration::try_from(rule.duration).ok().and_then(|quiet| now.checked_add(quiet).ok());
         let [up_bits_per_second, down_bits_per_second] = lowered;
         let mut offence = Offence {
@@ -204,7 +232,7 @@ impl RiseDetector {
             kind: OffenceKind::SuddenRise,
             mode: rule.mode,
             measure: rule.measure,
-            until: usage.quiet_until.filter(|_| rule.mode == DetectMode::Enforce),
+            until: self.quiet_until.filter(|_| rule.mode == DetectMode::Enforce),
             lowered_cap: Some(LoweredCap { up_bits_per_second, down_bits_per_second }),
             counters,
             targets: Vec::new(),
@@ -224,7 +252,7 @@ impl Rise {
     }
 }
 
-impl Usage {
+impl Known {
     /// The rise in a direction, if this minute makes it one that lasts.
     fn rise(&mut self, direction: usize, rate: f64, load: Option<Load>, rule: &Rule) -> Option<Rise> {
         let threshold = |name| rule.threshold(name).unwrap_or(u32::MAX);
@@ -241,27 +269,6 @@ impl Usage {
         self.rises[direction] = is_over.then_some(Rise { minutes, from_bytes_per_sec });
         self.rises[direction].filter(|rise| rise.minutes >= threshold(Threshold::Minutes))
     }
-}
-
-/// What a tenant puts on the uplinks: what leaves, and what arrives, dropped here or not.
-fn bytes(counters: &TenantCounters) -> [u64; 2] {
-    let TenantCounters { up, down, .. } = counters;
-    [up.passed.bytes, down.passed.bytes + down.dropped_total().bytes]
-}
-
-/// The same of packets that are no tenant's.
-fn other_bytes(snapshot: &Snapshot) -> [u64; 2] {
-    let mut bytes = [0, 0];
-    for interface in &snapshot.interfaces {
-        match interface.side {
-            Side::Tenant => bytes[0] += interface.unknown_source_passed.bytes,
-            Side::Uplink => {
-                let dropped: u64 = interface.dropped.iter().map(|(_, tally)| tally.bytes).sum();
-                bytes[1] += interface.unmatched.bytes + interface.link_control.bytes + dropped;
-            }
-        }
-    }
-    bytes
 }
 
 /// In bytes per second.

@@ -3,7 +3,7 @@ use jiff::ToSpan as _;
 use super::*;
 use crate::config;
 use crate::detect::fake::at;
-use crate::domain::{DirectionCounters, InterfaceCounters, Tally};
+use crate::domain::{DirectionCounters, InterfaceCounters, Snapshot, Tally, TenantCounters};
 
 const MBIT: f64 = 1_000_000.0;
 const DAY: u32 = 24 * 60;
@@ -57,7 +57,7 @@ impl Simulation {
             }
             self.minute += 1;
             let now = at(self.minute * 60);
-            let found = self.detector.sample(&self.policy, &self.snapshot, SAMPLE_EVERY, now);
+            let found = self.detector.sample(&self.policy, &Usage::from(&self.snapshot), SAMPLE_EVERY, now);
             self.reported.extend(found.into_iter().map(|offence| (self.minute, offence)));
         }
     }
