@@ -15,6 +15,7 @@ pub mod caps;
 pub mod captures;
 mod cgroup;
 pub mod config;
+pub mod control;
 pub mod evasion;
 pub mod flows;
 pub mod frames;

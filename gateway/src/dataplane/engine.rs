@@ -29,7 +29,7 @@ use super::tables::Tables;
 use super::{Applied, Restrictions, TableMemory};
 use crate::config::{Forwarding, Side, Tenant};
 use crate::detect::{Lift, MeasureInForce, Offence, Watched};
-use crate::domain::{Backlog, HeldMeasure, InterfaceCounters, Snapshot, TenantCounters};
+use crate::domain::{Backlog, HeldMeasure, InterfaceCounters, Snapshot, TenantCounters, Usage};
 use crate::policy::Effective;
 
 /// Compiled by `cargo xtask build`.
@@ -285,6 +285,11 @@ impl Engine {
     /// Reads all counters.
     pub fn snapshot(&self) -> Snapshot {
         self.reader(self.interface_counters()).snapshot()
+    }
+
+    /// Reads what everybody has used.
+    pub fn usage(&self) -> Usage {
+        self.reader(self.interface_counters()).usage()
     }
 
     /// Where a tenant's caps stand, by direction; none if there is no such tenant.

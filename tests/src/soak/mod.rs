@@ -20,11 +20,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::control::{Answer, post};
 use crate::gateway::{self, Gateway};
 use crate::process::Process;
 use crate::topology::{Plan, Topology};
 
-use acts::{Actor, Answer, post};
+use acts::Actor;
 use kernel::restrictions;
 
 /// Tenants that are suspended and restored, each by one thread.

@@ -38,6 +38,8 @@ pub(crate) struct Baseline {
 pub(crate) enum Aim {
     /// The value is at most this.
     AtMost(f64),
+    /// The value is at least this.
+    AtLeast(f64),
     /// The ratio to the baseline is at most this.
     RatioAtMost(f64),
     /// The ratio to the baseline is at least this.
@@ -72,6 +74,7 @@ impl Figure {
         let ratio = self.baseline.as_ref().map_or(f64::NAN, |baseline| baseline.ratio);
         Some(match self.aim? {
             Aim::AtMost(most) => self.value.median <= most,
+            Aim::AtLeast(least) => self.value.median >= least,
             Aim::RatioAtMost(most) => ratio <= most,
             Aim::RatioAtLeast(least) => ratio >= least,
         })
@@ -92,6 +95,7 @@ impl std::fmt::Display for Aim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AtMost(most) => write!(f, "<= {most}"),
+            Self::AtLeast(least) => write!(f, ">= {least}"),
             Self::RatioAtMost(most) => write!(f, "<= {most} x"),
             Self::RatioAtLeast(least) => write!(f, ">= {least} x"),
         }
@@ -127,6 +131,7 @@ mod tests {
         assert_eq!(figure.reached(), None);
         assert_eq!(figure.clone().aim(Aim::AtMost(10.0)).reached(), Some(true));
         assert_eq!(figure.clone().aim(Aim::AtMost(9.9)).reached(), Some(false));
+        assert_eq!(figure.clone().aim(Aim::AtLeast(10.1)).reached(), Some(false));
         assert_eq!(figure.clone().aim(Aim::RatioAtMost(1.5)).reached(), Some(false));
         assert_eq!(figure.aim(Aim::RatioAtLeast(2.0)).reached(), Some(true));
     }

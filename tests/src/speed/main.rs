@@ -5,6 +5,7 @@
 //! of packets that took another path than the one meant is an error, not a figure.
 
 mod caps;
+mod controller;
 mod cpus;
 mod detection;
 mod figure;
@@ -59,6 +60,8 @@ enum Section {
     Reload,
     /// A scrape by Prometheus
     Scrape,
+    /// Acts, suspensions beside reloads and scrapes, and looks at everybody
+    Controller,
     /// All processors on one tenant
     Cpus,
     /// The start, and the tables' memory
@@ -75,6 +78,7 @@ impl Section {
             Self::Peers => peers::measure(effort),
             Self::Reload => reload::measure(effort),
             Self::Scrape => scrape::measure(effort),
+            Self::Controller => controller::measure(effort),
             Self::Startup => startup::measure(effort),
             Self::Cpus => cpus::measure(effort),
             Self::Caps => anyhow::bail!("caps has a report of its own"),

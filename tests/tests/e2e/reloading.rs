@@ -88,7 +88,10 @@ fn no_packet_is_lost_or_counted_twice_while_policies_change() {
     const DATAGRAMS: u32 = 3_000;
     police(
         &untagged(&["acme", "beta"]),
-        |_| {},
+        // Most tenants go with every second reload.
+        |config| {
+            config.set("gateway = { removal_limit_percent = 100 }");
+        },
         |topology, gateway, config| {
             let (acme, internet) = (&topology.tenant("acme").host, &topology.internet);
             let target = SocketAddr::new(internet.ipv4.into(), 9);
