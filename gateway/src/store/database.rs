@@ -1,5 +1,7 @@
 //! The database: opened, migrated, added to. One connection, owned by the thread that writes.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ fn steps() -> Vec<M<'static>> {
 /// The database, open for writing.
 pub(super) struct Database {
     file: PathBuf,
+    /// Device and inode of the file that is open.
+    opened: (u64, u64),
     connection: Connection,
     head: Head,
     /// Where the chain ends if a commit that failed has reached the disk all the same.
@@ -47,7 +51,9 @@ pub(super) struct Database {
 impl Database {
     /// Opens the database; makes it, if need be.
     pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
-        private::open_file(file).map_err(|error| StoreError::directory(file, &error))?;
+        let opened = private::open_file(file).and_then(|opened| opened.metadata());
+        let opened = opened.map_err(|error| StoreError::directory(file, &error))?;
+        let opened = (opened.dev(), opened.ino());
         let mut connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let failed = |error| StoreError::new("open", file, &error);
         // Readers do not wait for the writer; and what is committed outlasts a power cut.
@@ -60,7 +66,7 @@ impl Database {
         projection::update(&transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         let head = read_head(&connection).map_err(failed)?;
-        let database = Self { file: file.to_owned(), connection, head, attempted: None };
+        let database = Self { file: file.to_owned(), opened, connection, head, attempted: None };
         database.check_end()?;
         Ok(database)
     }
@@ -68,6 +74,18 @@ impl Database {
     /// Where it is.
     pub(super) fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Whether the open file still has its name. SQLite goes on with one that was removed or replaced, and nobody
+    /// would ever find what it writes.
+    pub(super) fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.file).is_ok_and(|found| (found.dev(), found.ino()) == self.opened)
+    }
+
+    /// Writes all that it holds into an empty file.
+    pub(super) fn copy_into(&self, file: &Path) -> Result<(), StoreError> {
+        let copied = self.connection.execute("VACUUM INTO ?", [&*file.to_string_lossy()]);
+        copied.map(drop).map_err(|error| StoreError::new("copy", &self.file, &error))
     }
 
     /// Where the chain ends.

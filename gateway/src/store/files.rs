@@ -49,9 +49,9 @@ impl Files {
         private::make_directory(&self.state_dir)
     }
 
-    /// What a damaged database is to be called.
-    pub(super) fn name_aside(now: Timestamp) -> String {
-        format!("{DATABASE}.damaged-{}", now.strftime("%Y%m%dT%H%M%SZ"))
+    /// What a database is to be called that is `what`.
+    pub(super) fn name_aside(what: &str, now: Timestamp) -> String {
+        format!("{DATABASE}.{what}-{}", now.strftime("%Y%m%dT%H%M%SZ"))
     }
 
     /// Renames the database, with what SQLite keeps beside it.

@@ -35,19 +35,50 @@ pub(super) fn open(files: &Files) -> Result<Database, StoreError> {
     if !file.exists() && files.recovering().exists() {
         files.put_recovered_in_place().map_err(failed)?;
     }
-    let mut database = match Database::open(&file) {
-        Err(error) if error.is_damaged() => recover(files, &error)?,
-        opened => opened?,
+    let mut database = if !file.exists() && !backups(files).is_empty() {
+        // A log without its database belongs to nothing.
+        recover(files, "is missing", &Files::name_aside("missing", Timestamp::now()))?
+    } else {
+        match Database::open(&file) {
+            Err(error) if error.is_damaged() => {
+                let aside = Files::name_aside("damaged", Timestamp::now());
+                recover(files, &format!("was damaged ({error}) and is kept as {aside}"), &aside)?
+            }
+            opened => opened?,
+        }
     };
     import::suspensions(&mut database, files, Timestamp::now())?;
     Ok(database)
 }
 
-fn recover(files: &Files, damage: &StoreError) -> Result<Database, StoreError> {
+/// Gives an open database its name again, with all that it holds, after its file was removed or replaced. What took
+/// its place is kept aside. `open` is to be closed and opened anew.
+pub(super) fn put_back(open: &Database, files: &Files) -> Result<(), StoreError> {
+    let (file, recovering) = (files.database(), files.recovering());
+    let failed = |error: io::Error| StoreError::directory(&file, &error);
+    files.make_state_dir().map_err(failed)?;
+    remove(&recovering).map_err(failed)?;
+    private::open_file(&recovering).map_err(failed)?;
+    open.copy_into(&recovering)?;
+    File::open(&recovering).and_then(|copy| copy.sync_all()).map_err(failed)?;
+    let aside = Files::name_aside("replaced", Timestamp::now());
+    let replaced =
+        if file.exists() { format!("; what had taken its place is kept as {aside}") } else { String::new() };
+    // What SQLite keeps beside the other file must not be taken for this one's.
+    files.set_database_aside(&aside).map_err(failed)?;
+    files.put_recovered_in_place().map_err(failed)?;
+    tracing::error!(
+        "the ledger {} was removed or replaced while it was in use: it is in its place again, with every entry{replaced}",
+        file.display()
+    );
+    Ok(())
+}
+
+/// Puts the newest readable backup, or a new database, in the place of one that is lost, which is recorded.
+fn recover(files: &Files, how: &str, aside: &str) -> Result<Database, StoreError> {
     let (file, recovering) = (files.database(), files.recovering());
     let failed = |error: io::Error| StoreError::directory(&file, &error);
     let now = Timestamp::now();
-    let aside = Files::name_aside(now);
     let source = backups(files).into_iter().find(|backup| copy_if_readable(backup, &recovering).is_ok());
     let since = match &source {
         Some(backup) => {
@@ -58,15 +89,15 @@ fn recover(files: &Files, damage: &StoreError) -> Result<Database, StoreError> {
     if source.is_none() {
         remove(&recovering).map_err(failed)?;
     }
-    let what = format!("the ledger was damaged ({damage}) and is kept as {aside}; {since}");
+    let what = format!("the ledger {how}; {since}");
     let mut database = Database::open(&recovering)?;
-    let fact = Fact::Lost(Lost { what: what.clone(), kept_as: Some(aside.clone()) });
+    let fact = Fact::Lost(Lost { what: what.clone(), kept_as: file.exists().then(|| aside.to_owned()) });
     let at = Moment { wall: now, boot: None };
     let record = Record { at, actor: Actor::controller(), tenant: None, config: None, fact };
     database.append(&[&record], None)?;
     // Its log is folded into it when it is closed, so that one file is all there is to rename.
     drop(database);
-    files.set_database_aside(&aside).map_err(failed)?;
+    files.set_database_aside(aside).map_err(failed)?;
     files.put_recovered_in_place().map_err(failed)?;
     tracing::error!("{what}");
     Database::open(&file)

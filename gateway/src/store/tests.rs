@@ -426,6 +426,65 @@ fn a_damaged_database_is_kept_aside_and_the_newest_readable_backup_goes_on() {
     assert_eq!(again.health().losses, [""; 0]);
 }
 
+/// By hand, by a clean-up job, by a restored copy: while the store is open.
+#[test]
+fn a_database_that_is_removed_or_replaced_is_in_its_place_again_with_every_entry() {
+    let replaced = |directory: &Path| {
+        fs::remove_file(directory.join("ledger.sqlite")).unwrap();
+        fs::write(directory.join("ledger.sqlite"), "another's").unwrap();
+    };
+    let moved = |directory: &Path| {
+        fs::rename(directory.join("ledger.sqlite"), directory.join("ledger.old")).unwrap();
+    };
+    let all_removed = |directory: &Path| fs::remove_dir_all(directory).unwrap();
+    let lose: [&dyn Fn(&Path); 3] = [&replaced, &moved, &all_removed];
+    for (case, lose) in lose.into_iter().enumerate() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("state");
+        let store = Store::open(&directory, LIMITS);
+        store.commit(vec![suspend("acme", Scope::Mail, 0)]).unwrap();
+        lose(&directory);
+        let committed = store.commit(vec![suspend("beta", Scope::Mail, 1)]).unwrap();
+        assert_eq!(committed.head.number, 2);
+        let both = [("acme".to_owned(), Scope::Mail), ("beta".to_owned(), Scope::Mail)];
+        assert_eq!(suspensions(&store), both, "case {case}");
+        // Without anything to write it is noticed, too.
+        lose(&directory);
+        eventually("the file", || {
+            Reader::of(&directory.join("ledger.sqlite")).is_ok_and(|reader| reader.suspensions().is_ok())
+        });
+        store.commit(vec![restore("acme", Some(Scope::Mail), None, 2)]).unwrap();
+        drop(store);
+        let next = Store::open(&directory, LIMITS);
+        assert_eq!(suspensions(&next), both[1..], "case {case}");
+        assert_eq!(verify(&next.read().unwrap(), None).unwrap().findings, []);
+        assert_eq!(next.health().losses, [""; 0], "nothing is lost");
+        let names = fs::read_dir(&directory).unwrap().flatten().map(|file| file.file_name());
+        let names = names.map(|name| name.into_string().unwrap());
+        let is_kept = |name: &String| name.starts_with("ledger.sqlite.replaced-") && name.ends_with('Z');
+        let kept = names.filter(is_kept).count();
+        assert_eq!(kept > 0, case == 0, "what was put there is somebody's");
+    }
+}
+
+#[test]
+fn a_database_that_is_missing_at_the_start_goes_on_from_the_backup() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = store(&directory);
+    first.commit(vec![suspend("acme", Scope::Mail, 0)]).unwrap();
+    eventually("a backup", || recovery::newest_backup(&Files::of(directory.path())).is_some());
+    drop(first);
+    fs::remove_file(directory.path().join("ledger.sqlite")).unwrap();
+    let next = store(&directory);
+    assert_eq!(suspensions(&next), [("acme".to_owned(), Scope::Mail)]);
+    assert!(
+        next.health().losses[0].contains("the ledger is missing; it goes on from the backup"),
+        "{:?}",
+        next.health()
+    );
+    assert!(next.read().unwrap().recall(&moment(1)).unwrap().is_to_adopt);
+}
+
 #[test]
 fn without_a_backup_a_new_chain_says_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();

@@ -26,6 +26,8 @@ use crate::evidence::Captures;
 const RETRY: Duration = Duration::from_secs(5);
 /// How often evidence and backups are looked through for what is too old.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// How often the database is looked for where it should be.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What a reader waits for observations to be written: longer than the writer waits for a lock.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -292,7 +294,7 @@ impl Queue {
                 if state.health.trouble.take().is_some() {
                     tracing::info!("the ledger is written again");
                 }
-                state.due = Instant::now() + PRUNE_EVERY;
+                state.due = Instant::now() + LOOK_EVERY;
             }
             Err(error) => {
                 let told = error.to_string();
@@ -344,11 +346,18 @@ impl Batch {
     /// Writes what it holds, and lets go of what is written: entries first, which matter more. Opens the
     /// database if need be, and anew after a failure: it may have been replaced.
     fn write(&mut self, database: &mut Option<Database>, files: &Files) -> Result<(), StoreError> {
+        keep_in_place(database, files)?;
+        let open = match database.take() {
+            Some(open) => open,
+            None => recovery::open(files)?,
+        };
+        *database = Some(self.write_entries(open, files)?);
+        // It may have been removed in between; nothing is answered before it is where the next controller looks.
+        keep_in_place(database, files)?;
         let mut open = match database.take() {
             Some(open) => open,
             None => recovery::open(files)?,
         };
-        open = self.write_entries(open, files)?;
         self.committed = Some(Committed { head: open.head() });
         self.observations.clear();
         self.seen = None;
@@ -378,6 +387,19 @@ impl Batch {
             _ => Err(error),
         }
     }
+}
+
+/// Gives the open database its name again if it has lost it. If that fails, it stays open: nobody else has what it
+/// holds.
+fn keep_in_place(database: &mut Option<Database>, files: &Files) -> Result<(), StoreError> {
+    if let Some(open) = database
+        && !open.is_in_place()
+    {
+        recovery::put_back(open, files)?;
+        // Closed before it is opened anew: SQLite removes its log by name.
+        *database = None;
+    }
+    Ok(())
 }
 
 /// Writes packets to files, once: what cannot be kept then is let go, and memory with it. Returns how
