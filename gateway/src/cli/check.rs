@@ -20,10 +20,10 @@ use crate::policy::{self, Change, Effective};
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also print what a reload of the running gateway would change
+    /// Also print the changes that a reload of the running gateway would make
     #[arg(long)]
     against_running: bool,
-    /// The running gateway's control socket, if not the one that the configuration names
+    /// The running gateway's control socket; by default the one in the configuration
     #[arg(long, value_name = "PATH", requires = "against_running")]
     socket: Option<PathBuf>,
     /// Also print what follows from misuse, strike by strike, and what counts as misuse of which class

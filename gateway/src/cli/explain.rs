@@ -17,7 +17,7 @@ use crate::text::escaped;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The address of a tenant's server, or of a host that it talks to
+    /// The address of a tenant's server, or of one of its peers
     address: IpAddr,
     #[command(flatten)]
     remote: RemoteArgs,

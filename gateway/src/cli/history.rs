@@ -15,7 +15,7 @@ use crate::suspension::{Change, Scope, SuspensionChange};
 pub(super) struct HistoryArgs {
     /// The tenant's id
     tenant: String,
-    /// How many entries, the newest first
+    /// How many entries, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u32,
     #[command(flatten)]

@@ -21,19 +21,19 @@ pub(super) struct LedgerArgs {
 
 #[derive(Debug, Subcommand)]
 enum LedgerCommand {
-    /// Check the chain of entries, or an export: finds any change, removal, reorder or cut
+    /// Check the chain of entries, or an export, for any change, removal, reordering or cut
     Verify(VerifyArgs),
     /// Write entries with their proof to stdout
     Export(ExportArgs),
-    /// Take notice of what was lost of the ledger, once its gaps are dealt with
+    /// Record that a loss of the ledger was reviewed
     Acknowledge(AcknowledgeArgs),
 }
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// An export to check instead of the gateway's own ledger; needs neither
+    /// An export to check instead of the gateway's own ledger; needs neither gateway nor configuration
     file: Option<PathBuf>,
-    /// A hash that must be in it: from the metrics, a notice or an earlier export
+    /// A hash that must be in the chain: from the metrics, a notice or an earlier export
     #[arg(long, value_name = "HASH", value_parser = hash)]
     head: Option<Hash>,
     #[command(flatten)]
@@ -63,7 +63,7 @@ struct ExportArgs {
 
 #[derive(Debug, Args)]
 struct AcknowledgeArgs {
-    /// What was done about it: for the ledger
+    /// What was done about the loss: for the ledger
     #[arg(long)]
     reason: String,
     #[command(flatten)]

@@ -46,25 +46,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Load, attach and serve until SIGTERM; SIGHUP or a changed file reloads
+    /// Load the policy, attach to interfaces and serve until SIGTERM; reload on SIGHUP or a changed file
     Run(run::RunArgs),
-    /// Validate a configuration without touching anything
+    /// Validate a configuration and change nothing
     Check(check::CheckArgs),
-    /// Have the running gateway read its configuration again
+    /// Make the running gateway read its configuration again
     Reload(reload::ReloadArgs),
     /// Show what the running gateway does
     Status(RemoteArgs),
     /// Show every tenant with its counters
     Tenants(RemoteArgs),
-    /// Show everything that decides about an address's packets: why are they dropped?
+    /// Show why an address's packets are dropped: everything that decides about them
     Explain(explain::ExplainArgs),
-    /// Suspend a tenant: it keeps the walled garden and nothing else within the scope
+    /// Suspend a tenant: within the scope it reaches only the walled garden
     Suspend(suspend::SuspendArgs),
     /// End a tenant's suspension, and the measures against its sources
     Restore(suspend::RestoreArgs),
-    /// Show a tenant's offences, what was done about them and by whom, and where the evidence is
+    /// Show a tenant's offences and suspensions, the measures, who decided, and where the evidence is
     History(history::HistoryArgs),
-    /// Check that nobody changed the ledger, or copy it with its proof
+    /// Check that nobody changed the ledger, or export it with its proof
     Ledger(ledger::LedgerArgs),
     /// Show the cases that are open: who misbehaved, what followed
     Cases(cases::CasesArgs),
@@ -72,9 +72,9 @@ enum Command {
     Case(cases::CaseArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),
-    /// Bypass: switch policing off at once, with or without a running controller; traffic flows
+    /// Switch policing off at once, with or without a running controller; all traffic passes
     Detach(detach::DetachArgs),
-    /// Examine this machine: what will not work, why it matters, and how to mend it
+    /// Examine this machine: what will not work, why it matters, and how to fix it
     Doctor(doctor::DoctorArgs),
 }
 

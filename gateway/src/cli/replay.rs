@@ -28,7 +28,7 @@ pub(super) struct ReplayArgs {
     config: ConfigArgs,
     /// The captured packets: a pcap or pcapng file
     capture: PathBuf,
-    /// The side of the gateway that all packets were received on; left out, the tenants' prefixes tell
+    /// The side of the gateway on which all packets were received; by default the tenants' prefixes decide
     #[arg(long, value_enum)]
     side: Option<SideArg>,
     /// Also judge by this configuration, and show what differs
