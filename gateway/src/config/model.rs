@@ -204,10 +204,10 @@ impl CapAlgorithm {
 }
 
 impl FairUse {
-    /// "Always on" bandwidth up to 10 Mbit/s is what providers promise. With a burst of 50 ms instead of
-    /// 250 ms, bbr got a quarter of its cap.
+    /// "Always on" bandwidth up to 10 Mbit/s is what providers promise. With this burst, a peer 100 ms away gets after its
+    /// first seconds what it gets from a plain bucket with a burst of 250 ms (docs/caps.md).
     pub const DEFAULT: Self =
-        Self { ceiling: BitRate::TEN_MBIT, algorithm: CapAlgorithm::Fair, burst: Duration::from_millis(250) };
+        Self { ceiling: BitRate::TEN_MBIT, algorithm: CapAlgorithm::Fair, burst: Duration::from_millis(350) };
 }
 
 /// `[smtp]`.

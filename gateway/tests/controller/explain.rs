@@ -130,19 +130,19 @@ fn every_rule_is_told_with_its_place() {
             "configured_at": own("13:1"),
         }])
     );
-    // 100 ms of 2 Mbit/s, and 376 ms of 10 Mbit/s, which is one more than 1.5 bursts.
+    // 100 ms of 2 Mbit/s, and 526 ms of 10 Mbit/s, which is one more than 1.5 bursts.
     let bucket = |ms, bytes, over, queues: Value| {
         json!({
             "algorithm": "fair",
             "backlog_ms": ms,
             "backlog_bytes": bytes,
-            "burst_ms": 250,
+            "burst_ms": 350,
             "over_cap": over,
             "queues_ms": queues,
         })
     };
     assert_eq!(tenant["up"]["bucket"], bucket(100, 25_000, false, json!([])));
-    assert_eq!(tenant["down"]["bucket"], bucket(376, 470_000, true, json!([366, 10])));
+    assert_eq!(tenant["down"]["bucket"], bucket(526, 657_500, true, json!([516, 10])));
     assert_eq!(tenant["up"]["over_cap"], json!({ "signal": 3, "queue_full": 30, "credit_used": 7 }));
     assert_eq!(tenant["up"]["by_reason"]["smtp_blocked"], json!({ "packets": 3, "bytes": 180 }));
 }
@@ -187,7 +187,7 @@ fn dropped_packets_are_told_to_whom_they_concern() {
     for part in [
         "198.51.100.1 is a server of acme (acme Ltd).\n\n restriction none\n network     198.51.100.1/32\n",
         "\nTraffic of acme\n",
-        " down  10 Mbit/s  OVER IT, 376 of 250 ms ahead in 2 queues ",
+        " down  10 Mbit/s  OVER IT, 526 of 350 ms ahead in 2 queues ",
         "\nover_cap up: 7 because the credit was used up, 30 because their flow's queue was full, 3 as early signals\n",
         "over_cap 40, smtp_blocked 3\n",
         "\nLast dropped packets of 198.51.100.1\n",

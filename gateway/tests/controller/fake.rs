@@ -225,7 +225,7 @@ impl Plane for Fake {
             total: Duration::from_millis(total),
             queues: queues.iter().map(|queue| Duration::from_millis(*queue)).collect(),
         };
-        Ok(Some([backlog(100, &[]), backlog(376, &[10, 366])]))
+        Ok(Some([backlog(100, &[]), backlog(526, &[10, 516])]))
     }
 
     fn memory(&self) -> TableMemory {

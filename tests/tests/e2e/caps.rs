@@ -73,7 +73,7 @@ fn every_congestion_control_reaches_the_cap() {
                     let mut rates = (0..ATTEMPTS).map(|_| {
                         let result = iperf::transfer(client, internet.ipv4.into(), port, traffic, flow, 6);
                         let rate = result.unwrap().mbit_per_sec();
-                        // 4 % of a full frame are headers; the burst of 250 ms adds 4 % over six seconds.
+                        // 4 % of a full frame are headers; the burst of 350 ms adds 6 % over six seconds.
                         assert!(rate < 10.3, "{congestion_control} {flow:?}: {rate} Mbit/s");
                         rate
                     });

@@ -88,7 +88,7 @@ fn a_tenant_that_takes_the_uplink_is_held_to_its_share_over_a_crash_until_restor
         // A look tells where counters stand, the next one, a minute later, what was sent meanwhile.
         wait_for("the lower cap", Duration::from_secs(200), lowered).unwrap();
         assert_eq!(cap(gateway, "beta"), CAPACITY_BITS_PER_SEC, "the neighbour's is its own");
-        // The burst of 250 ms at the lower rate is 5 % of five seconds.
+        // The burst of 350 ms at the lower rate is 7 % of five seconds.
         let passed = passed_bits_per_sec(gateway, "acme");
         assert!(passed < EVEN_SHARE_BITS_PER_SEC as f64 * 1.1, "{passed}");
 

@@ -6,10 +6,10 @@ use crate::measure::Effort;
 
 const CAPS: [u32; 4] = [1, 2, 5, 10];
 const ROUND_TRIPS: [u32; 4] = [0, 10, 40, 100];
-/// Bursts that are tried beside the default, 250 ms.
-pub(super) const BURSTS_MS: [u32; 6] = [50, 100, 150, 200, 350, 500];
+/// Bursts that are tried beside the default, 350 ms.
+pub(super) const BURSTS_MS: [u32; 6] = [50, 100, 150, 200, 250, 500];
 /// Those among which the default is chosen: by far peers, whose figures scatter most, so these are repeated.
-const FAR_BURSTS_MS: [u32; 3] = [300, 350, 400];
+const FAR_BURSTS_MS: [u32; 3] = [250, 300, 400];
 const FAR_REPEATS: usize = 3;
 
 /// All experiments with these congestion controls.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context, Result};
+use gateway::config::FairUse;
 
 use super::cases::BURSTS_MS;
 use super::report::{Report, Row, Span};
@@ -17,8 +18,6 @@ const TOP: usize = 40;
 const LABEL: usize = 250;
 const BARS: usize = 480;
 const WIDTH: usize = LABEL + BARS + 90;
-/// The default burst of Fairway, among those that are compared.
-const DEFAULT_BURST_MS: u32 = 250;
 
 /// One picture.
 struct Picture<'a> {
@@ -103,14 +102,15 @@ fn groups(
 
 /// What other bursts than the default do under the fair algorithm.
 fn bursts(report: &Report) -> Picture<'static> {
-    let mut bursts: Vec<u32> = BURSTS_MS.into_iter().chain([DEFAULT_BURST_MS]).collect();
+    let default = u32::try_from(FairUse::DEFAULT.burst.as_millis()).unwrap_or(u32::MAX);
+    let mut bursts: Vec<u32> = BURSTS_MS.into_iter().chain([default]).collect();
     bursts.sort_unstable();
     let is_ours = |row: &&Row| row.algorithm.label() == "fair";
     let tried: Vec<&Row> =
         report.rows.iter().filter(is_ours).filter(|row| row.burst_ms == Some(BURSTS_MS[0])).collect();
     let group = |row: &&Row| {
         let bar = |burst: &u32| {
-            let burst_ms = (*burst != DEFAULT_BURST_MS).then_some(*burst);
+            let burst_ms = (*burst != default).then_some(*burst);
             let same = |other: &&Row| {
                 (&other.workload, other.cap_mbit_per_sec, other.round_trip_ms)
                     == (&row.workload, row.cap_mbit_per_sec, row.round_trip_ms)
