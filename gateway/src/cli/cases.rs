@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::output::{json, print, table};
 use super::{CommandError, RemoteArgs, block_on};
-use crate::control::{CloseCase, NoteCase, OpenCases, ShownCase};
+use crate::control::{CloseCase, JudgeCase, NoteCase, OpenCases, ShownCase};
 use crate::enforcement::{Act, Case, CaseId};
 use crate::store::CaseEntry;
 
@@ -35,6 +35,35 @@ pub(super) struct CaseArgs {
     reason: Option<String>,
     #[command(flatten)]
     remote: RemoteArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveArgs {
+    /// The case whose restoration waits, such as C-2026-00042
+    id: CaseId,
+    /// Why: for the log and the ledger
+    #[arg(long)]
+    reason: String,
+    /// Decline it: what the case restricts goes on
+    #[arg(long)]
+    decline: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) fn approve(args: &ApproveArgs) -> Result<(), CommandError> {
+    let verb = if args.decline { "decline" } else { "confirm" };
+    let request = JudgeCase { reason: args.reason.clone() };
+    let path = format!("/v1/cases/{}/{verb}", args.id);
+    let shown: ShownCase = block_on(args.remote.client()?.post_json(&path, &request))?;
+    if args.remote.json {
+        return Ok(json(&shown)?);
+    }
+    match &shown.open {
+        Some(case) => eprintln!("declined: {} goes on, {}", case.id, case.phase()),
+        None => eprintln!("confirmed: {} is closed, and what it restricted is open again", shown.id),
+    }
+    Ok(())
 }
 
 pub(super) fn cases(args: &CasesArgs) -> Result<(), CommandError> {
@@ -76,7 +105,8 @@ fn row(case: &Case) -> Vec<String> {
     let waits = || case.due.map(|due| format!("waits for office hours, {due:.0}")).unwrap_or_default();
     let step = in_force.map_or_else(waits, |it| {
         let watched = if it.enforced { "" } else { " (watched)" };
-        format!("{}{watched}", it.step)
+        let asked = case.asked.as_ref().map(|asked| format!("; {} asks to restore", asked.by.name));
+        format!("{}{watched}{}", it.step, asked.unwrap_or_default())
     });
     vec![
         case.id.to_string(),

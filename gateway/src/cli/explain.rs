@@ -85,7 +85,20 @@ fn facts(owner: &OwnerStatus, now: Timestamp) -> String {
             left(held.until, now)
         )
     });
-    let mut restrictions: Vec<_> = suspended.chain(held).map(|fact| ("restriction", fact)).collect();
+    let cases = owner.restraints.iter().map(|held| {
+        let cap = held.cap.map(|cap| format!(" {cap}")).unwrap_or_default();
+        format!(
+            "RESTRICTED ({}{cap}) by case {}, strike {} of class {}, since {:.0}, {}",
+            held.restrict.label(),
+            held.case,
+            held.strike,
+            held.class,
+            held.since,
+            held.end()
+        )
+    });
+    let mut restrictions: Vec<_> =
+        suspended.chain(cases).chain(held).map(|fact| ("restriction", fact)).collect();
     if restrictions.is_empty() {
         restrictions.push(("restriction", "none".to_owned()));
     }

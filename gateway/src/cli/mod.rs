@@ -70,6 +70,8 @@ enum Command {
     Cases(cases::CasesArgs),
     /// Show all that was decided on a case; write something down in it, or close it
     Case(cases::CaseArgs),
+    /// Confirm, or decline, the restoration that somebody else asked for
+    Approve(cases::ApproveArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
     Replay(replay::ReplayArgs),
     /// Switch policing off at once, with or without a running controller; all traffic passes
@@ -155,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Ledger(args) => ledger::ledger(&args),
         Command::Cases(args) => cases::cases(&args),
         Command::Case(args) => cases::case(&args),
+        Command::Approve(args) => cases::approve(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -83,7 +83,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
     if args.remote.json {
         return Ok(json(&ended)?);
     }
-    let Restored { tenant, suspensions, lifted, .. } = &ended;
+    let Restored { tenant, suspensions, lifted, closed, asked, .. } = &ended;
     for Suspension { scope, since, reason, by, .. } in suspensions {
         let (scope, by) = (scope.label(), by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default());
         eprintln!(
@@ -95,6 +95,15 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CommandError> {
         let (measure, kind) = (measure.label(), kind_label(*kind));
         let what = source.map_or(tenant.clone(), |source| format!("{source} of {tenant}"));
         eprintln!("restored {what}: {measure} since {since:.0} for {kind}");
+    }
+    for case in closed {
+        eprintln!("restored {tenant}: case {case} is closed");
+    }
+    for case in asked {
+        eprintln!(
+            "{tenant} is NOT restored yet in case {case}: somebody else with the role approve has to confirm it \
+             (fairway approve {case} --reason ...)"
+        );
     }
     Ok(())
 }

@@ -46,7 +46,8 @@ fn held(tenant: &TenantStatus) -> String {
         (None, Some(cap)) => format!("{}: {cap}", held.measure.label()),
         (None, None) => held.measure.label().to_owned(),
     });
-    suspended.chain(measures).collect::<Vec<_>>().join(", ")
+    let cases = tenant.restraints.iter().map(|held| format!("{}: {}", held.case, held.restrict.label()));
+    suspended.chain(cases).chain(measures).collect::<Vec<_>>().join(", ")
 }
 
 fn row(leading: [&str; 3], direction: &DirectionStatus) -> Vec<String> {

@@ -16,7 +16,8 @@ use crate::config;
 use crate::controller::{FixedSettings, LastReload, Observation, Overview, Policy, ReloadError, Reloaded};
 use crate::detect::MeasureInForce;
 use crate::domain::{DirectionCounters, InterfaceCounters, Scope, Tally, TenantCounters};
-use crate::policy::{self, TenantPolicy};
+use crate::enforcement::CaseId;
+use crate::policy::{self, Restraint, TenantPolicy};
 use crate::store::{Health, hex};
 use crate::suspension::Suspension;
 use gateway_ebpf::{Direction, DropReason};
@@ -194,6 +195,9 @@ pub struct TenantStatus {
     /// Measures in force against it and its sources.
     #[serde(default)]
     pub measures: Vec<MeasureInForce>,
+    /// What its open cases restrict, by their ids.
+    #[serde(default)]
+    pub restraints: Vec<Restraint>,
     /// From the tenant to the Internet.
     pub up: DirectionStatus,
     /// From the Internet to the tenant.
@@ -258,6 +262,12 @@ pub struct Restored {
     /// The measures that ended.
     #[serde(default)]
     pub lifted: Vec<MeasureInForce>,
+    /// Cases that were closed, and what they restricted with them.
+    #[serde(default)]
+    pub closed: Vec<CaseId>,
+    /// Cases that go on restricting the tenant until an approver confirms.
+    #[serde(default)]
+    pub asked: Vec<CaseId>,
 }
 
 /// What suspending answers.
@@ -430,6 +440,7 @@ impl TenantStatus {
             suspension: policy.suspensions().last().cloned(),
             suspensions: policy.suspensions().to_vec(),
             measures: measures.remove(tenant.id.as_str()).unwrap_or_default(),
+            restraints: policy.restraints().to_vec(),
             up: DirectionStatus::of(policy.cap(Direction::Up).value, &counters.up),
             down: DirectionStatus::of(policy.cap(Direction::Down).value, &counters.down),
         }

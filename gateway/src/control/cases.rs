@@ -58,6 +58,14 @@ pub struct CloseCase {
     pub reason: String,
 }
 
+/// `POST /v1/cases/ID/confirm` and `POST /v1/cases/ID/decline`: what an approver says of a restoration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeCase {
+    /// Why.
+    pub reason: String,
+}
+
 pub(super) async fn list(State(shared): State<Shared>, Query(of): Query<OfTenant>) -> Response {
     let look = move || shared.controller.open_cases(of.tenant.as_deref());
     match spawn_blocking(look).await {
@@ -93,6 +101,30 @@ pub(super) async fn close(
         Ok(reason) => {
             about(shared, id, move |controller| controller.close_case(id, resolution, &by, reason)).await
         }
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn confirm(
+    State(shared): State<Shared>,
+    Path(id): Path<CaseId>,
+    Extension(by): Extension<Principal>,
+    Json(JudgeCase { reason }): Json<JudgeCase>,
+) -> Response {
+    match checked(&reason) {
+        Ok(reason) => about(shared, id, move |controller| controller.confirm_case(id, &by, reason)).await,
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn decline(
+    State(shared): State<Shared>,
+    Path(id): Path<CaseId>,
+    Extension(by): Extension<Principal>,
+    Json(JudgeCase { reason }): Json<JudgeCase>,
+) -> Response {
+    match checked(&reason) {
+        Ok(reason) => about(shared, id, move |controller| controller.decline_case(id, &by, reason)).await,
         Err(refused) => refused,
     }
 }

@@ -14,7 +14,7 @@ use crate::controller::{Explained, Owner, Sample};
 use crate::detect::{Count, MeasureInForce, Watched};
 use crate::domain::Backlog;
 use crate::link::name_of;
-use crate::policy::{self, Cause, Exemption, PolicyRule, TenantPolicy};
+use crate::policy::{self, Cause, Exemption, PolicyRule, Restraint, TenantPolicy};
 use crate::suspension::Suspension;
 
 /// Everything that decides about an address's packets.
@@ -55,6 +55,9 @@ pub struct OwnerStatus {
     /// How it is suspended: one of each scope at most, the narrowest first. What they forbid adds up.
     #[serde(default)]
     pub suspensions: Vec<Suspension>,
+    /// What its open cases restrict, by their ids.
+    #[serde(default)]
+    pub restraints: Vec<Restraint>,
     /// The measure that lowers its cap; null: none does.
     #[serde(default)]
     pub lowered_cap: Option<MeasureInForce>,
@@ -235,6 +238,7 @@ impl OwnerStatus {
             configured_at: tenant.place.to_string(),
             suspension: policy.suspensions().last().cloned(),
             suspensions: policy.suspensions().to_vec(),
+            restraints: policy.restraints().to_vec(),
             lowered_cap: policy.lowered_caps().first().cloned(),
             detection: owner.watched.as_ref().map(WatchedStatus::from),
             exemptions: policy.exemptions().map(ExemptionStatus::from).collect(),
@@ -276,6 +280,7 @@ impl From<Exemption<'_>> for ExemptionStatus {
             Cause::Config { place: Some(place), .. } => place.to_string(),
             Cause::Config { place: None, .. } | Cause::Measure(_) => String::new(),
             Cause::Grant(grant) => format!("grant {}", grant.id),
+            Cause::Case(restraint) => format!("case {}", restraint.case),
         };
         Self {
             ticket: exemption.ticket.to_owned(),

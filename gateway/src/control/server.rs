@@ -31,7 +31,7 @@ use super::peer::{Access, name_of};
 use crate::clock;
 use crate::controller::{Controller, Ended, Release, Released, ReloadError, Reloaded, SuspendError};
 use crate::detect::source_of;
-use crate::domain::{Principal, Role, Way};
+use crate::domain::{Principal, Way};
 use crate::http::{self, Limits};
 use crate::store::StoreError;
 use crate::suspension::Suspension;
@@ -95,6 +95,8 @@ pub async fn serve(
         .route("/v1/cases/{id}", get(cases::show))
         .route("/v1/cases/{id}/note", post(cases::note))
         .route("/v1/cases/{id}/close", post(cases::close))
+        .route("/v1/cases/{id}/confirm", post(cases::confirm))
+        .route("/v1/cases/{id}/decline", post(cases::decline))
         .route("/v1/ledger/acknowledge", post(acknowledge))
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "this release of Fairway does not know the request")
@@ -103,10 +105,12 @@ pub async fn serve(
             failure(StatusCode::METHOD_NOT_ALLOWED, "this request is made by another method")
         })
         .layer(map_response(as_failure))
-        .with_state(Shared { controller, reloads });
+        .with_state(Shared { controller: Arc::clone(&controller), reloads });
     let admitted_only = move |stream: &UnixStream| {
         let peer = stream.peer_cred().ok();
-        router.clone().layer(from_fn(move |request, next| admit(access, peer, request, next)))
+        let controller = Arc::clone(&controller);
+        let admit = move |request, next| admit(access, peer, Arc::clone(&controller), request, next);
+        router.clone().layer(from_fn(admit))
     };
     http::serve(listener, LIMITS, admitted_only, stop).await;
 }
@@ -126,13 +130,19 @@ async fn as_failure(response: Response) -> Response {
 }
 
 /// Lets requests of peers through that the socket is for, and says who asks: the one door by which operators come in.
-async fn admit(access: Access, peer: Option<UCred>, mut request: Request, next: Next) -> Response {
+async fn admit(
+    access: Access,
+    peer: Option<UCred>,
+    controller: Arc<Controller>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let admitted = spawn_blocking(move || {
         let (uid, gid) = peer.map(|peer| (Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid())))?;
-        access.admits(uid, gid).then(|| Principal {
-            name: name_of(uid),
-            way: Way::Socket,
-            role: Role::Operate,
+        access.admits(uid, gid).then(|| {
+            let name = name_of(uid);
+            let role = controller.policy().config.enforcement.role_of(&name);
+            Principal { name, way: Way::Socket, role }
         })
     });
     if let Ok(Some(by)) = admitted.await {
@@ -256,11 +266,11 @@ async fn restore(
     };
     change_tenant(shared, tenant, move |controller, tenant| {
         let release = Release { of, by: by.clone(), reason: reason.clone() };
-        let Ended { suspensions, lifted } = controller.restore(tenant, release)?;
+        let Ended { suspensions, lifted, closed, asked } = controller.restore(tenant, release)?;
         let scopes: Vec<_> = suspensions.iter().map(|suspension| suspension.scope.label()).collect();
         tracing::info!(tenant, by = by.name, reason, ?scopes, lifted = lifted.len(), "restored");
-        let suspension = suspensions.last().cloned();
-        Ok(Restored { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions, lifted })
+        let (suspension, tenant) = (suspensions.last().cloned(), tenant.to_owned());
+        Ok(Restored { version: VERSION, tenant, suspension, suspensions, lifted, closed, asked })
     })
     .await
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::core::{
     Answer, Beginning, Command, Core, Effect, Generation, Input, RequestId, Seen, of_their_tenants,
+    restraints,
 };
 use super::{Policy, View, tell};
 use crate::config::Loaded;
@@ -72,13 +73,16 @@ impl Driver {
         let offences = OffenceTally::resume(recalled.counts.clone(), in_force);
         let in_force: Vec<_> = offences.in_force(now.wall).cloned().collect();
         let mut overrides = Overrides::of(recalled.suspensions.iter().cloned(), &in_force);
+        let cases = recall_cases(&store);
+        for (tenant, restraints) in restraints(&cases) {
+            overrides.restrain(&tenant, restraints);
+        }
         let over = overrides.take_suspensions_over_at(now.wall);
         let policy = Policy::new(loaded, &overrides, now.wall);
         let is_provisional = !is_readable || recalled.is_to_adopt;
         let foreign = if is_provisional { Foreign::Kept } else { Foreign::Ended };
         let mut plane = start(&policy.effective, foreign)?;
         plane.impose(&in_force);
-        let cases = recall_cases(&store);
         let beginning = Beginning { policy, overrides, is_provisional, offences, cases };
         let now = clock();
         let core = Core::new(beginning, &now);

@@ -203,6 +203,16 @@ impl Controller {
         self.case_command(enforcement::Command::Close { case, resolution, by: by.clone(), reason })
     }
 
+    /// Confirms the restoration that somebody else asked for.
+    pub fn confirm_case(&self, case: CaseId, by: &Principal, reason: String) -> Result<(), CaseError> {
+        self.case_command(enforcement::Command::Confirm { case, by: by.clone(), reason })
+    }
+
+    /// Declines it: what the case restricts goes on.
+    pub fn decline_case(&self, case: CaseId, by: &Principal, reason: String) -> Result<(), CaseError> {
+        self.case_command(enforcement::Command::Decline { case, by: by.clone(), reason })
+    }
+
     fn case_command(&self, command: enforcement::Command) -> Result<(), CaseError> {
         match self.command(Command::Case(command)) {
             Some(Answer::Case(done)) => done,
@@ -247,6 +257,8 @@ fn observe(driver: &mut Driver) -> Option<(Observation, Reader)> {
         are_measures_held: core.are_measures_held(),
         ledger: Default::default(),
         cases: core.case_counts(),
+        standings: core.standings(),
+        approvals_waiting: core.approvals_waiting(),
         last_reload: core.last_reload().clone(),
         started_at: driver.started_at(),
     };

@@ -61,6 +61,9 @@ pub enum SuspendError {
     /// There is nothing to restore for this source.
     #[error("no measure holds against {0} of tenant {1:?}; `fairway history {1}` tells what there was")]
     NoMeasure(IpNetwork, String),
+    /// What a case restricts is not to be restored so.
+    #[error(transparent)]
+    Case(#[from] Refusal),
     /// It could not be recorded.
     #[error("{0}. Nothing has changed")]
     NotKept(#[from] StoreError),
@@ -123,10 +126,22 @@ pub enum Released {
 }
 
 /// What a restoration ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The suspensions, if there were any, the narrowest scope first.
     pub suspensions: Vec<Suspension>,
     /// The measures, if there were any.
     pub lifted: Vec<MeasureInForce>,
+    /// Cases that were closed, and what they restricted with them.
+    pub closed: Vec<CaseId>,
+    /// Cases whose restoration an approver has to confirm now.
+    pub asked: Vec<CaseId>,
+}
+
+impl Ended {
+    /// Whether nothing ended.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.suspensions.is_empty() && self.lifted.is_empty()
+    }
 }

@@ -9,6 +9,7 @@ use super::{LastReload, Policy};
 use crate::config::{CaseClass, CaseSeverity};
 use crate::dataplane::{DetectionCounters, EventCounters, InterfaceCounters, Snapshot, TableMemory};
 use crate::detect::OffenceTally;
+use crate::enforcement::Standing;
 use crate::store::Health;
 
 /// What everybody may read at any time, without asking whoever decides.
@@ -33,6 +34,10 @@ pub struct Observation {
     pub ledger: Health,
     /// How many cases are open, by class and severity.
     pub cases: BTreeMap<(CaseClass, CaseSeverity), u64>,
+    /// Tenants whose standing is not good, each with it.
+    pub standings: BTreeMap<String, Standing>,
+    /// How many restorations wait for an approver.
+    pub approvals_waiting: u64,
     /// How detection fares; none without detectors.
     pub detection: Option<DetectionCounters>,
     /// Its counters, in the order of the policy's tenants and interfaces.

@@ -42,8 +42,19 @@ fn about(case: CaseId, tenant: &str, act: &Act) {
         Act::Opened { class, .. } => {
             tracing::info!(tenant, %case, %class, "a case of class {class} is opened: {tenant}");
         }
-        Act::Struck { strike, step, .. } => {
+        Act::Struck { strike, step, enforced: false, .. } => {
             tracing::info!(tenant, %case, strike, "strike {strike}: {step} (watched: nothing is restricted)");
+        }
+        Act::Struck { strike, step, .. } => {
+            tracing::warn!(tenant, %case, strike, "strike {strike} of {tenant}: {step}");
+        }
+        Act::Asked { by, .. } => {
+            let by = &by.name;
+            tracing::info!(tenant, %case, by, "{by} asks to restore {tenant}: an approver has to confirm it");
+        }
+        Act::Declined { by, .. } => {
+            let by = &by.name;
+            tracing::info!(tenant, %case, by, "{by} declines to restore {tenant}");
         }
         Act::Closed { resolution, .. } => {
             let resolution = resolution.label();

@@ -18,6 +18,7 @@ use gateway_ebpf::restriction::Restriction;
 
 use crate::clock;
 use crate::controller::Observation;
+use crate::enforcement::Standing;
 use ranking::Shown;
 use tenants::{Cap, Series};
 
@@ -32,10 +33,16 @@ fn write(out: &mut impl Write, observation: &Observation, shown: &Shown) -> io::
     let tenant = |&index: &usize| {
         let tenant = policy.tenant_at(index);
         let restriction = tenant.restriction();
-        Series { counters: &counters[index], cap: Some(Cap::of(&tenant)), restriction }
+        let standing = observation.standings.get(&tenant.configured().id).copied().unwrap_or_default();
+        Series { counters: &counters[index], cap: Some(Cap::of(&tenant)), restriction, standing }
     };
     let others = shown.others.as_ref();
-    let others = others.map(|others| Series { counters: others, cap: None, restriction: Restriction::NONE });
+    let others = others.map(|others| Series {
+        counters: others,
+        cap: None,
+        restriction: Restriction::NONE,
+        standing: Standing::Good,
+    });
     let series: Vec<Series<'_>> = shown.tenants.iter().map(tenant).chain(others).collect();
     tenants::write(out, &series)
 }

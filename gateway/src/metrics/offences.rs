@@ -34,6 +34,9 @@ pub(super) fn write(out: &mut impl Write, observation: &Observation, now: Timest
     for ((class, severity), count) in &observation.cases {
         cases.sample(out, &[("class", class.label()), ("severity", severity.label())], *count)?;
     }
+    let help = "Restorations that wait for an approver.";
+    let waiting = observation.approvals_waiting;
+    Family::new("fairway_approvals_waiting", help, "gauge").sample(out, &[], waiting)?;
     if let Some(counters) = &observation.detection {
         write_detection(out, counters)?;
     }

@@ -6,6 +6,7 @@ use gateway_ebpf::Direction;
 
 use super::family::Family;
 use crate::domain::{DirectionCounters, Restriction, Scope, Tally, TenantCounters};
+use crate::enforcement::Standing;
 use crate::policy::TenantPolicy;
 
 /// One value of the label `tenant`.
@@ -15,6 +16,8 @@ pub(super) struct Series<'a> {
     pub(super) cap: Option<Cap>,
     /// What the kernel forbids it; nothing for the sum.
     pub(super) restriction: Restriction,
+    /// How it stands; good for the sum.
+    pub(super) standing: Standing,
 }
 
 /// Bits per second.
@@ -39,7 +42,8 @@ pub(super) fn write(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()
     dropped(out, shown, "bytes", "Bytes of the tenant that were dropped, as Ethernet frames.", bytes)?;
     over_cap(out, shown)?;
     caps(out, shown)?;
-    restrictions(out, shown)
+    restrictions(out, shown)?;
+    standings(out, shown)
 }
 
 fn passed(
@@ -132,6 +136,16 @@ fn restrictions(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+fn standings(out: &mut impl Write, shown: &[Series<'_>]) -> io::Result<()> {
+    let help = "1 for the tenant's standing, the gravest of its open cases; only where it is not good.";
+    let mut family = Family::new("fairway_tenant_standing", help, "gauge");
+    for series in shown.iter().filter(|series| series.standing != Standing::Good) {
+        let labels = [("tenant", series.counters.id.as_str()), ("standing", series.standing.label())];
+        family.sample(out, &labels, 1)?;
+    }
+    Ok(())
+}
+
 fn directions(counters: &TenantCounters) -> [(&'static str, &DirectionCounters); 2] {
     [("up", &counters.up), ("down", &counters.down)]
 }
@@ -175,8 +189,13 @@ mod tests {
         };
         let restriction = Restriction::NO_MAIL.with(Restriction::NOTHING);
         let shown = [
-            Series { counters: &acme, cap: Some(Cap { up: 10_000_000, down: 5_000_000 }), restriction },
-            Series { counters: &beta, cap: None, restriction: Restriction::NONE },
+            Series {
+                counters: &acme,
+                cap: Some(Cap { up: 10_000_000, down: 5_000_000 }),
+                restriction,
+                standing: Standing::Quarantined,
+            },
+            Series { counters: &beta, cap: None, restriction: Restriction::NONE, standing: Standing::Good },
         ];
         assert_eq!(
             text(&shown),
@@ -213,6 +232,9 @@ fairway_tenant_cap_bytes_per_second{tenant="acme",direction="down"} 625000
 # TYPE fairway_tenant_restriction gauge
 fairway_tenant_restriction{tenant="acme",restriction="mail"} 1
 fairway_tenant_restriction{tenant="acme",restriction="everything"} 1
+# HELP fairway_tenant_standing 1 for the tenant's standing, the gravest of its open cases; only where it is not good.
+# TYPE fairway_tenant_standing gauge
+fairway_tenant_standing{tenant="acme",standing="quarantined"} 1
 "#
         );
     }

@@ -14,6 +14,7 @@ mod changes;
 mod effective;
 mod found;
 mod overrides;
+mod restraint;
 mod rules;
 mod tenant;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod view;
 pub use changes::{Change, changes};
 pub use effective::{Effective, Lapsed, compose};
 pub use overrides::{Grant, Overrides};
+pub use restraint::Restraint;
 pub use rules::{PolicyRule, rules, rules_for_strangers};
 pub use tenant::{Cause, Exemption, Field, TenantPolicy};
 pub use view::view;

@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::found::found;
+use super::restraint::Restraint;
 use crate::config::Direction;
 use crate::domain::MeasureInForce;
 use crate::domain::Scope;
@@ -26,6 +27,8 @@ pub(super) struct Overlay {
     /// Measures that lower its caps, by what a repeated offence prolongs.
     pub(super) lowered_caps: Vec<MeasureInForce>,
     pub(super) grants: Vec<Grant>,
+    /// By the ids of their cases.
+    pub(super) restraints: Vec<Restraint>,
 }
 
 /// An exemption from the closed port 25 that was approved at run time.
@@ -47,7 +50,10 @@ pub struct Grant {
 
 impl Overlay {
     fn is_empty(&self) -> bool {
-        self.suspensions.is_empty() && self.lowered_caps.is_empty() && self.grants.is_empty()
+        self.suspensions.is_empty()
+            && self.lowered_caps.is_empty()
+            && self.grants.is_empty()
+            && self.restraints.is_empty()
     }
 
     pub(super) fn suspend(&mut self, suspension: Suspension) {
@@ -56,10 +62,11 @@ impl Overlay {
         self.suspensions.sort_by_key(|held| held.scope);
     }
 
-    /// What its suspensions forbid together.
+    /// What its suspensions and its cases forbid together.
     pub(super) fn restriction(&self) -> Restriction {
         let scopes = self.suspensions.iter().map(|suspension| Restriction::from(suspension.scope));
-        scopes.fold(Restriction::NONE, Restriction::with)
+        let cases = self.restraints.iter().map(Restraint::restriction);
+        scopes.chain(cases).fold(Restriction::NONE, Restriction::with)
     }
 
     /// When something in it ends by itself next.
@@ -145,10 +152,16 @@ impl Overrides {
         tenants
     }
 
-    /// What suspended tenants are forbidden.
+    /// What tenants are forbidden, those aside that are forbidden nothing.
     pub fn restrictions(&self) -> impl Iterator<Item = (String, Restriction)> {
-        let suspended = self.by_tenant.iter().filter(|(_, overlay)| !overlay.suspensions.is_empty());
-        suspended.map(|(tenant, overlay)| (tenant.clone(), overlay.restriction()))
+        let forbidden = self.by_tenant.iter().map(|(tenant, overlay)| (tenant, overlay.restriction()));
+        let forbidden = forbidden.filter(|(_, restriction)| *restriction != Restriction::NONE);
+        forbidden.map(|(tenant, restriction)| (tenant.clone(), restriction))
+    }
+
+    /// Restricts a tenant as its open cases say.
+    pub fn restrain(&mut self, tenant: &str, restraints: Vec<Restraint>) {
+        self.change(tenant, |overlay| overlay.restraints = restraints);
     }
 
     /// What of these restrictions was not decided, as suspensions, each with its tenant.

@@ -78,6 +78,13 @@ fn cap(policy: &TenantPolicy<'_>, way: Way) -> PolicyRule {
             measure.until,
             kind_label(measure.kind)
         ),
+        Cause::Case(restraint) => format!(
+            "{}, lowered to {} by case {} {}",
+            configured.value,
+            in_force.value,
+            restraint.case,
+            restraint.end()
+        ),
         Cause::Config { .. } | Cause::Grant(_) => in_force.value.to_string(),
     };
     PolicyRule::new(format!("cap {}", way.label()), says, configured.key, configured.place)

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
 use super::overrides::{Grant, Overlay};
+use super::restraint::Restraint;
 use crate::config::{self, BitRate, Config, Place, Tenant};
 use crate::domain::MeasureInForce;
 use crate::suspension::Suspension;
@@ -44,6 +45,8 @@ pub enum Cause<'p> {
     Measure(&'p MeasureInForce),
     /// A grant of run time.
     Grant(&'p Grant),
+    /// An open case.
+    Case(&'p Restraint),
 }
 
 /// An exemption from the closed port 25, whether a file or a grant gives it.
@@ -106,8 +109,13 @@ impl<'p> TenantPolicy<'p> {
             let value = measure.lowered_cap?.rates()[direction.index()]?;
             Some(Field { value, cause: Cause::Measure(measure) })
         });
+        let limited = self
+            .restraints()
+            .iter()
+            .filter_map(|restraint| Some(Field { value: restraint.cap?, cause: Cause::Case(restraint) }));
         // Never above what is configured: that may have become less since.
         lowered
+            .chain(limited)
             .fold(configured, |lowest, lowered| if lowered.value < lowest.value { lowered } else { lowest })
     }
 
@@ -141,7 +149,13 @@ impl<'p> TenantPolicy<'p> {
         self.overlay.map_or(&[], |overlay| &overlay.suspensions)
     }
 
-    /// What its suspensions forbid it together.
+    /// What its open cases restrict, by their ids.
+    #[must_use]
+    pub fn restraints(&self) -> &'p [Restraint] {
+        self.overlay.map_or(&[], |overlay| &overlay.restraints)
+    }
+
+    /// What its suspensions and its cases forbid it together.
     #[must_use]
     pub fn restriction(&self) -> Restriction {
         self.overlay.map_or(Restriction::NONE, Overlay::restriction)

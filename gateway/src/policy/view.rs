@@ -157,6 +157,7 @@ fn view_enforcement(enforcement: &Enforcement) -> Value {
             "holidays": texts(&hours.holidays),
         },
         "signal_window": DurationText(enforcement.signal_window).to_string(),
+        "approvers": enforcement.approvers,
         "ladders": ladders.collect::<Map<_, _>>(),
     })
 }

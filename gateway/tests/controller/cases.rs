@@ -1,6 +1,9 @@
 //! Offences that become cases, `fairway cases` and `fairway case`, and what a restart leaves of them.
 
+use std::fs;
+
 use gateway::config::DetectMode;
+use gateway_ebpf::restriction::Restriction;
 use serde_json::Value;
 
 use crate::fake::{Files, Gateway, eventually, stderr, stdout};
@@ -18,6 +21,70 @@ fn acts(gateway: &Gateway, id: &str) -> Vec<String> {
     let shown: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
     let entries = shown["entries"].as_array().unwrap().clone();
     entries.iter().map(|entry| entry["act"]["act"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Steps that follow one another without an hour between.
+const LADDER: &str = r#"
+[enforcement]
+mode = "enforce"
+approvers = ["nobody-here"]
+[enforcement.ladder.scan]
+collect = "1m"
+steps = [
+  { restrict = "outbound", for = "1d", release = "auto" },
+  { restrict = "everything", release = "approval" },
+]
+"#;
+
+#[test]
+fn a_ladder_restricts_the_tenant_until_it_is_restored() {
+    let files = Files::new();
+    let main = fs::read_to_string(files.config()).unwrap();
+    fs::write(files.config(), format!("{main}{LADDER}")).unwrap();
+    let gateway = Gateway::start(files);
+    let held = |gateway: &Gateway| gateway.record.lock().unwrap().restrictions.get("acme").copied();
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
+    eventually("the restriction", || held(&gateway) == Some(Restriction::NO_OUTBOUND));
+    let id = cases(&gateway)[0]["id"].as_str().unwrap().to_owned();
+    let tenants = stdout(&gateway.fairway(&["tenants"]));
+    assert!(tenants.contains(&format!("{id}: outbound")), "{tenants}");
+    let explained = stdout(&gateway.fairway(&["explain", "198.51.100.1"]));
+    let restricted = format!("RESTRICTED (outbound) by case {id}, strike 1 of class scan");
+    assert!(explained.contains(&restricted), "{explained}");
+    let metrics = gateway.scrape();
+    for sample in [
+        "fairway_tenant_standing{tenant=\"acme\",standing=\"quarantined\"} 1",
+        "fairway_tenant_restriction{tenant=\"acme\",restriction=\"outbound\"} 1",
+        "fairway_approvals_waiting 0",
+    ] {
+        assert!(metrics.lines().any(|line| line == sample), "{sample} is not in\n{metrics}");
+    }
+
+    // A restart leaves it, and a reload does.
+    let (files, ended) = gateway.stop();
+    ended.unwrap();
+    let gateway = Gateway::start(files);
+    assert_eq!(held(&gateway), Some(Restriction::NO_OUTBOUND));
+    assert!(gateway.fairway(&["reload"]).status.success());
+    assert_eq!(held(&gateway), Some(Restriction::NO_OUTBOUND));
+
+    let restored = gateway.fairway(&["restore", "acme", "--reason", "cleaned"]);
+    assert!(stderr(&restored).contains(&format!("restored acme: case {id} is closed")), "{restored:?}");
+    assert_eq!(held(&gateway), None);
+    assert_eq!(acts(&gateway, &id)[4..], ["closed", "noticed"]);
+
+    // It was restricted before: from now on nobody restores it alone.
+    happen(&gateway, "acme", &[offence("acme", "198.51.100.1/32")]);
+    eventually("the second strike", || held(&gateway) == Some(Restriction::NOTHING));
+    let id = cases(&gateway)[0]["id"].as_str().unwrap().to_owned();
+    let asked = gateway.fairway(&["restore", "acme", "--reason", "cleaned again"]);
+    assert!(stderr(&asked).contains("is NOT restored yet"), "{asked:?}");
+    let again = gateway.fairway(&["restore", "acme", "--reason", "please"]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    let alone = gateway.fairway(&["approve", &id, "--reason", "I say so"]);
+    assert!(stderr(&alone).contains("needs the role approve"), "{alone:?}");
+    assert_eq!(held(&gateway), Some(Restriction::NOTHING));
+    assert!(gateway.scrape().lines().any(|line| line == "fairway_approvals_waiting 1"));
 }
 
 #[test]

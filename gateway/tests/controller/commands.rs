@@ -175,6 +175,7 @@ fn tenants_as_json() {
             "suspension": null,
             "suspensions": [],
         "measures": [],
+        "restraints": [],
             "up": {
                 "cap_bits_per_second": 10_000_000,
                 "passed": { "packets": 1_000, "bytes": 1_234_567 },

@@ -96,7 +96,7 @@ pub(crate) struct Fake {
 }
 
 fn restrictions(policy: &Effective) -> Restrictions {
-    let restricted = policy.overridden().filter(|tenant| !tenant.suspensions().is_empty());
+    let restricted = policy.overridden().filter(|tenant| tenant.restriction() != Restriction::NONE);
     restricted.map(|tenant| (tenant.configured().id.clone(), tenant.restriction())).collect()
 }
 

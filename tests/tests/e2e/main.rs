@@ -14,6 +14,7 @@ mod fragments;
 mod handover;
 mod interfaces;
 mod killing;
+mod ladders;
 mod lifecycle;
 mod mail;
 mod ports;

@@ -15,6 +15,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Role;
+
 pub use hours::OfficeHours;
 pub(crate) use hours::hours_and_minutes;
 pub use ladder::{Ladder, Release, Restrict, Step};
@@ -29,6 +31,8 @@ pub struct Enforcement {
     pub timezone: TimeZone,
     /// When somebody answers for lesser cases.
     pub office_hours: OfficeHours,
+    /// Users of the control socket that have the role `approve`, by name, in ascending order.
+    pub approvers: Vec<String>,
     /// Signals of different kinds within this time add up to a case of class `compromise`.
     pub signal_window: Duration,
     /// One ladder for each class, in the order of [`CaseClass::WITH_LADDER`].
@@ -48,6 +52,15 @@ impl Enforcement {
         Self { mode, ..self.clone() }
     }
 
+    /// What a user of the control socket may.
+    #[must_use]
+    pub fn role_of(&self, user: &str) -> Role {
+        match self.approvers.iter().any(|approver| approver == user) {
+            true => Role::Approve,
+            false => Role::Operate,
+        }
+    }
+
     /// All ladders with their classes.
     pub fn ladders(&self) -> impl Iterator<Item = (CaseClass, &Ladder)> {
         CaseClass::WITH_LADDER.into_iter().zip(&self.ladders)
@@ -62,6 +75,7 @@ impl Default for Enforcement {
             mode: EnforcementMode::Watch,
             timezone: TimeZone::UTC,
             office_hours: OfficeHours::default(),
+            approvers: Vec::new(),
             signal_window: Duration::from_secs(86_400),
             ladders: CaseClass::WITH_LADDER.map(Ladder::shipped),
         }

@@ -70,6 +70,18 @@ const TIMEZONE: Scalar<TimeZone> = Scalar {
     },
 };
 
+/// The name of a user of this machine.
+const USER: Scalar<String> = Scalar {
+    expected: "the name of a user of this machine",
+    read: |value| match text(value)? {
+        "" => Err(Refusal::new("empty")),
+        name if name.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Err(Refusal::new("no user's name has spaces"))
+        }
+        name => Ok(name.to_owned()),
+    },
+};
+
 /// `Mon-Fri`, `Mon,Wed,Sat`.
 const DAYS: Scalar<[bool; 7]> = Scalar {
     expected: "days of the week, as \"Mon-Fri\" or \"Mon,Wed,Sat\"",
@@ -116,28 +128,46 @@ const HOLIDAY: Scalar<Date> = Scalar {
 
 pub(in crate::config) fn read_enforcement(root: &mut Table<'_>) -> Enforcement {
     let default = Enforcement::default();
-    root.table("enforcement", |table| Enforcement {
-        mode: read_mode(table, default.mode),
-        timezone: table.or("timezone", &TIMEZONE, default.timezone),
-        office_hours: table.table("office_hours", read_office_hours),
-        signal_window: table.or("signal_window", &SIGNAL_WINDOW, default.signal_window),
-        ladders: table.table("ladder", |ladders| {
-            CaseClass::WITH_LADDER
-                .map(|class| ladders.table(class.label(), |ladder| read_ladder(ladder, class)))
-        }),
+    root.table("enforcement", |table| {
+        let enforcement = Enforcement {
+            mode: read_mode(table, default.mode),
+            timezone: table.or("timezone", &TIMEZONE, default.timezone),
+            office_hours: table.table("office_hours", read_office_hours),
+            approvers: read_approvers(table),
+            signal_window: table.or("signal_window", &SIGNAL_WINDOW, default.signal_window),
+            ladders: table.table("ladder", |ladders| {
+                CaseClass::WITH_LADDER
+                    .map(|class| ladders.table(class.label(), |ladder| read_ladder(ladder, class)))
+            }),
+        };
+        report_missing_approvers(&enforcement, table);
+        enforcement
     })
 }
 
 fn read_mode(table: &mut Table<'_>, default: EnforcementMode) -> EnforcementMode {
-    let Some(mode) = table.optional("mode", &MODE) else { return default };
-    if mode.value == EnforcementMode::Enforce {
+    table.or("mode", &MODE, default)
+}
+
+fn read_approvers(table: &mut Table<'_>) -> Vec<String> {
+    let mut approvers = table.list("approvers", &USER).into_values();
+    approvers.sort_unstable();
+    approvers.dedup();
+    approvers
+}
+
+/// Restrictions that only an approver may end, where there is none, would never end.
+fn report_missing_approvers(enforcement: &Enforcement, table: &mut Table<'_>) {
+    let needs = |ladder: &Ladder| ladder.steps.iter().any(|step| step.release == Release::Approval);
+    let is_needed = enforcement.ladders().any(|(_, ladder)| needs(ladder));
+    if enforcement.mode == EnforcementMode::Enforce && enforcement.approvers.is_empty() && is_needed {
+        let header = table.header().clone();
         table.report(
-            Diagnostic::warning("nothing is restricted by ladders yet")
-                .at(&mode.span, "`fairway run` takes it for \"watch\": cases are decided, recorded and shown")
-                .help("suspend and restore tenants by hand; `fairway cases` shows who is due"),
+            Diagnostic::warning("nobody may confirm a restoration")
+                .at(&header, "some steps end only when an approver confirms")
+                .help("name users of the control socket: approvers = [\"j.doe\", \"a.n\"]; two, since nobody confirms their own request"),
         );
     }
-    mode.value
 }
 
 fn read_office_hours(table: &mut Table<'_>) -> OfficeHours {

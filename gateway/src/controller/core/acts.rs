@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::super::{Ended, Release, Released, SuspendError};
+use super::cases::restrains;
 use super::input::{Answer, Command, Effect, RequestId, Seen, Ticket};
-use super::queue::{Act, Job, Lane, stopping};
+use super::queue::{Act, Asker, Job, Lane, stopping};
 use super::{Core, Effects, Report};
 use crate::detect::Lift;
 use crate::domain::{Actor, Moment, to_microsecond};
@@ -49,6 +50,9 @@ impl Core {
                 self.command_case(request, command, now, effects)
             }
             Job::Lower(offence, measure) => self.lower(offence, measure, now, effects),
+            Job::RestoreCases { request, tenant, by, reason, ended } => {
+                self.restore_cases(request, (tenant, by, reason), ended, now, effects);
+            }
         }
     }
 
@@ -113,7 +117,12 @@ impl Core {
             Released::Scope(only) => suspension.scope == only,
             Released::Source(_) => false,
         });
+        let has_cases = of == Released::All && self.cases.state().cases_of(&tenant).any(restrains);
         let holds = lifts_measures && self.offences.in_force(now.wall).any(|held| lift.covers(held));
+        if suspensions.is_empty() && !holds && has_cases {
+            let (reason, ended) = (lift.reason, Ended::default());
+            return self.enqueue(Job::RestoreCases { request, tenant, by, reason, ended }, now, effects);
+        }
         if suspensions.is_empty() && !holds {
             let error = self.must_know(&tenant).err().unwrap_or(match of {
                 Released::All => SuspendError::NothingToRestore(tenant),
@@ -134,7 +143,8 @@ impl Core {
             self.record(now, Actor::from(&by), &tenant, fact)
         };
         let records = scopes.into_iter().map(restored).collect();
-        let act = Act::Restored { request, suspensions, lift, lifts_measures };
+        let cases = has_cases.then_some(by);
+        let act = Act::Restored { request, suspensions, lift, lifts_measures, cases };
         self.commit(Some(Lane::Tenant(tenant)), records, act, effects);
     }
 
@@ -183,7 +193,7 @@ impl Core {
                 let all = self.overrides.suspensions(&tenant).to_vec();
                 self.assign([tenant], Some((request, Answer::Suspended(Ok(all)))), effects);
             }
-            Act::Restored { request, suspensions, lift, lifts_measures } => {
+            Act::Restored { request, suspensions, lift, lifts_measures, cases } => {
                 let is_ended = |scope| suspensions.iter().any(|ended| ended.scope == scope);
                 self.overrides.restore(&lift.tenant, is_ended);
                 let mut lifted = Vec::new();
@@ -194,8 +204,13 @@ impl Core {
                     tally.expire(now.wall);
                     lifted = tally.lift(&lift);
                 }
-                let answer = Answer::Restored(Ok(Ended { suspensions, lifted }));
-                self.assign([lift.tenant], Some((request, answer)), effects);
+                let ended = Ended { suspensions, lifted, ..Ended::default() };
+                let Lift { tenant, reason, .. } = lift;
+                let Some(by) = cases else {
+                    return self.assign([tenant], Some((request, Answer::Restored(Ok(ended)))), effects);
+                };
+                self.assign([tenant.clone()], None, effects);
+                self.enqueue(Job::RestoreCases { request, tenant, by, reason, ended }, now, effects);
             }
             Act::Acknowledged { request, losses } => {
                 effects.push(Effect::Answer(request, Answer::Acknowledged(Ok(losses))));
@@ -207,7 +222,7 @@ impl Core {
                 self.assign([tenant], None, effects);
             }
             Act::Adopted(recalled, seen) => self.put_right(&recalled, &seen, now, effects),
-            Act::Case { request, acts, at } => self.act_on_cases(request, &acts, at, effects),
+            Act::Case { asked, acts, at } => self.act_on_cases(asked, &acts, at, effects),
             Act::Expired => {}
         }
     }
@@ -231,10 +246,11 @@ impl Core {
             Act::Adopted(..) => {
                 tracing::warn!("{error}. What only the kernel restricts is adopted later");
             }
-            Act::Case { request: Some(request), .. } => {
-                effects.push(Effect::Answer(request, Answer::Case(Err(error.into()))));
+            Act::Case { asked: Asker::Nobody, .. } => self.cases_not_kept(&error, now),
+            Act::Case { asked, .. } => {
+                let answer = asked.not_kept(error);
+                effects.extend(answer.map(|(request, answer)| Effect::Answer(request, answer)));
             }
-            Act::Case { request: None, .. } => self.cases_not_kept(&error, now),
             Act::Expired => tracing::error!("{error}. That suspensions are over is recorded later"),
         }
     }

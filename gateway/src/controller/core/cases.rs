@@ -1,18 +1,20 @@
 //! Cases: what offences and operators' commands become of (policy rules B4, E1-E10).
 //!
-//! Offences become facts; what follows from them is on the disk before it counts. Ladders are climbed in watch only:
-//! cases are decided, recorded and shown, and nothing is restricted by them.
+//! Offences become facts; what follows from them is on the disk before it counts. What steps that took effect restrict is
+//! part of the tenant's policy for as long as its case is open, whatever the mode is by then.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
+use super::super::Ended;
 use super::input::{Answer, Effect, Report, RequestId};
-use super::queue::{Act, Lane};
+use super::queue::{Act, Asker, Lane};
 use super::{Core, Effects};
-use crate::config::{CaseClass, CaseSeverity, Enforcement, EnforcementMode};
-use crate::domain::{Actor, Moment, to_microsecond};
-use crate::enforcement::{self, Fact, Input, State};
+use crate::config::{CaseClass, CaseSeverity, Restrict, Step};
+use crate::domain::{Actor, Moment, Principal, to_microsecond};
+use crate::enforcement::{self, Case, Fact, InForce, Input, Resolution, State};
+use crate::policy::Restraint;
 use crate::store::{self, Record, StoreError};
 
 /// Facts that wait for the disk; more are not kept.
@@ -80,8 +82,8 @@ impl Core {
             let Some(input) = self.cases.next(at) else { return };
             self.cases.is_deciding_fact = matches!(input, Input::Fact(_));
             // Nobody asked, so that nothing is refused.
-            let acts =
-                enforcement::decide(&self.cases.state, &input, at, &self.case_rules()).unwrap_or_default();
+            let acts = enforcement::decide(&self.cases.state, &input, at, &self.policy.config.enforcement)
+                .unwrap_or_default();
             if acts.is_empty() {
                 self.fact_is_decided();
                 if matches!(input, Input::Clock) {
@@ -89,7 +91,7 @@ impl Core {
                 }
                 continue;
             }
-            self.commit_cases(None, acts, &Actor::controller(), now, effects);
+            self.commit_cases(Asker::Nobody, acts, &Actor::controller(), now, effects);
         }
     }
 
@@ -103,18 +105,22 @@ impl Core {
         // The ledger keeps microseconds, and what is read again must be the same.
         let at = to_microsecond(now.wall);
         let actor = Actor::from(command.by());
-        let decided =
-            enforcement::decide(&self.cases.state, &Input::Command(command), at, &self.case_rules());
+        let decided = enforcement::decide(
+            &self.cases.state,
+            &Input::Command(command),
+            at,
+            &self.policy.config.enforcement,
+        );
         match decided {
             Ok(acts) if acts.is_empty() => effects.push(Effect::Answer(request, Answer::Case(Ok(())))),
-            Ok(acts) => self.commit_cases(Some(request), acts, &actor, now, effects),
+            Ok(acts) => self.commit_cases(Asker::Acts(request), acts, &actor, now, effects),
             Err(refusal) => effects.push(Effect::Answer(request, Answer::Case(Err(refusal.into())))),
         }
     }
 
     fn commit_cases(
         &mut self,
-        request: Option<RequestId>,
+        asked: Asker,
         acts: Vec<enforcement::Act>,
         actor: &Actor,
         now: &Moment,
@@ -122,30 +128,71 @@ impl Core {
     ) {
         let at = to_microsecond(now.wall);
         let records = acts.iter().map(|act| self.case_record(act, &acts, now.at(at), actor)).collect();
-        self.commit(Some(Lane::Cases), records, Act::Case { request, acts, at }, effects);
+        self.commit(Some(Lane::Cases), records, Act::Case { asked, acts, at }, effects);
     }
 
     /// They are on the disk.
     pub(super) fn act_on_cases(
         &mut self,
-        request: Option<RequestId>,
+        asked: Asker,
         acts: &[enforcement::Act],
         at: Timestamp,
         effects: &mut Effects,
     ) {
+        let mut tenants = BTreeSet::new();
         for act in acts {
             let tenant = self.tenant_of(act, acts).unwrap_or_default();
             self.cases.state.apply(act, at);
             if let Some(case) = act.case() {
-                effects.push(Effect::Report(Report::Case { case, tenant, act: Box::new(act.clone()) }));
+                let act = Box::new(act.clone());
+                effects.push(Effect::Report(Report::Case { case, tenant: tenant.clone(), act }));
+            }
+            tenants.insert(tenant);
+        }
+        if matches!(asked, Asker::Nobody) {
+            self.cases.again_at = None;
+            self.fact_is_decided();
+        }
+        let before = self.overrides.clone();
+        self.restrain(&tenants);
+        let changed: Vec<_> = self.overrides.differing(&before).into_iter().map(str::to_owned).collect();
+        let answer = asked.answer(acts);
+        match (changed.is_empty(), answer) {
+            (true, Some((request, answer))) => effects.push(Effect::Answer(request, answer)),
+            (true, None) => {}
+            (false, answer) => self.assign(changed, answer, effects),
+        }
+    }
+
+    /// Ends what cases restrict of a tenant, or asks for it, after its suspensions and measures have ended.
+    pub(super) fn restore_cases(
+        &mut self,
+        request: RequestId,
+        (tenant, by, reason): (String, Principal, String),
+        ended: Ended,
+        now: &Moment,
+        effects: &mut Effects,
+    ) {
+        let at = to_microsecond(now.wall);
+        let actor = Actor::from(&by);
+        let mut acts = Vec::new();
+        let mut refused = enforcement::Refusal::NothingToRestore(tenant.clone());
+        for case in self.cases.state.cases_of(&tenant).filter(|case| restrains(case)) {
+            let (case, by, reason) = (case.id, by.clone(), reason.clone());
+            let close = enforcement::Command::Close { case, resolution: Resolution::Restored, by, reason };
+            let close = Input::Command(close);
+            match enforcement::decide(&self.cases.state, &close, at, &self.policy.config.enforcement) {
+                Ok(decided) => acts.extend(decided),
+                // What waits for approval already does not keep the others from being restored.
+                Err(refusal) => refused = refusal,
             }
         }
-        match request {
-            Some(request) => effects.push(Effect::Answer(request, Answer::Case(Ok(())))),
-            None => {
-                self.cases.again_at = None;
-                self.fact_is_decided();
+        match (acts.is_empty(), ended.is_empty()) {
+            (false, _) => {
+                self.commit_cases(Asker::Restores(request, Box::new(ended)), acts, &actor, now, effects);
             }
+            (true, true) => effects.push(Effect::Answer(request, Answer::Restored(Err(refused.into())))),
+            (true, false) => effects.push(Effect::Answer(request, Answer::Restored(Ok(ended)))),
         }
     }
 
@@ -188,12 +235,31 @@ impl Core {
         Record { at, actor: actor.clone(), tenant, config: Some(self.policy.config.digest), fact }
     }
 
-    /// The rules in force. Nothing restricts by them yet, so that `enforce` watches too.
-    fn case_rules(&self) -> Enforcement {
-        let rules = &self.policy.config.enforcement;
-        match rules.mode {
-            EnforcementMode::Enforce => rules.in_mode(EnforcementMode::Watch),
-            EnforcementMode::Off | EnforcementMode::Watch => rules.clone(),
+    /// Restricts tenants as their open cases say.
+    fn restrain<'t>(&mut self, tenants: impl IntoIterator<Item = &'t String>) {
+        for tenant in tenants {
+            self.overrides.restrain(tenant, restraints_of(&self.cases.state, tenant));
         }
     }
+}
+
+/// Every tenant that open cases restrict, with what they do.
+pub(in super::super) fn restraints(cases: &State) -> Vec<(String, Vec<Restraint>)> {
+    let tenants = cases.tenants().map(|tenant| (tenant.to_owned(), restraints_of(cases, tenant)));
+    tenants.filter(|(_, restraints)| !restraints.is_empty()).collect()
+}
+
+/// Whether a case restricts its tenant.
+pub(super) fn restrains(case: &Case) -> bool {
+    case.enforced().is_some_and(|in_force| in_force.step.restrict != Restrict::None)
+}
+
+fn restraints_of(cases: &State, tenant: &str) -> Vec<Restraint> {
+    let restraint = |case: &Case| {
+        let InForce { strike, step, since, until, .. } = case.enforced()?.clone();
+        let Step { restrict, cap, release, .. } = step;
+        let (case, class) = (case.id.to_string(), case.class);
+        Some(Restraint { case, class, strike, restrict, cap, since, until, release })
+    };
+    cases.cases_of(tenant).filter(|case| restrains(case)).filter_map(restraint).collect()
 }

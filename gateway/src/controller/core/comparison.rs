@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Policy;
+use super::cases::restraints;
 use super::input::{Effect, Seen};
 use super::queue::Act;
 use super::{Core, Effects};
@@ -33,7 +34,10 @@ impl Core {
         };
         if recalled.is_to_adopt {
             recalled.is_to_adopt = false;
-            let known = Overrides::of(recalled.suspensions.iter().cloned(), &[]);
+            let mut known = Overrides::of(recalled.suspensions.iter().cloned(), &[]);
+            for (tenant, restraints) in restraints(self.cases.state()) {
+                known.restrain(&tenant, restraints);
+            }
             let found = known.found_in(seen.restrictions.as_ref().unwrap_or(&Restrictions::new()), now.wall);
             let records = self.adopted(&found, now);
             recalled.suspensions.extend(found);
@@ -55,6 +59,9 @@ impl Core {
         let mut overrides = Overrides::of(recalled.suspensions.iter().cloned(), &in_force);
         overrides.take_suspensions_over_at(now.wall);
         overrides.keep(self.queue.decided_since(), &self.overrides);
+        for (tenant, restraints) in restraints(self.cases.state()) {
+            overrides.restrain(&tenant, restraints);
+        }
         let mut changed: BTreeSet<String> =
             overrides.differing(&self.overrides).into_iter().map(str::to_owned).collect();
         if !overrides.suspends_like(&self.overrides) {

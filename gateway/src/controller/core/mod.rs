@@ -30,6 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use input::{Answer, Command, Effect, Generation, Input, Report, RequestId, Seen, Ticket};
 
+pub(super) use cases::restraints;
 pub(super) use comparison::of_their_tenants;
 
 use super::samples::{Sample, Samples};
@@ -39,7 +40,7 @@ use crate::config::{CaseClass, CaseSeverity};
 use crate::dataplane::{Event, EventKind};
 use crate::detect::{Breaker, Look, OffenceTally, RiseDetector, Second};
 use crate::domain::{Actor, Moment};
-use crate::enforcement;
+use crate::enforcement::{self, Standing};
 use crate::policy::Overrides;
 use crate::store::{Fact, Record};
 use cases::Cases;
@@ -170,6 +171,20 @@ impl Core {
         self.cases.counts()
     }
 
+    /// Tenants whose standing is not good, each with it.
+    #[must_use]
+    pub fn standings(&self) -> BTreeMap<String, Standing> {
+        let cases = self.cases.state();
+        let standing = |tenant: &str| (tenant.to_owned(), cases.standing(tenant));
+        cases.tenants().map(standing).filter(|(_, standing)| *standing != Standing::Good).collect()
+    }
+
+    /// How many restorations wait for an approver.
+    #[must_use]
+    pub fn approvals_waiting(&self) -> u64 {
+        self.cases.state().cases().filter(|case| case.asked.is_some()).count() as u64
+    }
+
     /// Takes note of what happened; returns what is to be done.
     pub fn handle(&mut self, input: Input, now: &Moment) -> Effects {
         let mut effects = Effects::new();
@@ -227,7 +242,7 @@ impl Core {
         for look in self.second.due(now.running()) {
             match look {
                 Look::Baselines if self.has_learned => {
-                    effects.push(Effect::KeepLearned(self.rises.learned()));
+                    effects.push(self.keep_learned());
                 }
                 Look::Baselines => effects.push(Effect::ReadLearned),
                 Look::Comparison => {
@@ -262,7 +277,7 @@ impl Core {
             effects.extend(job.refused());
         }
         if self.has_learned {
-            effects.push(Effect::KeepLearned(self.rises.learned()));
+            effects.push(self.keep_learned());
         }
     }
 

@@ -95,11 +95,18 @@ impl Core {
         let rises = self.rises.sample(&self.policy.effective, usage, elapsed, now.wall);
         if !rises.is_empty() && self.has_learned {
             // The next controller must not report them again: an operator may have restored the tenant.
-            effects.push(Effect::KeepLearned(self.rises.learned()));
+            effects.push(self.keep_learned());
         }
         for offence in rises {
             self.take(offence, now, effects);
         }
+    }
+
+    /// Keeps what was learned of the tenants that there are.
+    pub(super) fn keep_learned(&self) -> Effect {
+        let mut learned = self.rises.learned();
+        learned.retain(|learned| self.policy.effective.tenant(&learned.tenant).is_some());
+        Effect::KeepLearned(learned)
     }
 
     /// What an earlier controller had learned.

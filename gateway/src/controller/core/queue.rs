@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::{CaseError, SuspendError};
+use super::super::{CaseError, Ended, SuspendError};
 use super::input::{Answer, Command, Effect, RequestId, Seen, Ticket};
 use crate::detect::{Lift, MeasureInForce, Offence};
+use crate::domain::Principal;
 use crate::enforcement;
 use crate::store::{Recalled, StoreError};
 use crate::suspension::Suspension;
@@ -26,6 +27,14 @@ pub(super) enum Job {
     Command(RequestId, Command),
     /// Lowers a cap for an offence.
     Lower(Box<Offence>, MeasureInForce),
+    /// Ends what cases restrict of a tenant, or asks for it, once the rest has ended.
+    RestoreCases {
+        request: RequestId,
+        tenant: String,
+        by: Principal,
+        reason: String,
+        ended: Ended,
+    },
 }
 
 impl Job {
@@ -35,15 +44,20 @@ impl Job {
                 Lane::Tenant(tenant.clone())
             }
             Self::Command(_, Command::Acknowledge { .. }) => Lane::Ledger,
-            Self::Command(_, Command::Case(_)) => Lane::Cases,
+            Self::Command(_, Command::Case(_)) | Self::RestoreCases { .. } => Lane::Cases,
             Self::Lower(offence, _) => Lane::Tenant(offence.tenant.clone()),
         }
     }
 
     /// What whoever waits for it is told when the controller stops.
     pub(super) fn refused(self) -> Option<Effect> {
-        let Self::Command(request, command) = self else { return None };
-        Some(Effect::Answer(request, stopping(&command)))
+        match self {
+            Self::Command(request, command) => Some(Effect::Answer(request, stopping(&command))),
+            Self::RestoreCases { request, .. } => {
+                Some(Effect::Answer(request, Answer::Restored(Err(SuspendError::Stopping))))
+            }
+            Self::Lower(..) => None,
+        }
     }
 }
 
@@ -54,6 +68,46 @@ pub(super) fn stopping(command: &Command) -> Answer {
         Command::Restore { .. } => Answer::Restored(Err(SuspendError::Stopping)),
         Command::Acknowledge { .. } => Answer::Acknowledged(Err(StoreError::stopping())),
         Command::Case(_) => Answer::Case(Err(CaseError::Stopping)),
+    }
+}
+
+/// Who waits for what is decided about cases.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// Nobody: a fact came in, or a time was over.
+    Nobody,
+    /// Whoever acts on a case.
+    Acts(RequestId),
+    /// Whoever restores a tenant, with what has ended already.
+    Restores(RequestId, Box<Ended>),
+}
+
+impl Asker {
+    /// What it is told of what was decided.
+    pub(super) fn answer(self, acts: &[enforcement::Act]) -> Option<(RequestId, Answer)> {
+        match self {
+            Self::Nobody => None,
+            Self::Acts(request) => Some((request, Answer::Case(Ok(())))),
+            Self::Restores(request, mut ended) => {
+                for act in acts {
+                    match act {
+                        enforcement::Act::Closed { case, .. } => ended.closed.push(*case),
+                        enforcement::Act::Asked { case, .. } => ended.asked.push(*case),
+                        _ => {}
+                    }
+                }
+                Some((request, Answer::Restored(Ok(*ended))))
+            }
+        }
+    }
+
+    /// What it is told if that could not be recorded.
+    pub(super) fn not_kept(self, error: StoreError) -> Option<(RequestId, Answer)> {
+        match self {
+            Self::Nobody => None,
+            Self::Acts(request) => Some((request, Answer::Case(Err(error.into())))),
+            Self::Restores(request, _) => Some((request, Answer::Restored(Err(error.into())))),
+        }
     }
 }
 
@@ -70,6 +124,8 @@ pub(super) enum Act {
         suspensions: Vec<Suspension>,
         lift: Lift,
         lifts_measures: bool,
+        /// Who restores what cases restrict, too.
+        cases: Option<Principal>,
     },
     Acknowledged {
         request: RequestId,
@@ -83,7 +139,7 @@ pub(super) enum Act {
     Adopted(Box<Recalled>, Seen),
     /// Of cases; decided at the moment that the records say.
     Case {
-        request: Option<RequestId>,
+        asked: Asker,
         acts: Vec<enforcement::Act>,
         at: jiff::Timestamp,
     },

@@ -288,6 +288,128 @@ fn looks_are_due_by_the_boot_clock_whatever_the_wall_clock_does() {
     assert_eq!(kinds(&late), ["answer"]);
 }
 
+/// Sees an input through: the disk takes everything at once.
+fn through(core: &mut Core, input: Input, now: &Moment) -> Vec<Effect> {
+    let mut done = Vec::new();
+    let mut todo = core.handle(input, now);
+    while !todo.is_empty() {
+        let mut next = Vec::new();
+        for effect in todo {
+            match effect {
+                Effect::Commit(ticket, _) => next.extend(core.handle(Input::Committed(ticket, Ok(())), now)),
+                Effect::See(request, command) => {
+                    next.extend(core.handle(Input::Seen(request, command, Seen::default()), now));
+                }
+                effect => done.push(effect),
+            }
+        }
+        todo = next;
+    }
+    done
+}
+
+/// What the desk is answered.
+fn answers(effects: Vec<Effect>) -> Vec<Answer> {
+    let answer = |effect| match effect {
+        Effect::Answer(_, answer) | Effect::Assign { answer: Some((_, answer)), .. } => Some(answer),
+        _ => None,
+    };
+    effects.into_iter().filter_map(answer).collect()
+}
+
+const HOUR: u64 = 3_600;
+
+/// A scan of `acme`, `hours` after the start.
+fn scan(core: &mut Core, hours: u64) {
+    let seconds = i64::try_from(hours * HOUR).unwrap();
+    let scan = Offence { kind: OffenceKind::ScanSensitive, ..offence("acme", "203.0.113.0/32", seconds) };
+    through(core, Input::Offences(vec![scan]), &now(hours * HOUR));
+}
+
+fn enforcing() -> Core {
+    let policy =
+        Policy::new(*loaded("[enforcement]\nmode = \"enforce\"\n"), &Overrides::default(), now(0).wall);
+    let beginning = Beginning {
+        policy,
+        overrides: Overrides::default(),
+        is_provisional: false,
+        offences: OffenceTally::default(),
+        cases: enforcement::State::default(),
+    };
+    Core::new(beginning, &now(0))
+}
+
+#[test]
+fn a_ladder_restricts_step_by_step_and_the_first_restriction_ends_by_itself() {
+    let mut core = enforcing();
+    scan(&mut core, 0);
+    assert_eq!(restriction(&core, "acme"), Restriction::NONE);
+    assert_eq!(core.standings()["acme"], Standing::Noticed);
+    scan(&mut core, 2);
+    assert_eq!(restriction(&core, "acme"), Restriction::NO_OUTBOUND);
+    assert_eq!(core.standings()["acme"], Standing::Quarantined);
+    assert_eq!(restriction(&core, "beta"), Restriction::NONE);
+    let end = now(26 * HOUR);
+    assert_eq!(core.next_deadline(&end), end.running());
+    let over = through(&mut core, Input::Tick, &end);
+    assert!(kinds(&over).contains(&"assign"));
+    assert_eq!(restriction(&core, "acme"), Restriction::NONE);
+    assert!(core.standings().is_empty());
+}
+
+#[test]
+fn what_an_approver_has_to_confirm_goes_on_until_somebody_else_does() {
+    let mut core = enforcing();
+    [0, 2, 4].into_iter().for_each(|hours| scan(&mut core, hours));
+    assert_eq!(restriction(&core, "acme"), Restriction::NOTHING);
+    let later = now(5 * HOUR);
+    let asked = through(&mut core, Input::Command(RequestId(1), restore("acme")), &later);
+    // The measure of the kernel ends at once, what the case restricts does not.
+    let [Answer::Restored(Ok(ended))] = &answers(asked)[..] else { panic!() };
+    assert_eq!((ended.closed.len(), ended.asked.len()), (0, 1));
+    let case = ended.asked[0];
+    assert_eq!((restriction(&core, "acme"), core.approvals_waiting()), (Restriction::NOTHING, 1));
+    let mut confirm = |name: &str, role| {
+        let by = Principal { role, ..by(name) };
+        let confirm = enforcement::Command::Confirm { case, by, reason: "checked".into() };
+        let done = through(&mut core, Input::Command(RequestId(2), Command::Case(confirm)), &later);
+        let answers = answers(done);
+        let [Answer::Case(answer)] = &answers[..] else { panic!("{answers:?}") };
+        (answer.as_ref().map_err(ToString::to_string).copied(), restriction(&core, "acme"))
+    };
+    let (refused, holds) = confirm("a.n", Role::Approve);
+    assert!(refused.unwrap_err().contains("somebody else"), "nobody confirms their own request");
+    assert_eq!(holds, Restriction::NOTHING);
+    let (refused, _) = confirm("j.doe", Role::Operate);
+    assert!(refused.unwrap_err().contains("needs the role approve"));
+    assert_eq!(confirm("j.doe", Role::Approve), (Ok(()), Restriction::NONE));
+}
+
+#[test]
+fn what_a_case_restricts_outlasts_reloads_comparisons_and_starts() {
+    let mut core = enforcing();
+    [0, 2].into_iter().for_each(|hours| scan(&mut core, hours));
+    let later = now(3 * HOUR);
+    // The files say that nothing is to be restricted any more: what is restricted ends as it was decided to.
+    let reload =
+        core.handle(Input::Replace(RequestId(1), loaded("[enforcement]\nmode = \"watch\"\n")), &later);
+    core.handle(Input::Applied(generation(&reload), Ok(applied())), &later);
+    assert_eq!(restriction(&core, "acme"), Restriction::NO_OUTBOUND);
+    // The kernel has it, and nobody suspended the tenant by hand.
+    let held = crate::dataplane::Restrictions::from([("acme".into(), Restriction::NO_OUTBOUND)]);
+    let seen = Seen { restrictions: Some(held), measures: None };
+    let compared = core.handle(Input::Recalled(Ok(Box::default()), seen.clone()), &later);
+    assert!(!kinds(&compared).contains(&"assign"), "{compared:?}");
+    assert!(core.seen_overrides(&seen, &later).suspensions("acme").is_empty());
+    assert_eq!(restriction(&core, "acme"), Restriction::NO_OUTBOUND);
+    // The next controller begins with the same cases.
+    let [(tenant, held)] = &restraints(core.cases())[..] else { panic!() };
+    assert_eq!(
+        (tenant.as_str(), held[0].strike, held[0].restriction()),
+        ("acme", 2, Restriction::NO_OUTBOUND)
+    );
+}
+
 /// A step of a made-up history: an input, or an answer of the disk or the kernel to what was asked of it.
 #[derive(Clone, Debug)]
 enum Step {
