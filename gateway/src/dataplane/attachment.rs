@@ -52,6 +52,13 @@ impl Dataplane {
         let mut followed = Vec::new();
         for target in &targets {
             let attached = self.attach_one(target);
+            if matches!(attached, Ok(true)) && self.is_bypassed() {
+                // The bypass came in between, and may not have seen this one.
+                if let Err(error) = links::remove(&self.pins.link(target.ifindex, target.interface.mode)) {
+                    tracing::error!(%error, "detaching for the bypass");
+                }
+                return followed;
+            }
             if let Ok(is_new) = attached {
                 self.engine.follow_egress(target, is_new);
             }

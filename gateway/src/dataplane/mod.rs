@@ -441,10 +441,11 @@ fn make_engine(
 
 /// Detaches every interface, then lets go of the tables.
 fn remove_all(pins: &Pins) -> Result<Vec<String>, DataplaneError> {
+    // First: by it a running controller, which looks every second, knows that it must not attach any more.
+    pins.generations()?.iter().for_each(Generation::remove);
     let links = pins.links()?;
     let removed: Vec<_> =
         links.iter().map(|pin| links::remove(pin).map(|()| interface_name(pin.ifindex))).collect();
-    pins.generations()?.iter().for_each(Generation::remove);
     pins.remove_if_empty();
     removed.into_iter().collect()
 }

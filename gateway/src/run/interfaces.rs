@@ -1,8 +1,9 @@
 //! Keeps policing on interfaces that come and go.
 //!
-//! On any change of an interface, and once a minute whatever the kernel says, the data plane is asked to
-//! attach where it should be and is not. What happened to the configured interfaces is logged, and so
-//! is whatever the doctor finds wrong with them that was not wrong before.
+//! On any change of an interface, and every second whatever the kernel says, the data plane is asked to
+//! attach where it should be and is not: the kernel tells nobody when a link is detached or its pin removed.
+//! What happened to the configured interfaces is logged, and so is whatever the doctor finds wrong with them that was
+//! not wrong before.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::link::{Change, Link, LinkWatch, Links, changes, name_of};
 
 /// Nothing that the kernel forgot to tell goes unnoticed for longer.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// How long a program that was taken off may go unnoticed. Where all is well, asking takes some system calls.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Interfaces that flap do not keep the service busy.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// Time before an interface that could not be attached to is tried again; doubled each time, up to
@@ -35,6 +38,8 @@ pub(super) struct Interfaces {
     told: Option<BTreeSet<Finding>>,
     has_changed: bool,
     looked_at: Instant,
+    /// When the data plane was asked last.
+    checked_at: Instant,
     retry: Option<Duration>,
 }
 
@@ -52,13 +57,14 @@ impl Interfaces {
             told: None,
             has_changed: false,
             looked_at: Instant::now(),
+            checked_at: Instant::now(),
             retry: None,
         }
     }
 
     /// Waits until it is time for another look; nothing is lost if the wait is given up.
     pub(super) async fn changed(&mut self) {
-        let deadline = self.looked_at + self.retry.unwrap_or(LOOK_AT_LEAST_EVERY);
+        let deadline = self.next_look().min(self.checked_at + CHECK_EVERY);
         if !self.has_changed {
             tokio::select! {
                 () = self.watch.changed() => self.has_changed = true,
@@ -73,9 +79,16 @@ impl Interfaces {
         self.has_changed = true;
     }
 
+    /// When to look at everything, if nothing changes before.
+    fn next_look(&self) -> Instant {
+        self.looked_at + self.retry.unwrap_or(LOOK_AT_LEAST_EVERY)
+    }
+
     /// Attaches where need be, and logs what happened.
     pub(super) async fn follow(&mut self) {
+        let is_check = !self.has_changed && Instant::now() < self.next_look();
         self.has_changed = false;
+        let since = self.checked_at;
         let controller = Arc::clone(&self.controller);
         // Policing first, the log afterwards.
         let followed = spawn_blocking(move || controller.follow_interfaces()).await;
@@ -83,12 +96,31 @@ impl Interfaces {
             tracing::error!("following the interfaces crashed: {crash}");
             Vec::new()
         });
-        self.looked_at = Instant::now();
+        self.checked_at = Instant::now();
+        // What failed before is told at its own pace.
+        let is_news = |followed: &Followed| followed.outcome.is_ok() || self.retry.is_none();
+        if is_check && !followed.iter().any(is_news) {
+            return;
+        }
+        self.looked_at = self.checked_at;
+        let before = self.indexes();
         self.tell_changes().await;
+        let stayed = self.indexes();
+        let was_taken_off =
+            |name: &String| before.get(name).is_some_and(|index| stayed.get(name) == Some(index));
         let failed = followed.iter().any(|followed| followed.outcome.is_err());
         self.retry = next_retry(self.retry, failed);
-        followed.iter().for_each(|followed| tell_followed(followed, self.retry));
+        for followed in &followed {
+            let taken_off = was_taken_off(&followed.interface).then(|| since.elapsed());
+            tell_followed(followed, self.retry, taken_off);
+        }
         self.tell_findings().await;
+    }
+
+    /// The kernel's indexes of the configured interfaces, as they were seen last.
+    fn indexes(&self) -> HashMap<String, u32> {
+        let seen = self.seen.iter();
+        seen.filter_map(|(name, link)| Some((name.clone(), link.as_ref()?.ifindex))).collect()
     }
 
     async fn tell_changes(&mut self) {
@@ -152,11 +184,17 @@ fn tell_change(interface: &str, change: &Change, before: Option<&Link>) {
     }
 }
 
-fn tell_followed(followed: &Followed, retry: Option<Duration>) {
+/// `taken_off`: it was there all the time, and policed when it was looked at last, so long ago.
+fn tell_followed(followed: &Followed, retry: Option<Duration>, taken_off: Option<Duration>) {
     let interface = &followed.interface;
-    match &followed.outcome {
-        Ok(()) => tracing::info!(interface, "{interface} is policed again"),
-        Err(error) => {
+    match (&followed.outcome, taken_off) {
+        (Ok(()), Some(ago)) if retry.is_none() => tracing::error!(
+            interface,
+            "{interface} WAS NOT POLICED for up to {ago:.1?}: its program was taken off, by something else than Fairway. \
+             It is policed again"
+        ),
+        (Ok(()), _) => tracing::info!(interface, "{interface} is policed again"),
+        (Err(error), _) => {
             tracing::error!(interface, retry_in = ?retry, "{interface} IS NOT POLICED: {error}");
         }
     }

@@ -109,6 +109,37 @@ fn an_interface_that_is_made_anew_is_policed_again_and_counts_on() {
     );
 }
 
+/// The kernel tells nobody of it.
+#[test]
+#[ignore = "needs root: network namespaces and BPF programs"]
+fn a_program_that_is_taken_off_is_back_within_seconds_and_reported() {
+    police(
+        &untagged(&["acme"]),
+        |_| {},
+        |topology, gateway, _| {
+            let outside = MailServer::start(&topology.internet.namespace, 25).unwrap();
+            assert_eq!(mail(topology, &outside), Outcome::NoAnswer);
+            let before = blocked(gateway);
+            let links = || {
+                let pins =
+                    std::fs::read_dir(gateway.pin_directory()).unwrap().map(|entry| entry.unwrap().path());
+                let is_link =
+                    |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().contains("link");
+                pins.filter(is_link).collect::<Vec<_>>()
+            };
+            assert_eq!(links().len(), 2);
+            // Without its pin a link ends.
+            links().into_iter().for_each(|link| std::fs::remove_file(link).unwrap());
+            wait_until_logged(gateway, "t-acme WAS NOT POLICED for up to ");
+            wait_until_logged(gateway, "up0 WAS NOT POLICED for up to ");
+            assert_eq!(links().len(), 2);
+            assert_eq!(mail(topology, &outside), Outcome::NoAnswer);
+            assert!(blocked(gateway) > before, "the counters go on");
+            wait_until_attached(gateway, true);
+        },
+    );
+}
+
 #[test]
 #[ignore = "needs root: network namespaces and BPF programs"]
 fn a_renamed_interface_stays_policed_and_is_missed() {
