@@ -70,6 +70,8 @@ enum Command {
     Cases(cases::CasesArgs),
     /// Show all that was decided on a case; write something down in it, or close it
     Case(cases::CaseArgs),
+    /// Hold a tenant to a lower cap, both ways
+    Slow(suspend::SlowArgs),
     /// Confirm, or decline, the restoration that somebody else asked for
     Approve(cases::ApproveArgs),
     /// Run a capture through the real programs: what would this policy have done to it?
@@ -157,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Ledger(args) => ledger::ledger(&args),
         Command::Cases(args) => cases::cases(&args),
         Command::Case(args) => cases::case(&args),
+        Command::Slow(args) => suspend::slow(&args),
         Command::Approve(args) => cases::approve(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Detach(args) => detach::detach(&args),

@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::output::json;
 use super::{CommandError, RemoteArgs, block_on};
-use crate::config::{DurationText, QuantityError};
+use crate::config::{BitRate, DurationText, QuantityError};
 use crate::control::api::{Restore, Restored, Suspend, Suspended};
+use crate::control::{OpenCases, Slow};
 use crate::detect::{MeasureInForce, kind_label};
 use crate::suspension::{Scope, Suspension};
 use crate::text::escaped;
@@ -72,6 +73,41 @@ pub(super) fn suspend(args: &SuspendArgs) -> Result<(), CommandError> {
     eprintln!("suspended {tenant}: {}, {until}", scope.label());
     for Suspension { scope, reason, .. } in suspensions.iter().filter(|other| other.scope != *scope) {
         eprintln!("{tenant} is suspended besides ({}) for: {}", scope.label(), escaped(reason));
+    }
+    Ok(())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SlowArgs {
+    /// The tenant's id
+    tenant: String,
+    /// The cap, both ways, such as "2 Mbit/s"
+    rate: BitRate,
+    /// Why: for the log, the ledger, and whoever restores the tenant
+    #[arg(long)]
+    reason: String,
+    /// When it ends by itself, such as 5m, 1h, 30d; otherwise only `fairway restore` ends it
+    #[arg(long = "for", value_name = "DURATION", value_parser = for_some_time)]
+    duration: Option<DurationText>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+pub(super) fn slow(args: &SlowArgs) -> Result<(), CommandError> {
+    let request = Slow {
+        cap_bits_per_second: args.rate.bits_per_sec(),
+        reason: args.reason.clone(),
+        for_seconds: args.duration.as_ref().map(|duration| duration.0.as_secs()),
+    };
+    let path = format!("/v1/tenants/{}/slow", args.tenant);
+    let open: OpenCases = block_on(args.remote.client()?.post_json(&path, &request))?;
+    if args.remote.json {
+        return Ok(json(&open)?);
+    }
+    let held = open.cases.iter().filter_map(|case| Some((case, case.in_force.as_ref()?)));
+    for (case, held) in held.filter(|(_, held)| held.step.cap == Some(args.rate)) {
+        let until = held.until.map_or("until restored".into(), |until| format!("until {until}"));
+        eprintln!("slowed {}: {} both ways, {until}, by case {}", args.tenant, args.rate, case.id);
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::api::VERSION;
-use super::server::{Shared, checked, crashed, failure};
+use super::server::{Shared, checked, crashed, end, failure};
+use crate::clock;
+use crate::config::BitRate;
 use crate::controller::{CaseError, Controller};
 use crate::domain::Principal;
 use crate::enforcement::{Case, CaseId, Resolution};
@@ -64,6 +66,47 @@ pub struct CloseCase {
 pub struct JudgeCase {
     /// Why.
     pub reason: String,
+}
+
+/// `POST /v1/tenants/ID/slow`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// The cap, both ways.
+    pub cap_bits_per_second: u64,
+    /// Why.
+    pub reason: String,
+    /// How long; none: until somebody restores the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+}
+
+pub(super) async fn slow(
+    State(shared): State<Shared>,
+    Path(tenant): Path<String>,
+    Extension(by): Extension<Principal>,
+    Json(request): Json<Slow>,
+) -> Response {
+    let reason = match checked(&request.reason) {
+        Ok(reason) => reason,
+        Err(refused) => return refused,
+    };
+    let Some(cap) = BitRate::from_bits_per_sec(request.cap_bits_per_second) else {
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, "that is no rate that a cap can have");
+    };
+    let until = match end(clock::wall(), request.for_seconds) {
+        Ok(until) => until,
+        Err(error) => return failure(StatusCode::UNPROCESSABLE_ENTITY, &error),
+    };
+    let done = spawn_blocking(move || {
+        shared.controller.slow(&by, &tenant, cap, until, reason)?;
+        Ok::<_, CaseError>(shared.controller.open_cases(Some(&tenant)))
+    });
+    match done.await {
+        Ok(Ok(cases)) => Json(OpenCases { version: VERSION, cases }).into_response(),
+        Ok(Err(error)) => failure(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+        Err(crash) => crashed(&crash),
+    }
 }
 
 pub(super) async fn list(State(shared): State<Shared>, Query(of): Query<OfTenant>) -> Response {

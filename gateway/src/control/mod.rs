@@ -13,7 +13,7 @@ mod peer;
 mod server;
 mod socket;
 
-pub use cases::{CloseCase, JudgeCase, NoteCase, OpenCases, ShownCase};
+pub use cases::{CloseCase, JudgeCase, NoteCase, OpenCases, ShownCase, Slow};
 pub use client::{CallError, Client};
 pub use history::History;
 pub use peer::Access;

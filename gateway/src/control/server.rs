@@ -12,7 +12,7 @@ use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use nix::unistd::{Gid, Uid};
 use serde::Serialize;
 use tokio::net::unix::UCred;
@@ -90,6 +90,7 @@ pub async fn serve(
         .route("/v1/reload", post(reload))
         .route("/v1/tenants/{id}/suspend", post(suspend))
         .route("/v1/tenants/{id}/restore", post(restore))
+        .route("/v1/tenants/{id}/slow", post(cases::slow))
         .route("/v1/tenants/{id}/history", get(history))
         .route("/v1/cases", get(cases::list))
         .route("/v1/cases/{id}", get(cases::show))
@@ -221,17 +222,10 @@ async fn suspend(
         Ok(reason) => reason,
         Err(refused) => return refused,
     };
-    if request.for_seconds == Some(0) {
-        let error = "a suspension of no time: leave `for_seconds` out for one without an end";
-        return failure(StatusCode::UNPROCESSABLE_ENTITY, error);
-    }
     let since = clock::wall();
-    let until = request.for_seconds.map(|seconds| SignedDuration::try_from(Duration::from_secs(seconds)));
-    let until = match until.map(|length| length.and_then(|length| since.checked_add(length))).transpose() {
+    let until = match end(since, request.for_seconds) {
         Ok(until) => until,
-        Err(error) => {
-            return failure(StatusCode::UNPROCESSABLE_ENTITY, &format!("that is too long a time: {error}"));
-        }
+        Err(error) => return failure(StatusCode::UNPROCESSABLE_ENTITY, &error),
     };
     let scope = request.scope;
     let suspension = Suspension { scope, reason, by: Some(by.name.clone()), since, until };
@@ -242,6 +236,17 @@ async fn suspend(
         Ok(Suspended { version: VERSION, tenant: tenant.to_owned(), suspension, suspensions })
     })
     .await
+}
+
+/// When something ends that lasts so long; none: it does not end by itself.
+pub(super) fn end(since: Timestamp, for_seconds: Option<u64>) -> Result<Option<Timestamp>, String> {
+    let Some(seconds) = for_seconds else { return Ok(None) };
+    if seconds == 0 {
+        return Err("for no time at all: leave `for_seconds` out for one without an end".to_owned());
+    }
+    let length = SignedDuration::try_from(Duration::from_secs(seconds));
+    let end = length.and_then(|length| since.checked_add(length));
+    end.map(Some).map_err(|error| format!("that is too long a time: {error}"))
 }
 
 async fn restore(

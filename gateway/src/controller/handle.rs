@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
+
 use super::core::{Answer, Command, Input};
 use super::driver::{Driver, Jobs};
 use super::{
     CaseError, Ended, Explained, FixedSettings, HistoryError, Observation, Overview, Policy, Release,
     ReloadError, Reloaded, SuspendError, View,
 };
-use crate::config::{Config, Loaded};
+use crate::config::{BitRate, Config, Loaded, Restrict};
 use crate::dataplane::{DataplaneError, Followed, Reader};
 use crate::domain::Principal;
 use crate::enforcement::{self, Case, CaseId, Resolution};
@@ -201,6 +203,26 @@ impl Controller {
         reason: String,
     ) -> Result<(), CaseError> {
         self.case_command(enforcement::Command::Close { case, resolution, by: by.clone(), reason })
+    }
+
+    /// Holds a tenant to a lower cap, both ways, until a time or until it is restored.
+    pub fn slow(
+        &self,
+        by: &Principal,
+        tenant: &str,
+        cap: BitRate,
+        until: Option<Timestamp>,
+        reason: String,
+    ) -> Result<(), CaseError> {
+        let (tenant, by, restrict) = (tenant.to_owned(), by.clone(), Restrict::Cap);
+        self.case_command(enforcement::Command::Suspend {
+            tenant,
+            restrict,
+            cap: Some(cap),
+            until,
+            by,
+            reason,
+        })
     }
 
     /// Confirms the restoration that somebody else asked for.

@@ -81,6 +81,9 @@ pub enum CaseError {
     /// There never was one.
     #[error("there is no case {0}; `fairway cases` lists those that are open")]
     Unknown(CaseId),
+    /// There is no such tenant.
+    #[error(transparent)]
+    Tenant(#[from] SuspendError),
     /// The machine refuses it.
     #[error(transparent)]
     Refused(#[from] Refusal),

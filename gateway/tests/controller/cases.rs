@@ -88,6 +88,26 @@ fn a_ladder_restricts_the_tenant_until_it_is_restored() {
 }
 
 #[test]
+fn a_tenant_is_slowed_by_hand_until_it_is_restored() {
+    let gateway = Gateway::start(Files::new());
+    let slow = |tenant, rate| gateway.fairway(&["slow", tenant, rate, "--for", "1h", "--reason", "backups"]);
+    let slowed = slow("acme", "2 Mbit/s");
+    assert!(stderr(&slowed).starts_with("slowed acme: 2 Mbit/s both ways, until "), "{slowed:?}");
+    let caps = || gateway.record.lock().unwrap().policies.last().unwrap().caps[0];
+    assert_eq!(caps(), [2_000_000; 2]);
+    let explained = stdout(&gateway.fairway(&["explain", "198.51.100.1"]));
+    assert!(explained.contains("RESTRICTED (cap 2 Mbit/s) by case "), "{explained}");
+    assert!(explained.contains("10 Mbit/s, lowered to 2 Mbit/s by case "), "{explained}");
+    // Again by hand takes the place of what holds.
+    slow("acme", "1 Mbit/s");
+    assert_eq!((caps(), cases(&gateway).len()), ([1_000_000; 2], 1));
+    assert!(stderr(&slow("nobody", "1 Mbit/s")).contains("no tenant \"nobody\" is configured"));
+    let restored = gateway.fairway(&["restore", "acme", "--reason", "done"]);
+    assert!(stderr(&restored).contains("is closed"), "{restored:?}");
+    assert_eq!(caps(), [10_000_000; 2]);
+}
+
+#[test]
 fn an_offence_opens_a_case_that_a_restart_keeps_and_an_operator_closes() {
     let gateway = Gateway::start(Files::new());
     let mut watched = offence("beta", "198.51.100.17/32");

@@ -102,6 +102,11 @@ impl Core {
         now: &Moment,
         effects: &mut Effects,
     ) {
+        if let enforcement::Command::Suspend { tenant, .. } = &command
+            && let Err(error) = self.must_know(tenant)
+        {
+            return effects.push(Effect::Answer(request, Answer::Case(Err(error.into()))));
+        }
         // The ledger keeps microseconds, and what is read again must be the same.
         let at = to_microsecond(now.wall);
         let actor = Actor::from(command.by());
