@@ -45,7 +45,7 @@ use crate::policy::Overrides;
 use crate::store::{Fact, Record};
 use cases::Cases;
 use policies::{Applying, Change};
-use queue::Queue;
+use queue::{Lane, Queue};
 
 /// All that is decided.
 pub struct Core {
@@ -230,7 +230,8 @@ impl Core {
         // What could not be ended is tried again, and not all the time.
         let lapse = lapse.map(|end| self.retry_at.map_or(end, |retry| end.max(retry)));
         let suspension = self.overrides.next_suspension_end().map(by_wall);
-        let case = self.cases.next_deadline().map(by_wall);
+        // While a decision about cases is on its way to the disk, no other is made.
+        let case = self.cases.next_deadline().filter(|_| !self.queue.is_busy(&Lane::Cases)).map(by_wall);
         let all = [lapse, suspension, case, self.retry_at, Some(self.second.next_deadline())];
         all.into_iter().flatten().min().unwrap_or(running).max(running)
     }

@@ -351,6 +351,11 @@ fn a_ladder_restricts_step_by_step_and_the_first_restriction_ends_by_itself() {
     assert_eq!(restriction(&core, "beta"), Restriction::NONE);
     let end = now(26 * HOUR);
     assert_eq!(core.next_deadline(&end), end.running());
+    // While the disk is busy with it, nothing else is due before the next look.
+    let ending = core.handle(Input::Tick, &end);
+    assert!(core.next_deadline(&end) > end.running());
+    core.handle(Input::Committed(ticket(&ending), Err(StoreError::stopping())), &end);
+    let end = now(26 * HOUR + 2);
     let over = through(&mut core, Input::Tick, &end);
     assert!(kinds(&over).contains(&"assign"));
     assert_eq!(restriction(&core, "acme"), Restriction::NONE);
