@@ -34,7 +34,7 @@ pub struct Reading {
 pub enum Earlier {
     /// In this boot.
     ThisBoot(Reading),
-    /// Before it: not later than this.
+    /// Before it: this much is certain to have passed, and nobody knows how much more.
     AnotherBoot(Timestamp),
 }
 
