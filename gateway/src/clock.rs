@@ -2,7 +2,7 @@
 //!
 //! Suspensions, exemptions and evidence end by the wall clock. A clock that is set wrong by years, by hand or at a boot
 //! without a battery, must not end them all, nor prolong them. So time goes on by the boot clock, which nobody can set, and
-//! a wall clock that leaves it by more than [`STEP`] is believed as soon as the kernel calls it synchronised: any setting
+//! a wall clock that leaves it by more than an hour is believed as soon as the kernel calls it synchronised: any setting
 //! by hand takes that away, and only a time service gives it back (`ntp_clear` and `do_adjtimex` in kernel/time).
 #![expect(unsafe_code, reason = "adjtimex(2) has no safe wrapper here")]
 
